@@ -1,0 +1,1 @@
+"""Shared geometry: rotations, skinning, landmark embeddings. Every function is batched, differentiable and pure."""

@@ -1,0 +1,84 @@
+"""Points embedded in a surface (triangle + barycentric weights) and the jaw contour that follows the head's yaw."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+CONTOUR_MAX_YAW = 39
+"""Degrees; a contour table has one row per whole degree: 0, 1, ..., 39, then -1, ..., -39 (79 rows, FLAME's order)."""
+
+
+def barycentric_points(
+    vertices: Float[Tensor, "B V 3"],
+    faces: Int[Tensor, "F 3"],
+    triangle_index: Int[Tensor, "*batch L"],
+    weights: Float[Tensor, "*batch L 3"],
+) -> Float[Tensor, "B L 3"]:
+    """Evaluate points that lie on triangles of a mesh.
+
+    Args:
+        vertices: mesh vertices.
+        faces: vertex indices of each triangle.
+        triangle_index: the triangle of each point, shared by the batch [L] or one row per item [B, L].
+        weights: barycentric weights of each point, [L, 3] or [B, L, 3].
+
+    Returns:
+        The points; differentiable in `vertices` and `weights`.
+    """
+    corners = faces[triangle_index]
+    if corners.ndim == 2:
+        points = vertices[:, corners.flatten()]
+    else:
+        points = torch.take_along_dim(vertices, corners.flatten(1).unsqueeze(-1), 1)
+    return (points.reshape(len(vertices), -1, 3, 3) * weights.to(vertices.dtype).unsqueeze(-1)).sum(2)
+
+
+def head_yaw_degrees(rotation: Float[Tensor, "B 3 3"]) -> Float[Tensor, " B"]:
+    """Measure how far a head is turned about its vertical axis against the view direction.
+
+    Args:
+        rotation: head orientation relative to the camera, for FLAME-like models `global @ neck`.
+
+    Returns:
+        Yaw in degrees, [-90, 90]; positive turns the face towards the subject's left (+x).
+
+    Source: FLAME's dynamic contour; spec: atan2(-R20, sqrt(R00^2 + R10^2)).
+    """
+    return torch.rad2deg(torch.atan2(-rotation[:, 2, 0], torch.hypot(rotation[:, 0, 0], rotation[:, 1, 0])))
+
+
+def contour_row(rotation: Float[Tensor, "B 3 3"]) -> Int[Tensor, " B"]:
+    """Choose the row of a 79-row contour table for each head orientation. The choice carries no gradient.
+
+    Args:
+        rotation: head orientation relative to the camera.
+
+    Returns:
+        Row numbers: 0..39 for yaw 0..39 degrees and more, 40..78 for -1..-39 degrees and less.
+    """
+    with torch.no_grad():
+        yaw = head_yaw_degrees(rotation).round().long().clamp(-CONTOUR_MAX_YAW, CONTOUR_MAX_YAW)
+        return torch.where(yaw < 0, CONTOUR_MAX_YAW - yaw, yaw)
+
+
+def dynamic_contour_points(
+    vertices: Float[Tensor, "B V 3"],
+    faces: Int[Tensor, "F 3"],
+    rotation: Float[Tensor, "B 3 3"],
+    triangle_table: Int[Tensor, "R L"],
+    weight_table: Float[Tensor, "R L 3"],
+) -> Float[Tensor, "B L 3"]:
+    """Evaluate the jaw contour that forms the face's outline at the given head orientations.
+
+    Args:
+        vertices: posed mesh vertices.
+        faces: vertex indices of each triangle.
+        rotation: head orientation relative to the camera.
+        triangle_table: triangle of each contour point for each of the 79 yaw rows.
+        weight_table: barycentric weights of each contour point for each row.
+
+    Returns:
+        Contour points. Differentiable in the vertices; which row is used is not.
+    """
+    row = contour_row(rotation)
+    return barycentric_points(vertices, faces, triangle_table[row], weight_table[row])
