@@ -1,0 +1,26 @@
+"""What all components share: validated parameters, kept so that a checkpoint can rebuild the part."""
+
+from abc import ABC
+from typing import ClassVar
+
+from torch import nn
+
+from emoca_core.spec import ComponentParams
+
+
+class Component(ABC):
+    """Anything the registry builds.
+
+    A subclass declares a nested ``Params`` and, on one line, ``params: Params`` so that type checkers know it.
+    """
+
+    Params: ClassVar[type[ComponentParams]] = ComponentParams
+    params: ComponentParams
+
+    def __init__(self, params: ComponentParams | None = None) -> None:
+        super().__init__()
+        self.params = self.Params() if params is None else params
+
+
+class ModuleComponent(Component, nn.Module):
+    """A component that is also a torch module: it has devices, buffers, a state and modes."""

@@ -1,0 +1,36 @@
+"""Wrinkles: a latent code and a displacement map in UV space."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+
+from jaxtyping import Float
+from torch import Tensor
+
+from emoca_core.interfaces.component import ModuleComponent
+from emoca_core.interfaces.face import Block, FaceCrop, FaceParameters
+
+
+class DetailModel(ModuleComponent):
+    """Encodes the detail of a face crop and decodes it, with expression and jaw, into displacements.
+
+    Attributes:
+        code_size: Length of the ``detail`` block.
+        conditions: Blocks besides ``detail`` that the decoder reads, and their sizes.
+        map_size: Side of the displacement map, pixels.
+    """
+
+    code_size: int
+    conditions: Mapping[Block, int]
+    map_size: int
+
+    @abstractmethod
+    def encode(self, crop: FaceCrop) -> Float[Tensor, "B D"]:
+        """The detail code of each face."""
+
+    @abstractmethod
+    def decode(self, parameters: FaceParameters) -> Float[Tensor, "B 1 T T"]:
+        """Displacement along the normal in UV space, metres."""
+
+    def forward(self, crop: FaceCrop, parameters: FaceParameters) -> FaceParameters:
+        """The parameters with their detail block filled."""
+        return parameters.replace(detail=self.encode(crop))

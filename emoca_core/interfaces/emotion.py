@@ -1,0 +1,46 @@
+"""Image to emotion."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+from emoca_core.interfaces.component import ModuleComponent
+
+EXPRESSIONS = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger", "contempt")
+"""AffectNet's order of the expression classes; 7-class sets leave out contempt."""
+
+
+@dataclass(frozen=True)
+class EmotionPrediction:
+    """What an emotion backbone sees.
+
+    Attributes:
+        features: Named features, e.g. the last hidden layer; the emotion-consistency loss compares one of them.
+        logits: Unnormalised class scores, in the order of ``EmotionBackbone.labels``.
+        valence: Unpleasant -1 to pleasant 1, not clamped.
+        arousal: Calm -1 to excited 1, not clamped.
+    """
+
+    features: Mapping[str, Float[Tensor, "B ..."]]
+    logits: Float[Tensor, "B C"] | None = None
+    valence: Float[Tensor, "B"] | None = None
+    arousal: Float[Tensor, "B"] | None = None
+
+
+class EmotionBackbone(ModuleComponent):
+    """Recognises emotion. Frozen when it serves as a perceptual loss.
+
+    Attributes:
+        labels: Names of the classes behind ``logits``; empty without a classifier.
+        feature_dims: Number of channels of each named feature; the first one is the default.
+    """
+
+    labels: tuple[str, ...] = ()
+    feature_dims: Mapping[str, int]
+
+    @abstractmethod
+    def forward(self, image: Float[Tensor, "B 3 H W"]) -> EmotionPrediction:
+        """Predict from RGB in [0, 1]; the backbone does its own resizing and normalisation."""

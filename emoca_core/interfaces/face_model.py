@@ -1,0 +1,39 @@
+"""Coefficients to mesh."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from emoca_core.interfaces.component import ModuleComponent
+from emoca_core.interfaces.face import Albedo, Block, FaceGeometry, FaceParameters
+
+
+class FaceModel(ModuleComponent):
+    """A morphable face: FLAME, BFM, the open head.
+
+    Attributes:
+        blocks: What ``forward`` and ``albedo`` read: block name to its largest size. A shorter code is padded with
+            zeros, an absent one is zero; a block that is not listed is ignored.
+        faces: Triangles, counter-clockwise seen from outside.
+        uv: Texture coordinates in [0, 1], u right, v UP (as in OBJ files); ``None`` for models without a texture.
+        uv_faces: Triangles into ``uv``, one for each of ``faces``.
+        expression_names: Names of the expression coefficients where they mean something (the ARKit names).
+        vertex_masks: Named regions.
+    """
+
+    blocks: Mapping[Block, int]
+    faces: Int[Tensor, "F 3"]
+    uv: Float[Tensor, "U 2"] | None = None
+    uv_faces: Int[Tensor, "F 3"] | None = None
+    expression_names: tuple[str, ...] = ()
+    vertex_masks: Mapping[str, Bool[Tensor, "V"]] = {}
+
+    @abstractmethod
+    def forward(self, parameters: FaceParameters) -> FaceGeometry:
+        """Pose the mesh; vertices and landmarks in metres, rotated by ``global_pose``, without translation."""
+
+    def albedo(self, parameters: FaceParameters) -> Albedo:
+        """Reflectance of each face. Models without an appearance return an empty ``Albedo``."""
+        return Albedo()

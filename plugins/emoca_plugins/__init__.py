@@ -1,0 +1,11 @@
+"""The built-in components. This file is a table: adding a component adds one line."""
+
+from emoca_core import ComponentSpec, hookimpl
+
+_COMPONENTS = (ComponentSpec("face_model", "open_head", "emoca_plugins.face_models.open_head:OpenHead"),)
+
+
+@hookimpl
+def emoca_components() -> tuple[ComponentSpec, ...]:
+    """Everything in this package."""
+    return _COMPONENTS
