@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of golden outputs and real photos beside the repository; tests that need it skip where it is absent."""
+    """The golden outputs and real photos beside the repository; tests that need them skip where they are absent."""
     folder = ROOT.parent / "shared"
     if not folder.is_dir():
         pytest.skip("the shared golden outputs are not beside this checkout")

@@ -1,6 +1,8 @@
 """What all components share: validated parameters, kept so that a checkpoint can rebuild the part."""
 
 from abc import ABC
+from collections.abc import Mapping
+from pathlib import Path
 from typing import ClassVar
 
 from torch import nn
@@ -12,10 +14,15 @@ class Component(ABC):
     """Anything the registry builds.
 
     A subclass declares a nested ``Params`` and, on one line, ``params: Params`` so that type checkers know it.
+
+    Attributes:
+        params: The validated parameters it was built from.
+        asset_paths: Files that it was built from, by asset name; results record their hashes.
     """
 
     Params: ClassVar[type[ComponentParams]] = ComponentParams
     params: ComponentParams
+    asset_paths: Mapping[str, Path] = {}
 
     def __init__(self, params: ComponentParams | None = None) -> None:
         super().__init__()

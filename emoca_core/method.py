@@ -1,0 +1,214 @@
+"""A recipe, assembled: the parts of a method behind one object that turns face crops into captures."""
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import nn
+
+from emoca_core import catalogue as catalogues
+from emoca_core.catalogue import Catalogue, Recipe
+from emoca_core.errors import EmocaError, MissingAssetError, RecipeError
+from emoca_core.interfaces import (
+    Capture,
+    DetailModel,
+    EmotionBackbone,
+    EmotionPrediction,
+    Encoder,
+    FaceCrop,
+    FaceGeometry,
+    FaceModel,
+    FaceParameters,
+    Landmarker,
+    Renderer,
+    Rendering,
+)
+from emoca_core.registry import Registry, get_registry
+from emoca_core.rendering import render_face
+from emoca_core.spec import Kind
+
+
+class Method(nn.Module):
+    """What a recipe describes: landmarker, encoder, face model, renderer, and what else it names.
+
+    Attributes:
+        name: Name of the recipe.
+        recipe: The resolved recipe.
+        landmarker: Finds faces; ``None`` for methods that start from crops.
+        encoder: Crop to parameters.
+        face_model: Parameters to geometry and albedo.
+        renderer: Geometry to pixels.
+        detail: Detail code and displacement, if the recipe has it.
+        emotion_backbone: Reads emotion in the photo and in the rendering, if the recipe has it.
+    """
+
+    landmarker: Landmarker | None
+    encoder: Encoder
+    face_model: FaceModel
+    renderer: Renderer
+    detail: DetailModel | None
+    emotion_backbone: EmotionBackbone | None
+
+    def __init__(self, name: str, recipe: Recipe, parts: Mapping[Kind, Any]) -> None:
+        """Fit the parts together.
+
+        Args:
+            name: Name of the recipe.
+            recipe: What to record with every result.
+            parts: One component for each part that the recipe has.
+
+        Raises:
+            RecipeError: Parts that do not fit together.
+        """
+        super().__init__()
+        self.name, self.recipe = name, recipe
+        for kind in catalogues.PARTS:
+            setattr(self, kind, parts.get(kind))
+        _check_fit(name, self.encoder, self.face_model, self.detail)
+        self.encoder.attach(self.face_model, self.renderer)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors of the face model are."""
+        return self.face_model.faces.device
+
+    def encode(self, crop: FaceCrop) -> FaceParameters:
+        """Estimate the code of every face of a batch, with its detail where the method has one."""
+        parameters = cast(FaceParameters, self.encoder(crop))
+        return self.detail(crop, parameters) if self.detail else parameters
+
+    def render(
+        self, geometry: FaceGeometry, parameters: FaceParameters, image_size: tuple[int, int]
+    ) -> Rendering | None:
+        """The coarse picture of size (height, width) with the estimated camera, albedo and light.
+
+        ``None`` when the code has no camera.
+        """
+        if parameters.camera is None:
+            return None
+        albedo = self.face_model.albedo(parameters)
+        return render_face(
+            self.renderer, self.face_model, geometry, parameters.camera, albedo, parameters.lighting, image_size
+        )
+
+    def forward(self, crop: FaceCrop) -> Capture:
+        """Everything the method knows of a batch of crops: code, geometry, picture, displacement, emotion."""
+        parameters = self.encode(crop)
+        geometry = self.face_model(parameters)
+        rendering = self.render(geometry, parameters, crop.size)
+        return Capture(
+            crop=crop,
+            parameters=parameters,
+            geometry=geometry,
+            rendering=rendering,
+            displacement=self.detail.decode(parameters) if self.detail else None,
+            emotion_of_input=self._emotion(crop.image),
+            emotion_of_rendering=self._emotion(rendering.image) if rendering else None,
+        )
+
+    def reconstruct(self, photos: str | Path | Iterable[str | Path], **options: Any) -> list[Any]:
+        """Find, capture and return every face of some photos; options as in ``emoca_core.reconstruct``."""
+        from emoca_core.reconstruct import reconstruct
+
+        return reconstruct(self, photos, **options)
+
+    def asset_paths(self) -> dict[str, Path]:
+        """Files that the parts were built from, by asset name."""
+        parts = [getattr(self, kind) for kind in catalogues.PARTS]
+        return {name: path for part in parts if part is not None for name, path in part.asset_paths.items()}
+
+    def _emotion(self, image: torch.Tensor) -> EmotionPrediction | None:
+        return self.emotion_backbone(image) if self.emotion_backbone else None
+
+
+def load_method(
+    name: str,
+    *,
+    registry_file: str | Path | None = None,
+    change: Mapping[str, Any] | None = None,
+    device: str = "auto",
+) -> Method:
+    """Assemble a recipe by name, ready for inference.
+
+    Args:
+        name: A recipe of the catalogue (``emoca list`` prints them).
+        registry_file: Your own registry.yaml, merged on top of the catalogue.
+        change: Merged into the recipe, e.g. ``{"renderer": {"uses": "pytorch3d"}}``.
+        device: ``"auto"`` takes CUDA where there is one, else the CPU; or a torch device name.
+
+    Raises:
+        UnknownNameError: No such recipe, component or preset.
+        MissingAssetError: Files that you have to provide; the message lists all of them.
+        RecipeError: Parts that cannot be built or do not fit together; the message lists all reasons.
+    """
+    registry = get_registry()
+    catalogue = catalogues.get_catalogue(registry_file, registry)
+    recipe = catalogue.recipe(name)
+    if change:
+        plain = recipe.model_dump(by_alias=True, exclude_none=True)
+        recipe = Recipe.model_validate(catalogues.merge(plain, change))
+    method = Method(name, recipe, build_parts(recipe, catalogue, registry))
+    return method.eval().to(pick_device(device))
+
+
+def build_parts(recipe: Recipe, catalogue: Catalogue, registry: Registry) -> dict[Kind, Any]:
+    """Build every part of a recipe, and report everything that is missing or wrong at once.
+
+    Raises:
+        MissingAssetError: Only files are missing; all of them are listed.
+        RecipeError: Something else is wrong; everything is listed.
+    """
+    parts: dict[Kind, Any] = {}
+    errors: list[EmocaError] = []
+    for kind, use in recipe.parts().items():
+        try:
+            parts[kind] = registry.build(kind, use.uses, catalogue.params(kind, use))
+        except EmocaError as error:
+            errors.append(error)
+    if errors:
+        raise _joined(errors)
+    return parts
+
+
+def pick_device(name: str) -> torch.device:
+    """``"auto"`` is CUDA where there is one, else the CPU.
+
+    Raises:
+        EmocaError: Not a device, or not available on this machine.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        raise EmocaError(
+            f"device '{name}' cannot be used: {str(error).splitlines()[0]}. Try 'cpu' or 'auto'."
+        ) from None
+
+
+def _joined(errors: list[EmocaError]) -> EmocaError:
+    if len(errors) == 1:
+        return errors[0]
+    kind: Callable[[str], EmocaError] = (
+        MissingAssetError if all(isinstance(e, MissingAssetError) for e in errors) else RecipeError
+    )
+    return kind("\n".join(str(error) for error in errors))
+
+
+def _check_fit(name: str, encoder: Encoder, face_model: FaceModel, detail: DetailModel | None) -> None:
+    """Refuse an encoder whose coefficients the face model does not have, before anything is computed."""
+    needed = dict(encoder.blocks)
+    for block in ("shape", "expression", "albedo"):
+        size, available = needed.get(block, 0), face_model.blocks.get(block, 0)
+        if size > available:
+            raise RecipeError(
+                f"recipe '{name}': {type(encoder).__name__} predicts {size} {block} coefficients, but "
+                f"{type(face_model).__name__} has {available}. Change the encoder's or the face model's parameters."
+            )
+    for block, size in detail.conditions.items() if detail else ():
+        if needed.get(block, 0) < size:
+            raise RecipeError(
+                f"recipe '{name}': {type(detail).__name__} needs {size} {block} coefficients, but "
+                f"{type(encoder).__name__} predicts {needed.get(block, 0)}."
+            )
