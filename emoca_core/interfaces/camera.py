@@ -7,7 +7,6 @@ grows away from the camera; ``docs/conventions.md`` draws it.
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Self
 
 import torch
 from jaxtyping import Float
@@ -33,7 +32,7 @@ class Camera(ABC):
         """The camera as one vector per face, for codes on disk and probes."""
 
     @abstractmethod
-    def map(self, change: Callable[[Tensor], Tensor]) -> Self:
+    def map(self, change: Callable[[Tensor], Tensor]) -> "Camera":
         """The same camera with every tensor replaced by ``change(tensor)``: devices, indexing, detaching."""
 
 
