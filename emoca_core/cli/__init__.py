@@ -1,0 +1,109 @@
+"""The ``emoca`` command. Each subcommand is one module; nothing here imports torch or NumPy.
+
+A command module has ``NAME``, ``HELP``, ``add_parser(subparsers)``, which returns the parser, and ``run(args)``, which
+returns the exit code. Heavy imports belong inside ``run``.
+"""
+
+import argparse
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any, NoReturn, Protocol, cast
+
+import emoca_core
+from emoca_core.errors import EmocaError
+
+COMMANDS = ("list", "show", "check", "doctor")
+"""Modules of this package in the order of ``emoca --help``: adding a command adds a name."""
+
+DESCRIPTION = "Emotion-driven 3D face capture from interchangeable parts."
+
+BAD_INPUT = 2
+INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+BROKEN_PIPE = 141  # 128 + SIGPIPE
+
+Subparsers = Any  # argparse keeps the type of add_subparsers() private
+
+
+class Command(Protocol):
+    """What a command module provides."""
+
+    NAME: str
+    HELP: str
+
+    def add_parser(self, subparsers: Subparsers) -> argparse.ArgumentParser:
+        """Declare the arguments."""
+
+    def run(self, args: argparse.Namespace) -> int:
+        """Do the work; the exit code."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(BAD_INPUT, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: Arguments without the program's name; ``sys.argv`` by default.
+
+    Returns:
+        0 on success, 2 for bad input, 130 after Ctrl-C, 141 when the reader of a pipe went away.
+    """
+    debug = "--debug" in (sys.argv[1:] if argv is None else argv)
+    try:
+        args = build_parser().parse_args(argv)
+        code = cast(int, args.run(args))
+        sys.stdout.flush()  # here, so that a closed pipe is noticed while it can be handled
+        return code
+    except SystemExit as stop:  # argparse: --help, --version and errors
+        return stop.code if isinstance(stop.code, int) else 0
+    except KeyboardInterrupt:
+        print("emoca: stopped", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes once more at exit
+        return BROKEN_PIPE
+    except (EmocaError, OSError, MemoryError) as error:
+        if debug:
+            traceback.print_exc()
+        print(f"emoca: {_explain(error)}", file=sys.stderr)
+        return BAD_INPUT
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line."""
+    parser = _Parser(prog="emoca", description=DESCRIPTION, allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"emoca-core {emoca_core.__version__}")
+    parser.set_defaults(registry=None, debug=False)
+    _add_common_arguments(parser)
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name in COMMANDS:
+        command = cast(Command, importlib.import_module(f"emoca_core.cli.{name}"))
+        subparser = command.add_parser(subparsers)
+        _add_common_arguments(subparser)
+        subparser.set_defaults(run=command.run)
+    return parser
+
+
+def _add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """Accepted before and after the command; the default is set once, on the main parser."""
+    keep = argparse.SUPPRESS
+    parser.add_argument(
+        "--registry", metavar="FILE", default=keep, help="your own registry.yaml, merged on top (or EMOCA_REGISTRY)"
+    )
+    parser.add_argument("--debug", action="store_true", default=keep, help="show the traceback of an error")
+
+
+def _explain(error: BaseException) -> str:
+    if isinstance(error, MemoryError):
+        return "out of memory"
+    if isinstance(error, OSError) and not isinstance(error, EmocaError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)

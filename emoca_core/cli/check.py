@@ -1,0 +1,71 @@
+"""``emoca check``: build everything that a recipe names, and say everything that is missing at once."""
+
+import argparse
+import sys
+import textwrap
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+from emoca_core.catalogue import Catalogue, Recipe, Use, get_catalogue
+from emoca_core.cli import BAD_INPUT, Subparsers
+from emoca_core.errors import EmocaError, MissingAssetError
+from emoca_core.registry import Registry, get_registry
+from emoca_core.spec import Kind
+
+T = TypeVar("T")
+
+NAME = "check"
+HELP = "build every part of a recipe and say what is missing"
+
+
+def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
+    """Declare the arguments."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(NAME, help=HELP, description=HELP)
+    parser.add_argument("recipes", nargs="*", metavar="RECIPE", help="default: every recipe of the catalogue")
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check the recipes one after the other; 2 if any of them cannot be built."""
+    registry = get_registry()
+    catalogue = get_catalogue(args.registry, registry)
+    recipes = {name: catalogue.recipe(name) for name in args.recipes or sorted(catalogue.recipes)}
+    failed = [name for name, recipe in recipes.items() if not check_recipe(name, recipe, catalogue, registry)]
+    if failed:
+        print(f"emoca: cannot be built: {', '.join(failed)}", file=sys.stderr)
+    return BAD_INPUT if failed else 0
+
+
+def check_recipe(name: str, recipe: Recipe, catalogue: Catalogue, registry: Registry) -> bool:
+    """Build the parts, the terms of the objective and the method itself; print one line for each."""
+    from emoca_core.method import Method
+
+    print(f"recipe {name}")
+    parts = {
+        kind: _attempt(kind, use.uses, partial(_build, kind, use, catalogue, registry))
+        for kind, use in recipe.parts().items()
+    }
+    terms = [
+        _attempt(f"{term.role} {label}", term.uses, partial(_build, "loss", term, catalogue, registry))
+        for label, term in recipe.losses.items()
+    ]
+    if None in (*parts.values(), *terms):
+        return False
+    return _attempt("method", name, lambda: Method(name, recipe, parts)) is not None
+
+
+def _build(kind: Kind, use: Use, catalogue: Catalogue, registry: Registry) -> Any:
+    return registry.build(kind, use.uses, catalogue.params(kind, use))
+
+
+def _attempt(label: str, name: str, build: Callable[[], T]) -> T | None:
+    """What ``build`` returns, or ``None`` after saying why it cannot be had."""
+    try:
+        built = build()
+    except EmocaError as error:
+        verdict = "missing" if isinstance(error, MissingAssetError) else "wrong"
+        print(f"  {label:<24} {name:<24} {verdict}\n" + textwrap.indent(str(error), "      "))
+        return None
+    print(f"  {label:<24} {name:<24} ok")
+    return built

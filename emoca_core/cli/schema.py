@@ -1,0 +1,77 @@
+"""Parameters in words: type, range, default and documentation of every field of a ``Params`` model."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from emoca_core.spec import ComponentParams
+
+_BOUNDS = {
+    "minimum": ">= {}",
+    "exclusiveMinimum": "> {}",
+    "maximum": "<= {}",
+    "exclusiveMaximum": "< {}",
+    "multipleOf": "multiple of {}",
+    "minLength": "at least {} characters",
+    "maxLength": "at most {} characters",
+    "minItems": "at least {} items",
+    "maxItems": "at most {} items",
+    "pattern": "matches {}",
+}
+_TYPES = {"integer": "int", "number": "float", "string": "str", "boolean": "bool", "null": "none", "object": "mapping"}
+
+
+def describe_params(params: type[ComponentParams]) -> Iterator[str]:
+    """One line per field: name, type with range, default, documentation."""
+    schema = params.model_json_schema()
+    yield from _fields(schema, schema.get("$defs", {}), "  ")
+
+
+def _fields(schema: Mapping[str, Any], definitions: Mapping[str, Any], indent: str) -> Iterator[str]:
+    required = schema.get("required", ())
+    for name, field in schema.get("properties", {}).items():
+        default = "required" if name in required else f"default {_value(field.get('default'))}"
+        head = f"{indent}{name:<24} {describe_type(field, definitions)}, {default}"
+        yield f"{head}\n{indent}    {' '.join(field['description'].split())}" if "description" in field else head
+        for reference in _references(field):
+            yield from _fields(definitions[reference], definitions, indent + "    ")
+
+
+def describe_type(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
+    """A JSON schema as a short phrase, e.g. ``int >= 1`` or ``one of 'a', 'b'``."""
+    if "$ref" in schema:
+        target = definitions[_target(schema["$ref"])]
+        return describe_type(target, definitions) if "enum" in target else str(target.get("title", "mapping"))
+    if choices := schema.get("enum", [schema["const"]] if "const" in schema else None):
+        return "one of " + ", ".join(map(repr, choices))
+    for union in ("anyOf", "oneOf", "allOf"):
+        if union in schema:
+            return " or ".join(describe_type(option, definitions) for option in schema[union])
+    return " ".join([_name(schema, definitions), *(t.format(schema[k]) for k, t in _BOUNDS.items() if k in schema)])
+
+
+def _name(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
+    kind = schema.get("type", "any")
+    if kind == "array" and "prefixItems" in schema:
+        return f"tuple of ({', '.join(describe_type(item, definitions) for item in schema['prefixItems'])})"
+    if kind == "array":
+        return f"list of {describe_type(schema.get('items', {}), definitions)}"
+    if kind == "string" and "format" in schema:
+        return str(schema["format"])
+    return _TYPES.get(kind, str(kind))
+
+
+def _references(schema: Mapping[str, Any]) -> Iterator[str]:
+    """Nested models of a field."""
+    if "$ref" in schema:
+        yield _target(schema["$ref"])
+    for option in (*schema.get("anyOf", ()), *schema.get("allOf", ()), *filter(None, [schema.get("items")])):
+        if isinstance(option, Mapping):
+            yield from _references(option)
+
+
+def _target(reference: str) -> str:
+    return reference.rpartition("/")[2]
+
+
+def _value(default: object) -> str:
+    return "none" if default is None else repr(default)
