@@ -1,0 +1,275 @@
+"""The training loop. One for every task; Accelerate decides where it runs."""
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from jaxtyping import Float
+from torch import Tensor
+from torch.utils.data import DataLoader
+from tqdm.auto import tqdm
+
+from emoca_core.errors import EmocaError
+from emoca_core.files import write_text
+from emoca_core.train.run_folder import RunFolder
+from emoca_core.train.sampling import DrawnDataset, EvaluationBatches, NumberedDataset, TrainBatches
+from emoca_core.train.settings import TrainSettings
+from emoca_core.train.task import Losses, Step, Task
+
+
+class TrainingDivergedError(EmocaError, ArithmeticError):
+    """The loss is not finite any more."""
+
+
+@dataclass
+class Progress:
+    """Where a run stands; saved with every checkpoint."""
+
+    epoch: int = 0
+    step_in_epoch: int = 0
+    step: int = 0
+    best: float | None = None
+    best_step: int | None = None
+    validations_without_gain: int = 0
+
+
+def train(
+    task: Task,
+    training: Any,
+    validation: Any,
+    settings: TrainSettings,
+    out: Path,
+    *,
+    collate: Callable[[list[Any]], Any],
+    augment: Callable[[Any, torch.Generator], Any] | None = None,
+    sampling_weights: Float[Tensor, "N"] | None = None,
+    resume: bool = False,
+) -> Progress:
+    """Train a task and return where it ended. Runs alone or under ``accelerate launch``.
+
+    Args:
+        task: What to train.
+        training: Indexable set of samples.
+        validation: Indexable set of samples; may be empty.
+        settings: How to train.
+        out: The run folder.
+        collate: List of samples to the batch that the task understands.
+        augment: Changes a training sample, with randomness from the generator alone.
+        sampling_weights: Draw by these weights, with replacement, instead of a permutation.
+        resume: Continue the run in ``out`` from its last checkpoint.
+
+    Raises:
+        TrainingDivergedError: The loss became NaN or infinite; the last checkpoint is good.
+        EmocaError: The run folder is in use by another run, or its settings differ.
+        OSError: The disk is full; the last checkpoint is whole.
+    """
+    accelerator = _accelerator(settings, out)
+    set_seed(settings.seed)
+    folder = RunFolder(out)
+    if accelerator.is_main_process:
+        folder.start({"train": settings.model_dump(mode="json"), "task": task.card()}, resume)
+    accelerator.wait_for_everyone()
+    where = {"rank": accelerator.process_index, "world": accelerator.num_processes}
+    batches = TrainBatches(
+        len(training),
+        batch_size=settings.batch_size,
+        accumulation=settings.accumulation,
+        seed=settings.seed,
+        weights=sampling_weights,
+        **where,
+    )
+    loading = partial(
+        DataLoader, collate_fn=collate, num_workers=settings.workers, pin_memory=torch.cuda.is_available()
+    )
+    loader = loading(DrawnDataset(training, settings.seed, augment), batch_sampler=batches)
+    per_pass = settings.batch_size // settings.accumulation // accelerator.num_processes
+    watching = EvaluationBatches(len(validation), batch_size=per_pass, **where) if len(validation) else None
+    numbered = partial(_collate_numbered, collate)
+    watched = loading(NumberedDataset(validation), batch_sampler=watching, collate_fn=numbered) if watching else None
+    optimizer = torch.optim.AdamW(
+        list(task.trained_parameters()), settings.learning_rate, settings.betas, weight_decay=settings.weight_decay
+    )
+    task.place_frozen(accelerator.device)
+    model, optimizer = accelerator.prepare(task, optimizer)
+    run = _Run(accelerator, folder, settings, task, model, optimizer, batches, loader, watched)
+    return run.go(run.load() if resume and folder.last else Progress())
+
+
+@dataclass
+class _Run:
+    accelerator: Accelerator
+    folder: RunFolder
+    settings: TrainSettings
+    task: Task
+    model: torch.nn.Module
+    optimizer: Any
+    batches: TrainBatches
+    loader: DataLoader[Any]
+    watched: DataLoader[Any] | None
+
+    def go(self, progress: Progress) -> Progress:
+        settings, per_epoch = self.settings, self.batches.steps
+        total = min(settings.epochs * per_epoch, settings.max_steps or math.inf)
+        validate_every = max(1, round(settings.validate_every * per_epoch))
+        bar = tqdm(
+            total=int(total), initial=progress.step, unit="step", disable=not self.accelerator.is_local_main_process
+        )
+        while progress.step < total and not self._patience_spent(progress):
+            self.batches.begin(progress.epoch, progress.step_in_epoch)
+            for losses in self._steps(progress):
+                progress.step, progress.step_in_epoch = progress.step + 1, progress.step_in_epoch + 1
+                bar.update()
+                if progress.step_in_epoch == per_epoch:
+                    progress.epoch, progress.step_in_epoch = progress.epoch + 1, 0
+                due = progress.step % validate_every == 0 or progress.step == total
+                saving = due or progress.step % (settings.checkpoint_every or math.inf) == 0
+                if saving or progress.step % settings.log_every == 0:
+                    bar.set_postfix(loss=self._log_losses(progress, losses)["loss"])
+                if due:
+                    self._validate(progress)
+                if saving:
+                    self.save(progress)
+                if progress.step >= total or self._patience_spent(progress):
+                    break
+        bar.close()
+        self.accelerator.end_training()
+        return progress
+
+    def _steps(self, progress: Progress) -> Any:
+        """Do optimiser steps to the end of the epoch; yield the mean losses of each, still on the device."""
+        self.model.train()
+        total: dict[str, Tensor] = {}
+        for batch in self.loader:
+            with self.accelerator.accumulate(self.model):
+                losses: Losses = self.model(
+                    _to(batch, self.accelerator.device), Step(progress.epoch, progress.step, self.settings.seed)
+                )
+                self.accelerator.backward(losses.total)
+                if self.accelerator.sync_gradients and self.settings.clip_norm:
+                    self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
+                self.optimizer.step()
+                self.optimizer.zero_grad()
+            parts = {"loss": losses.total, **losses.parts}
+            total = {k: total.get(k, 0) + v.detach() / self.settings.accumulation for k, v in parts.items()}
+            if self.accelerator.sync_gradients:
+                yield total
+                self.model.train()  # validation may have come between
+                total = {}
+
+    def _log_losses(self, progress: Progress, losses: dict[str, Tensor]) -> dict[str, float]:
+        """Mean over the processes; this is the one place where the step waits for the device."""
+        names = sorted(losses)
+        mean = self.accelerator.reduce(torch.stack([losses[n].float() for n in names]), reduction="mean").tolist()
+        values = dict(zip(names, mean, strict=True))
+        if not math.isfinite(values["loss"]):
+            kept = (
+                f"the last good checkpoint is {self.folder.last}" if self.folder.last else "there is no checkpoint yet"
+            )
+            raise TrainingDivergedError(
+                f"the loss is {values['loss']} at step {progress.step} ({values}); {kept}. "
+                "Try a lower --learning-rate or --clip-norm 1."
+            )
+        self._record(progress, {f"train/{name}": value for name, value in values.items()})
+        return values
+
+    def _diverged(self, what: str) -> TrainingDivergedError:
+        kept = f"the last good checkpoint is {self.folder.last}" if self.folder.last else "there is no checkpoint yet"
+        return TrainingDivergedError(f"{what}; {kept}. Try a lower learning rate, or clip_norm 1.")
+
+    @torch.no_grad()
+    def _validate(self, progress: Progress) -> None:
+        if self.watched is None:
+            return
+        self.model.eval()
+        task = self.accelerator.unwrap_model(self.model)
+        rows = []
+        for index, batch in self.watched:
+            predicted = task.predict(_to(batch, self.accelerator.device))
+            rows.append(self.accelerator.gather({**predicted, "index": index.to(self.accelerator.device)}))
+        gathered = {key: torch.cat([row[key].cpu() for row in rows]) for key in rows[0]}
+        first = _first_of_each(gathered.pop("index"))
+        metrics = task.metrics({key: value[first] for key, value in gathered.items()})
+        value = metrics[task.monitor]
+        sign = 1 if task.higher_is_better else -1
+        better = math.isfinite(value) and (progress.best is None or sign * value > sign * progress.best)
+        progress.validations_without_gain = 0 if better else progress.validations_without_gain + 1
+        if better:
+            progress.best, progress.best_step = value, progress.step
+            if self.accelerator.is_main_process:
+                self.folder.write_best(task.trained_state(), {**task.card(), "step": progress.step, "metrics": metrics})
+        self._record(progress, {f"validation/{name}": value for name, value in metrics.items()})
+
+    def save(self, progress: Progress) -> None:
+        """Write a checkpoint beside the last one, then let it take its place."""
+        trained = self.accelerator.unwrap_model(self.model).trained_parameters()
+        if not all(bool(parameter.isfinite().all()) for parameter in trained):
+            raise self._diverged(f"a weight is not finite after step {progress.step}")
+        if self.accelerator.is_main_process:
+            self.folder.begin_checkpoint(progress.step)
+        self.accelerator.wait_for_everyone()
+        temporary = self.folder.path / "checkpoints" / f".step-{progress.step:08d}"
+        self.accelerator.save_state(str(temporary))
+        self.accelerator.wait_for_everyone()
+        if self.accelerator.is_main_process:
+            write_text(temporary / "progress.json", json.dumps(asdict(progress)))
+            self.folder.commit_checkpoint(temporary)
+        self.accelerator.wait_for_everyone()
+
+    def load(self) -> Progress:
+        """Weights, optimiser, randomness and position of the last checkpoint."""
+        last = self.folder.last
+        assert last is not None
+        self.accelerator.load_state(str(last))
+        progress = Progress(**json.loads((last / "progress.json").read_text(encoding="utf-8")))
+        if self.accelerator.is_main_process:
+            self.folder.forget_after(progress.step)
+        return progress
+
+    def _record(self, progress: Progress, values: dict[str, float]) -> None:
+        if self.accelerator.is_main_process:
+            self.folder.log({"step": progress.step, "epoch": progress.epoch, **values})
+        self.accelerator.log(values, step=progress.step)
+
+    def _patience_spent(self, progress: Progress) -> bool:
+        return progress.validations_without_gain >= (self.settings.patience or math.inf)
+
+
+def _accelerator(settings: TrainSettings, out: Path) -> Accelerator:
+    accelerator = Accelerator(
+        mixed_precision=settings.precision,
+        gradient_accumulation_steps=settings.accumulation,
+        project_dir=str(out),
+        log_with=None if settings.tracker == "none" else settings.tracker,
+    )
+    if settings.tracker != "none":
+        accelerator.init_trackers("emoca")
+    return accelerator
+
+
+def _collate_numbered(collate: Callable[[list[Any]], Any], items: list[tuple[int, Any]]) -> tuple[Tensor, Any]:
+    return torch.tensor([index for index, _ in items]), collate([sample for _, sample in items])
+
+
+def _first_of_each(index: Tensor) -> Tensor:
+    """Where each number occurs first, in the order of the numbers: processes repeat samples to have equal shares."""
+    order = torch.argsort(index, stable=True)
+    ordered = index[order]
+    new = torch.ones_like(ordered, dtype=torch.bool)
+    new[1:] = ordered[1:] != ordered[:-1]
+    return order[new]
+
+
+def _to(batch: Any, device: torch.device) -> Any:
+    """A batch on a device: tensors, containers of them, and anything with ``map``."""
+    if isinstance(batch, Tensor):
+        return batch.to(device, non_blocking=True)
+    if isinstance(batch, dict):
+        return {key: _to(value, device) for key, value in batch.items()}
+    return batch.map(lambda tensor: tensor.to(device, non_blocking=True)) if hasattr(batch, "map") else batch

@@ -1,0 +1,44 @@
+"""How to train, whatever is trained."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class TrainSettings(BaseModel):
+    """Settings of the loop. Saved with every run; unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    epochs: int = Field(default=20, ge=1)
+    """Passes over the training set, at most."""
+    max_steps: int | None = Field(default=None, ge=1)
+    """Optimiser steps, at most; none means as many as the epochs have."""
+    batch_size: int = Field(default=64, ge=1)
+    """Samples per optimiser step over ALL processes and accumulation steps."""
+    accumulation: int = Field(default=1, ge=1)
+    """Forward passes per optimiser step; must divide the batch."""
+    learning_rate: float = Field(default=1e-4, gt=0)
+    """Step size of Adam."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Adam's decay rates."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    """Decoupled weight decay (AdamW); 0 is plain Adam."""
+    clip_norm: float | None = Field(default=None, gt=0)
+    """Largest norm of the gradient; none does not clip."""
+    precision: Literal["no", "fp16", "bf16"] = "no"
+    """Mixed precision."""
+    workers: int = Field(default=0, ge=0)
+    """Data loading processes for each training process."""
+    seed: int = 0
+    """Fixes sampling, augmentation, loss weights and initialisation."""
+    patience: int | None = Field(default=None, ge=1)
+    """Stop after this many validations without improvement; none never stops early."""
+    validate_every: float = Field(default=1.0, gt=0)
+    """Epochs between validations; 0.2 validates five times an epoch."""
+    checkpoint_every: int | None = Field(default=None, ge=1)
+    """Optimiser steps between checkpoints besides those at validations; none writes only those."""
+    log_every: int = Field(default=10, ge=1)
+    """Optimiser steps between log entries; the loss is checked for NaN as often."""
+    tracker: Literal["tensorboard", "wandb", "none"] = "tensorboard"
+    """Where curves go; ``none`` still writes metrics.jsonl."""

@@ -1,0 +1,68 @@
+"""What a task gives the loop."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Step:
+    """The position of a forward pass, for whatever must be the same on all processes and after a resume."""
+
+    epoch: int
+    index: int
+    """Optimiser steps done."""
+    seed: int
+
+
+@dataclass(frozen=True)
+class Losses:
+    """The loss of one batch and its named parts for the log."""
+
+    total: Float[Tensor, ""]
+    parts: Mapping[str, Float[Tensor, ""]] = field(default_factory=dict)
+
+
+class Task(nn.Module, ABC):
+    """A module that is trained. ``forward`` gives the loss so that DistributedDataParallel sees it.
+
+    Attributes:
+        monitor: Metric that decides which checkpoint is best.
+        higher_is_better: Direction of ``monitor``.
+    """
+
+    monitor: ClassVar[str]
+    higher_is_better: ClassVar[bool] = True
+
+    @abstractmethod
+    def forward(self, batch: Any, step: Step) -> Losses:
+        """The loss of a batch. Anything random must depend only on ``step``."""
+
+    @abstractmethod
+    def predict(self, batch: Any) -> dict[str, Tensor]:
+        """What validation gathers, one row per sample."""
+
+    @abstractmethod
+    def metrics(self, gathered: Mapping[str, Tensor]) -> dict[str, float]:
+        """Metrics over the whole validation set, in the order of the set."""
+
+    def place_frozen(self, device: torch.device) -> None:
+        """Move parts that are kept out of the module (frozen backbones) to the device."""
+        return None
+
+    def trained_parameters(self) -> Iterable[nn.Parameter]:
+        """What the optimiser gets."""
+        return (p for p in self.parameters() if p.requires_grad)
+
+    def trained_state(self) -> dict[str, Tensor]:
+        """What the exported weights hold: by default everything."""
+        return self.state_dict()
+
+    def card(self) -> dict[str, Any]:
+        """What is needed to rebuild the trained part: component names, parameters, hashes."""
+        return {}

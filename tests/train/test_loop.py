@@ -1,0 +1,121 @@
+"""The loop: the same numbers alone and in two processes, killed and resumed; clear ends."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from emoca_core.errors import EmocaError
+from emoca_core.train.loop import TrainingDivergedError
+from emoca_core.train.run_folder import RunFolder
+
+sys.path.insert(0, str(Path(__file__).parent))
+import toy_run
+
+SCRIPT = str(Path(toy_run.__file__))
+
+
+def log_of(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def start(*arguments: str, processes: int = 1) -> subprocess.CompletedProcess:
+    launch = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--main_process_port", "0"]
+    command = [sys.executable, *(launch if processes == 2 else []), SCRIPT, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+
+def assert_same_log(one: Path, other: Path, tolerance: float) -> None:
+    a, b = log_of(one), log_of(other)
+    assert [entry["step"] for entry in a] == [entry["step"] for entry in b]
+    for left, right in zip(a, b, strict=True):
+        assert left.keys() == right.keys()
+        for key in left:
+            assert left[key] == pytest.approx(right[key], abs=tolerance), (left["step"], key)
+
+
+def test_it_learns_and_leaves_a_complete_run_folder(tmp_path):
+    toy_run.run(tmp_path / "run", settings={"epochs": 8})
+    values = [
+        entry["validation/valence_ccc"] for entry in log_of(tmp_path / "run") if "validation/valence_ccc" in entry
+    ]
+    assert values[-1] > 0.8 > values[0]
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["settings"]["train"]["batch_size"] == 16
+    assert {"torch", "accelerate", "emoca-core"} <= set(record["versions"])
+    best = json.loads((tmp_path / "run" / "best.json").read_text())
+    assert best["metrics"]["valence_ccc"] == pytest.approx(max(values))
+    assert "net.0.weight" in load_file(tmp_path / "run" / "best.safetensors")
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_numbers_of_one(tmp_path):
+    """Equal global batches: float32 sums in another order differ by about 1e-6 and grow over the 12 steps."""
+    toy_run.run(tmp_path / "one")
+    done = start(str(tmp_path / "two"), processes=2)
+    assert done.returncode == 0, done.stderr
+    assert_same_log(tmp_path / "one", tmp_path / "two", tolerance=2e-5)
+
+
+def test_accumulation_over_parts_of_a_batch_is_allowed_only_if_it_divides(tmp_path):
+    with pytest.raises(ValueError, match="multiple of accumulation x processes = 3 x 1"):
+        toy_run.run(tmp_path, settings={"accumulation": 3})
+
+
+def test_a_killed_run_resumes_to_the_same_numbers(tmp_path):
+    toy_run.run(tmp_path / "whole")
+    killed = start(str(tmp_path / "killed"), "--kill-at", "7")
+    assert killed.returncode == -signal.SIGKILL
+    assert RunFolder(tmp_path / "killed").last.name == "step-00000006"
+    toy_run.run(tmp_path / "killed", resume=True)
+    assert_same_log(tmp_path / "whole", tmp_path / "killed", tolerance=0.0)
+    for name in ("model.safetensors",):
+        whole, resumed = (load_file(RunFolder(tmp_path / n).last / name) for n in ("whole", "killed"))
+        assert all(torch.equal(whole[key], resumed[key]) for key in whole)
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_last_good_checkpoint(tmp_path):
+    with pytest.raises(TrainingDivergedError, match=r"the loss is nan at step 6 .*step-00000004"):
+        toy_run.run(tmp_path, explode_at=5)
+    weights = load_file(RunFolder(tmp_path).last / "model.safetensors")
+    assert all(tensor.isfinite().all() for tensor in weights.values())
+
+
+def test_a_full_disk_keeps_the_last_checkpoint(tmp_path, monkeypatch):
+    from accelerate import Accelerator
+
+    save_state = Accelerator.save_state
+
+    def save_until_full(self, folder, **options):
+        if "00000004" in folder:
+            (Path(folder) / "model.safetensors").write_bytes(b"half")
+            raise OSError(28, "No space left on device")
+        return save_state(self, folder, **options)
+
+    monkeypatch.setattr(Accelerator, "save_state", save_until_full)
+    with pytest.raises(OSError, match="No space left"):
+        toy_run.run(tmp_path)
+    assert RunFolder(tmp_path).last.name == "step-00000002"
+    assert (RunFolder(tmp_path).last / "progress.json").exists()
+    monkeypatch.undo()
+    toy_run.run(tmp_path, resume=True)
+    assert log_of(tmp_path)[-1]["step"] == 12
+
+
+def test_a_second_run_in_the_same_folder_is_refused(tmp_path):
+    toy_run.run(tmp_path, settings={"epochs": 1})
+    with pytest.raises(EmocaError, match="already holds a run"):
+        toy_run.run(tmp_path, settings={"epochs": 1})
+    with pytest.raises(EmocaError, match="settings differ: train"):
+        toy_run.run(tmp_path, settings={"epochs": 2}, resume=True)
+
+
+def test_patience_ends_a_run_that_does_not_improve(tmp_path):
+    toy_run.run(tmp_path, settings={"epochs": 50, "learning_rate": 1e-30, "patience": 3})
+    validations = [entry for entry in log_of(tmp_path) if "validation/valence_ccc" in entry]
+    assert len(validations) == 4  # the first is the best, three bring nothing
