@@ -2,7 +2,18 @@
 
 from emoca_core import ComponentSpec, hookimpl
 
-_COMPONENTS = (ComponentSpec("face_model", "open_head", "emoca_plugins.face_models.open_head:OpenHead"),)
+_COMPONENTS = (
+    # face models
+    ComponentSpec("face_model", "open_head", "emoca_plugins.face_models.open_head:OpenHead"),
+    # encoders
+    # renderers
+    # landmarkers
+    # emotion backbones
+    ComponentSpec("emotion_backbone", "timm", "emoca_plugins.emotion.timm_backbone:TimmBackbone"),
+    # losses
+    # datasets
+    # detail
+)
 
 
 @hookimpl

@@ -1,0 +1,64 @@
+"""timm networks as emotion backbones."""
+
+import pytest
+import torch
+
+from emoca_core import get_registry
+from emoca_core.errors import MissingAssetError, UnknownNameError
+
+
+def build(**params):
+    return get_registry().build("emotion_backbone", "timm", {"weights": "random"} | params)
+
+
+@pytest.mark.parametrize(
+    ("model", "size", "shape"), [("resnet18", 64, (512, 2, 2)), ("swin_tiny_patch4_window7_224", 224, (768, 7, 7))]
+)
+def test_convolutional_and_transformer_trunks_give_the_same_fields(model, size, shape):
+    backbone = build(model=model).eval()
+    seen = backbone(torch.rand(2, 3, size, size))
+    assert seen.features["map"].shape == (2, *shape)
+    assert seen.features["pooled"].shape == (2, shape[0]) == (2, backbone.feature_dims["pooled"])
+    assert seen.logits.shape == (2, 7)
+    assert seen.valence.shape == seen.arousal.shape == (2,)
+    torch.testing.assert_close(seen.features["map"].mean((2, 3)), seen.features["pooled"], atol=1e-5, rtol=1e-4)
+
+
+def test_images_are_resized_and_normalised_by_the_backbone():
+    backbone = build(model="resnet18", image_size=32).eval()
+    image = torch.rand(1, 3, 32, 32)
+    seen = backbone(image)
+    trunk = backbone.trunk((image - torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)) / backbone.deviation)
+    torch.testing.assert_close(seen.features["pooled"], trunk)
+    assert backbone(torch.rand(1, 3, 100, 90)).logits.shape == (1, 7)
+
+
+def test_a_frozen_trunk_keeps_its_statistics_and_the_head_still_learns():
+    backbone = build(model="resnet18", trunk="frozen").train()
+    before = backbone.trunk.bn1.running_mean.clone()
+    backbone(torch.rand(4, 3, 32, 32)).logits.sum().backward()
+    assert torch.equal(before, backbone.trunk.bn1.running_mean)
+    assert backbone.head.weight.grad is not None
+    assert all(p.grad is None for p in backbone.trunk.parameters())
+
+
+def test_frozen_batch_norm_keeps_its_statistics_while_weights_learn():
+    backbone = build(model="resnet18", batch_norm="frozen").train()
+    before = backbone.trunk.bn1.running_mean.clone()
+    backbone(torch.rand(4, 3, 32, 32)).logits.sum().backward()
+    assert torch.equal(before, backbone.trunk.bn1.running_mean)
+    assert backbone.trunk.conv1.weight.grad is not None
+
+
+def test_an_unknown_network_suggests_one():
+    with pytest.raises(UnknownNameError, match="Did you mean 'resnet50'"):
+        build(model="resnet-50")
+
+
+def test_weights_that_cannot_be_had_are_named(monkeypatch):
+    def offline(*args, pretrained, **kwargs):
+        raise OSError("offline")
+
+    monkeypatch.setattr("timm.create_model", offline)
+    with pytest.raises(MissingAssetError, match=r"weights of 'resnet18'(.|\n)*weights: random"):
+        build(model="resnet18", weights="pretrained")
