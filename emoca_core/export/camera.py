@@ -1,0 +1,216 @@
+"""The camera of a whole photo, from the camera of a crop and the crop's place in the photo.
+
+``P_photo = crop_to_image @ P_crop``, split in closed form into intrinsics and a rigid pose. An in-plane rotation of
+the crop becomes a roll of the camera, so nothing is approximated. Everything here is float64 NumPy for one face.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from emoca_core.interfaces import Camera, PerspectiveCamera, WeakPerspectiveCamera
+
+ORTHOGRAPHIC_DISTANCE = 1.0
+"""Metres between an orthographic camera and the model's origin; any value gives the same picture."""
+
+LONG_FOCAL_DISTANCE = 10.0
+"""Metres; how far the pinhole camera stands that stands in for an orthographic one."""
+
+_FLIP = np.diag([1.0, -1.0, -1.0])
+"""Model or glTF axes (y up, z backwards) to OpenCV axes (y down, z forwards) and back."""
+
+_MAX_SKEW = 1e-5
+"""Skew relative to the focal length below which it is rounding noise of a float32 crop transform."""
+
+
+@dataclass(frozen=True)
+class PhotoCamera:
+    """One face's camera in the pixels of its whole photo.
+
+    ``X_cam = R X + t`` in OpenCV axes (x right, y down, z ahead). Perspective: ``[u v 1] ~ K X_cam``. Orthographic:
+    ``[u v 1] = K [x_cam y_cam 1]``, with K in pixels per metre.
+
+    Attributes:
+        model: Which of the two.
+        intrinsics: K. Pixel coordinates have integers at pixel centres.
+        rotation: R, a proper rotation.
+        translation: t, metres.
+        photo_size: Height and width, pixels.
+    """
+
+    model: Literal["perspective", "orthographic"]
+    intrinsics: Float[ndarray, "3 3"]
+    rotation: Float[ndarray, "3 3"]
+    translation: Float[ndarray, "3"]
+    photo_size: tuple[int, int]
+
+    @property
+    def matrix(self) -> Float[ndarray, "3 4"]:
+        """P, from model space to homogeneous photo pixels."""
+        pose = np.column_stack([self.rotation, self.translation])
+        if self.model == "orthographic":
+            pose[2] = [0, 0, 0, 1]
+        return np.asarray(self.intrinsics @ pose)
+
+    def project(self, points: Float[ndarray, "N 3"]) -> Float[ndarray, "N 2"]:
+        """Model-space points, metres, to photo pixels."""
+        homogeneous = points @ self.matrix[:, :3].T + self.matrix[:, 3]
+        return np.asarray(homogeneous[:, :2] / homogeneous[:, 2:])
+
+    def depth(self, points: Float[ndarray, "N 3"]) -> Float[ndarray, "N"]:
+        """Distance along the optical axis, metres."""
+        return np.asarray(points @ self.rotation[2] + self.translation[2])
+
+    def long_focal_equivalent(self) -> "PhotoCamera":
+        """A pinhole camera 10 m away that shows nearly the picture of an orthographic one.
+
+        Its principal point is where the model's origin lands, and planes through the origin keep their size. A point
+        ``dz`` behind that plane moves towards the principal point by ``dz / 10 m`` of its distance from it: a head
+        (``dz`` up to 0.1 m) 400 px high is off by at most 2 px.
+        """
+        if self.model == "perspective":
+            return self
+        focal = self.intrinsics[:2, :2] * LONG_FOCAL_DISTANCE
+        intrinsics = np.eye(3)
+        intrinsics[:2, :2] = focal
+        intrinsics[:2, 2] = self.project(np.zeros((1, 3)))[0]
+        translation = np.array([0.0, 0.0, LONG_FOCAL_DISTANCE])
+        return PhotoCamera("perspective", intrinsics, self.rotation, translation, self.photo_size)
+
+
+@dataclass(frozen=True)
+class GltfCamera:
+    """A camera as glTF 2.0 describes it, and the picture that it frames.
+
+    A glTF camera looks through the middle of its picture. Where the face's camera does not (a crop beside the middle
+    of the photo with its own principal point), the frame is the photo enlarged on one side until it does: the photo is
+    the window ``photo_offset`` + ``photo_size`` of the frame, pixel for pixel.
+
+    Attributes:
+        camera: The glTF ``camera`` object.
+        matrix: Camera-to-world transform of its node (camera looks along -z, +y up), row by row.
+        frame_size: Width and height of the framed picture, pixels; its aspect is the camera's.
+        photo_offset: x and y of the photo's left top corner in the frame, pixels.
+    """
+
+    camera: dict[str, Any]
+    matrix: Float[ndarray, "4 4"]
+    frame_size: tuple[float, float]
+    photo_offset: tuple[float, float]
+
+
+def crop_camera_to_photo(
+    camera: Camera,
+    crop_size: tuple[int, int],
+    crop_to_image: Float[ndarray, "3 3"],
+    photo_size: tuple[int, int],
+) -> PhotoCamera:
+    """Turn the camera of one crop into the camera of its whole photo, exactly.
+
+    Args:
+        camera: Of the crop; a batch of one.
+        crop_size: Height and width of the crop, pixels.
+        crop_to_image: Crop pixels to photo pixels; affine, not mirrored.
+        photo_size: Height and width of the photo, pixels.
+
+    Raises:
+        TypeError: A camera of another class than the two of ``emoca_core.interfaces``.
+        ValueError: More than one camera, a transform that is not affine or mirrors, or a degenerate camera.
+
+    Source: RQ decomposition of the left 3x3 block of P (Hartley and Zisserman, Multiple View Geometry, 6.2.4); the
+    block's last row is (0, 0, 1), so it reduces to one plane rotation.
+    """
+    camera = camera.map(lambda tensor: tensor.detach().cpu().double())
+    if isinstance(camera, PerspectiveCamera):
+        inner = camera.intrinsics_px(crop_size).numpy()
+        if len(inner) == 1:
+            return _perspective(inner[0], camera.translation[0].numpy(), crop_to_image, photo_size)
+    elif isinstance(camera, WeakPerspectiveCamera):
+        inner = camera.matrix(crop_size).numpy()
+        if len(inner) == 1:
+            return _orthographic(inner[0], crop_to_image, photo_size)
+    else:
+        raise TypeError(f"cannot export a camera of class {type(camera).__name__}")
+    raise ValueError(f"one camera at a time, got a batch of {len(inner)}")
+
+
+def camera_to_gltf(camera: PhotoCamera, near: float = 0.01, far: float = 100.0) -> GltfCamera | None:
+    """Describe a camera in glTF terms; ``None`` where glTF cannot (a skewed pixel grid).
+
+    Args:
+        camera: The camera.
+        near: Nearest depth drawn, metres.
+        far: Farthest depth drawn, metres.
+    """
+    (focal_x, skew), focal_y = camera.intrinsics[0, :2], camera.intrinsics[1, 1]
+    if abs(skew) > _MAX_SKEW * focal_x:
+        return None
+    height, width = camera.photo_size
+    left, top = camera.intrinsics[:2, 2] + 0.5  # of the principal point, from the photo's corner
+    frame_w, frame_h = 2 * max(left, width - left), 2 * max(top, height - top)
+    to_world = np.eye(4)
+    to_world[:3, :3] = (_FLIP @ camera.rotation).T
+    to_world[:3, 3] = -camera.rotation.T @ camera.translation
+    if camera.model == "perspective":
+        lens = {
+            "yfov": 2 * math.atan(frame_h / (2 * focal_y)),
+            "aspectRatio": (frame_w / focal_x) / (frame_h / focal_y),
+            "znear": near,
+            "zfar": far,
+        }
+    else:
+        lens = {"xmag": frame_w / (2 * focal_x), "ymag": frame_h / (2 * focal_y), "znear": near, "zfar": far}
+    return GltfCamera(
+        camera={"type": camera.model, camera.model: lens, "name": "photo"},
+        matrix=to_world,
+        frame_size=(frame_w, frame_h),
+        photo_offset=(frame_w / 2 - left, frame_h / 2 - top),
+    )
+
+
+def _perspective(
+    inner: Float[ndarray, "3 3"],
+    translation: Float[ndarray, "3"],
+    crop_to_image: Float[ndarray, "3 3"],
+    photo_size: tuple[int, int],
+) -> PhotoCamera:
+    outer = _affine(crop_to_image) @ inner
+    upper, roll = _rq2(outer[:2, :2])
+    intrinsics = np.eye(3)
+    intrinsics[:2, :2], intrinsics[:2, 2] = upper, outer[:2, 2]
+    return PhotoCamera("perspective", intrinsics, roll @ _FLIP, roll @ translation, photo_size)
+
+
+def _orthographic(
+    inner: Float[ndarray, "3 4"], crop_to_image: Float[ndarray, "3 3"], photo_size: tuple[int, int]
+) -> PhotoCamera:
+    outer = _affine(crop_to_image) @ inner
+    upper, roll = _rq2(outer[:2, :2] @ _FLIP[:2, :2])
+    height, width = photo_size
+    intrinsics = np.eye(3)
+    # Shifting the camera and shifting the picture are the same: put the axis in the middle of the photo.
+    intrinsics[:2, :2], intrinsics[:2, 2] = upper, [(width - 1) / 2, (height - 1) / 2]
+    translation = np.append(np.linalg.solve(upper, outer[:2, 3] - intrinsics[:2, 2]), ORTHOGRAPHIC_DISTANCE)
+    return PhotoCamera("orthographic", intrinsics, roll @ _FLIP, translation, photo_size)
+
+
+def _affine(crop_to_image: Float[ndarray, "3 3"]) -> Float[ndarray, "3 3"]:
+    transform = np.asarray(crop_to_image, dtype=np.float64)
+    if not np.allclose(transform[2], [0, 0, 1]):
+        raise ValueError("crop_to_image must be affine: its last row is not (0, 0, 1)")
+    return transform
+
+
+def _rq2(block: Float[ndarray, "2 2"]) -> tuple[Float[ndarray, "2 2"], Float[ndarray, "3 3"]]:
+    """Split a 2x2 matrix into upper triangular (positive diagonal) times a rotation, the latter about z in 3D."""
+    if not (np.isfinite(block).all() and np.linalg.det(block) > 0):
+        raise ValueError("the camera is degenerate, or the crop is mirrored")
+    sine, cosine = block[1] / np.hypot(*block[1])
+    rotation = np.array([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]])
+    upper = block @ rotation[:2, :2].T
+    upper[1, 0] = 0.0  # zero but for rounding
+    return upper, rotation

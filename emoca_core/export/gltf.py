@@ -1,0 +1,194 @@
+"""Binary glTF 2.0 (GLB): a textured face with named morph targets and the photo's camera, in one file.
+
+Written directly: the format is a JSON header and a block of arrays, and no library that installs with this project
+writes cameras, texture and named, sparse morph targets together.
+"""
+
+import io
+import json
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Int, UInt8
+from numpy import ndarray
+from PIL import Image
+
+from emoca_core.export.camera import GltfCamera
+from emoca_core.export.mesh import FaceMesh, split_at_seams, unit_normals
+from emoca_core.files import atomic_write
+
+_FLOAT, _UNSIGNED_INT = 5126, 5125
+_VERTEX_BUFFER, _INDEX_BUFFER = 34962, 34963
+_VECTOR_TYPES = {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4"}
+_STILL = 1e-7
+"""Metres; vertices that a morph target moves less are left out of it."""
+_LINEAR, _CLAMP_TO_EDGE = 9729, 33071
+
+
+def write_glb(
+    path: Path | str,
+    mesh: FaceMesh,
+    camera: GltfCamera | None = None,
+    extras: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a face as GLB. The file appears whole or not at all.
+
+    The mesh is posed as captured; its morph targets have weight 0 and move it on from there. A texture goes into the
+    base colour. glTF multiplies the base colour by ``COLOR_0``, so vertex colours are ``COLOR_0`` (linear RGB) only in
+    a mesh without texture; beside a texture they are the application attribute ``_ALBEDO`` (sRGB).
+
+    Args:
+        path: Where to write.
+        mesh: The face.
+        camera: Camera of the photo, as a node named ``photo``.
+        extras: JSON-ready facts that are kept with the mesh, e.g. the fitted activations.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    data = glb_bytes(mesh, camera, extras)
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def glb_bytes(mesh: FaceMesh, camera: GltfCamera | None = None, extras: Mapping[str, Any] | None = None) -> bytes:
+    """The content of a GLB file; see ``write_glb``."""
+    buffer = _Buffer()
+    document: dict[str, Any] = {
+        "asset": {"version": "2.0", "generator": "EMOCA Core"},
+        "scene": 0,
+        "scenes": [{"name": "capture", "nodes": [0]}],
+        "nodes": [{"name": "face", "mesh": 0}],
+        "meshes": [_mesh(mesh, buffer, extras)],
+        "materials": [_material(textured=mesh.texture is not None and mesh.has_uv)],
+    }
+    if mesh.texture is not None and mesh.has_uv:
+        document["images"] = [{"mimeType": "image/png", "name": "albedo", "bufferView": buffer.add(_png(mesh.texture))}]
+        document["samplers"] = [
+            {"magFilter": _LINEAR, "minFilter": _LINEAR, "wrapS": _CLAMP_TO_EDGE, "wrapT": _CLAMP_TO_EDGE}
+        ]
+        document["textures"] = [{"source": 0, "sampler": 0}]
+    if camera is not None:
+        document["cameras"] = [camera.camera]
+        document["nodes"].append({"name": "photo", "camera": 0, "matrix": camera.matrix.T.ravel().tolist()})
+        document["scenes"][0]["nodes"].append(1)
+    document |= {"accessors": buffer.accessors, "bufferViews": buffer.views, "buffers": [{"byteLength": buffer.size}]}
+    return _pack(document, b"".join(buffer.chunks))
+
+
+@dataclass
+class _Buffer:
+    """The binary block of a GLB file, with its table of contents."""
+
+    chunks: list[bytes] = field(default_factory=list)
+    views: list[dict[str, Any]] = field(default_factory=list)
+    accessors: list[dict[str, Any]] = field(default_factory=list)
+    size: int = 0
+
+    def add(self, data: bytes, target: int | None = None) -> int:
+        """Append bytes, padded to a multiple of four; returns the number of their view."""
+        padded = data + bytes(-len(data) % 4)
+        view = {"buffer": 0, "byteOffset": self.size, "byteLength": len(data)}
+        self.views.append(view | ({"target": target} if target else {}))
+        self.chunks.append(padded)
+        self.size += len(padded)
+        return len(self.views) - 1
+
+    def add_vectors(self, values: Float[ndarray, "N D"], bounds: bool = False) -> int:
+        """Append per-vertex float32 vectors; returns the number of their accessor."""
+        values = np.ascontiguousarray(values, dtype="<f4")
+        accessor = {
+            "bufferView": self.add(values.tobytes(), _VERTEX_BUFFER),
+            "componentType": _FLOAT,
+            "count": len(values),
+            "type": _VECTOR_TYPES[values.shape[1]],
+        }
+        return self._accessor(accessor | (_bounds(values) if bounds else {}))
+
+    def add_sparse(self, values: Float[ndarray, "N 3"]) -> int:
+        """Append per-vertex float32 vectors that are mostly zero; returns the number of their accessor."""
+        values = np.where(np.abs(values).max(axis=1, keepdims=True) > _STILL, values, 0).astype("<f4")
+        moved = np.flatnonzero(values.any(axis=1))
+        accessor: dict[str, Any] = {"componentType": _FLOAT, "count": len(values), "type": "VEC3", **_bounds(values)}
+        if len(moved):
+            indices = self.add(moved.astype("<u4").tobytes())
+            accessor["sparse"] = {
+                "count": len(moved),
+                "indices": {"bufferView": indices, "componentType": _UNSIGNED_INT},
+                "values": {"bufferView": self.add(values[moved].tobytes())},
+            }
+        return self._accessor(accessor)
+
+    def add_triangles(self, faces: Int[ndarray, "F 3"]) -> int:
+        """Append triangle indices; returns the number of their accessor."""
+        view = self.add(faces.astype("<u4").tobytes(), _INDEX_BUFFER)
+        return self._accessor(
+            {"bufferView": view, "componentType": _UNSIGNED_INT, "count": faces.size, "type": "SCALAR"}
+        )
+
+    def _accessor(self, accessor: dict[str, Any]) -> int:
+        self.accessors.append(accessor)
+        return len(self.accessors) - 1
+
+
+def _mesh(mesh: FaceMesh, buffer: _Buffer, extras: Mapping[str, Any] | None) -> dict[str, Any]:
+    normals = unit_normals(mesh.vertices, mesh.faces)
+    if mesh.uv is not None and mesh.uv_faces is not None:
+        vertex, texel, faces = split_at_seams(mesh.faces, mesh.uv_faces)
+    else:
+        vertex, texel, faces = np.arange(len(mesh.vertices)), None, mesh.faces
+    attributes = {
+        "POSITION": buffer.add_vectors(mesh.vertices[vertex], bounds=True),
+        "NORMAL": buffer.add_vectors(normals[vertex]),
+    }
+    if mesh.uv is not None and texel is not None:
+        attributes["TEXCOORD_0"] = buffer.add_vectors(np.array([0.0, 1.0]) + mesh.uv[texel] * np.array([1.0, -1.0]))
+    if mesh.vertex_colors is not None:
+        colors = np.clip(mesh.vertex_colors, 0, 1)[vertex]
+        if mesh.texture is not None and mesh.has_uv:
+            attributes["_ALBEDO"] = buffer.add_vectors(colors)
+        else:
+            attributes["COLOR_0"] = buffer.add_vectors(_srgb_to_linear(colors))
+    primitive: dict[str, Any] = {"attributes": attributes, "indices": buffer.add_triangles(faces), "material": 0}
+    result: dict[str, Any] = {"name": "face", "primitives": [primitive]}
+    notes = dict(extras or {})
+    if mesh.morph_targets:
+        primitive["targets"] = [{"POSITION": buffer.add_sparse(m[vertex])} for m in mesh.morph_targets.values()]
+        result["weights"] = [0.0] * len(mesh.morph_targets)
+        notes["targetNames"] = list(mesh.morph_targets)  # where Blender, three.js and others look for the names
+    return result | ({"extras": notes} if notes else {})
+
+
+def _material(textured: bool) -> dict[str, Any]:
+    surface: dict[str, Any] = {"metallicFactor": 0.0, "roughnessFactor": 0.7}
+    if textured:
+        surface["baseColorTexture"] = {"index": 0}
+    return {"name": "skin", "pbrMetallicRoughness": surface, "doubleSided": True}
+
+
+def _bounds(values: Float[ndarray, "N D"]) -> dict[str, list[float]]:
+    return {"min": values.min(axis=0).tolist(), "max": values.max(axis=0).tolist()}
+
+
+def _srgb_to_linear(color: Float[ndarray, "N 3"]) -> Float[ndarray, "N 3"]:
+    """Source: IEC 61966-2-1, the sRGB transfer function."""
+    return np.where(color <= 0.04045, color / 12.92, ((color + 0.055) / 1.055) ** 2.4)
+
+
+def _png(image: UInt8[ndarray, "H W 3"]) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def _pack(document: dict[str, Any], binary: bytes) -> bytes:
+    """Source: glTF 2.0 specification, chapter 4, GLB file format."""
+    text = json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
+    text += b" " * (-len(text) % 4)
+    binary += bytes(-len(binary) % 4)
+    chunks = struct.pack("<I4s", len(text), b"JSON") + text + struct.pack("<I4s", len(binary), b"BIN\0") + binary
+    return struct.pack("<4sII", b"glTF", 2, 12 + len(chunks)) + chunks
