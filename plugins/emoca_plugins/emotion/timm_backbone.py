@@ -94,8 +94,8 @@ def _create(name: str, pretrained: bool) -> Any:
         licence, source = (config.license, config.hf_hub_id) if config else (None, None)
         raise MissingAssetError(
             f"timm's weights of '{name}' (licence: {licence or 'see its model card'}) are neither in the cache nor "
-            f"reachable: {str(error).splitlines()[0]}\n  Connect once, or copy the files of '{source or name}' into the "
-            "cache that HF_HOME names, or set weights: random to train from scratch."
+            f"reachable: {str(error).splitlines()[0]}\n  Connect once, or copy the files of '{source or name}' into "
+            "the cache that HF_HOME names, or set weights: random to train from scratch."
         ) from None
 
 

@@ -1,0 +1,122 @@
+"""Training whatever predicts emotion: an image backbone on photos, or a probe on face codes."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from emoca_core.interfaces import EmotionPrediction, FaceSample
+from emoca_core.metrics import expression_metrics, valence_arousal_metrics
+from emoca_core.train.emotion_objective import EmotionObjectiveSettings, emotion_objective
+from emoca_core.train.task import Losses, Step, Task
+
+QUANTITIES = ("valence", "arousal")
+
+
+@dataclass(frozen=True)
+class EmotionBatch:
+    """Inputs with their labels.
+
+    Attributes:
+        input: Images [B, 3, H, W] or codes [B, D].
+        expression: Class index; -1 where unknown.
+        valence: [-1, 1]; NaN where unknown.
+        arousal: [-1, 1]; NaN where unknown.
+    """
+
+    input: Float[Tensor, "B ..."]
+    expression: Int[Tensor, "B"]
+    valence: Float[Tensor, "B"]
+    arousal: Float[Tensor, "B"]
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> "EmotionBatch":
+        """The same batch with every tensor replaced by ``change(tensor)``."""
+        return EmotionBatch(change(self.input), change(self.expression), change(self.valence), change(self.arousal))
+
+
+def collate_faces(samples: Sequence[FaceSample]) -> EmotionBatch:
+    """Samples of one size as a batch; a label that is unknown becomes -1 or NaN."""
+    return EmotionBatch(
+        torch.stack([sample.image for sample in samples]),
+        torch.tensor([-1 if s.expression is None else s.expression for s in samples]),
+        torch.tensor([math.nan if s.valence is None else s.valence for s in samples]),
+        torch.tensor([math.nan if s.arousal is None else s.arousal for s in samples]),
+    )
+
+
+class EmotionTask(Task):
+    """Expression, valence and arousal by one network.
+
+    ``score``, the metric that picks the best checkpoint, is the mean of those of valence CCC, arousal CCC and balanced
+    accuracy that the validation set has labels for.
+
+    Source: EMOCA supplementary, emotion recognition networks and probe.
+    """
+
+    monitor = "score"
+
+    def __init__(
+        self,
+        network: nn.Module,
+        labels: Sequence[str],
+        settings: EmotionObjectiveSettings | None = None,
+        card: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Train ``network``, which maps an input batch to an ``EmotionPrediction``.
+
+        Args:
+            network: An ``EmotionBackbone``, or a probe.
+            labels: Names of the classes behind its logits.
+            settings: Terms of the objective.
+            card: What rebuilds the network; recorded with the run.
+        """
+        super().__init__()
+        self.network, self.labels = network, tuple(labels)
+        self.settings = settings or EmotionObjectiveSettings()
+        self._card = dict(card or {})
+
+    def forward(self, batch: EmotionBatch, step: Step) -> Losses:
+        seen: EmotionPrediction = self.network(batch.input)
+        return emotion_objective(seen, batch.expression, batch.valence, batch.arousal, self.settings, step)
+
+    def predict(self, batch: EmotionBatch) -> dict[str, Tensor]:
+        seen: EmotionPrediction = self.network(batch.input)
+        rows = {"true_expression": batch.expression, "true_valence": batch.valence, "true_arousal": batch.arousal}
+        if seen.logits is not None:
+            rows["logits"] = seen.logits.float()
+        for name in QUANTITIES:
+            if (value := getattr(seen, name)) is not None:
+                rows[name] = value.float()
+        return rows
+
+    def metrics(self, gathered: Mapping[str, Tensor]) -> dict[str, float]:
+        arrays = {name: tensor.numpy() for name, tensor in gathered.items()}
+        return emotion_metrics(arrays, self.labels)
+
+    def trained_state(self) -> dict[str, Tensor]:
+        return dict(self.network.state_dict())
+
+    def card(self) -> dict[str, Any]:
+        return {**self._card, "labels": list(self.labels), "objective": self.settings.model_dump()}
+
+
+def emotion_metrics(rows: Mapping[str, np.ndarray], labels: Sequence[str]) -> dict[str, float]:
+    """All metrics of gathered predictions, and ``score``.
+
+    Args:
+        rows: ``logits`` [N, C], ``valence`` [N], ``arousal`` [N] where predicted, and ``true_expression`` [N] (-1
+            unknown), ``true_valence``, ``true_arousal`` [N] (NaN unknown).
+        labels: Names of the classes.
+    """
+    present = [name for name in QUANTITIES if name in rows]
+    metrics = valence_arousal_metrics({n: rows[n] for n in present}, {n: rows[f"true_{n}"] for n in present})
+    if "logits" in rows:
+        metrics |= expression_metrics(rows["logits"].argmax(1), rows["true_expression"], labels)[0]
+    deciding = [metrics.get(name, math.nan) for name in ("valence_ccc", "arousal_ccc", "balanced_accuracy")]
+    known = [value for value in deciding if math.isfinite(value)]
+    return {**metrics, "score": float(np.mean(known)) if known else math.nan}
