@@ -1,0 +1,110 @@
+"""Checkpoints in the published formats with reproducible weights, and the golden outputs that belong to them."""
+
+import importlib.util
+import struct
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from emoca_core.formats.crc32c import masked_crc32c
+from emoca_core.formats.tf_checkpoint import DTYPES, TABLE_MAGIC
+
+
+def keyed_arrays(shared: Path, name: str, gain: float, prefix: str = "") -> dict[str, np.ndarray]:
+    """Every tensor of ``spec/keys/<name>.txt``, filled from its own key and shape."""
+    spec = importlib.util.spec_from_file_location("keyed_fill", shared / "parity" / "keyed_fill.py")
+    module = sys.modules.setdefault("keyed_fill", importlib.util.module_from_spec(spec))
+    spec.loader.exec_module(module)
+    keys = module.read_keys(str(shared / "spec" / "keys" / f"{name}.txt"))
+    return {key: module.fill_array(prefix + key, shape, gain) for key, shape in keys.items()}
+
+
+def keyed_state(shared: Path, name: str, gain: float, prefix: str = "") -> dict[str, Tensor]:
+    """The same as torch tensors."""
+    return {key: torch.from_numpy(np.asarray(v)) for key, v in keyed_arrays(shared, name, gain, prefix).items()}
+
+
+def golden(shared: Path, name: str) -> Mapping[str, np.ndarray]:
+    with np.load(shared / "parity" / f"{name}.npz") as file:
+        return {key: file[key] for key in file.files}
+
+
+def deviation(actual: Tensor, expected: np.ndarray) -> float:
+    """Largest difference in units of the golden output's standard deviation; the bound is 1e-4."""
+    difference = np.abs(actual.detach().double().numpy() - expected).max()
+    return float(difference / expected.std())
+
+
+def write_tf_bundle(prefix: Path, variables: Mapping[str, np.ndarray], restart: int = 16) -> Path:
+    """A minimal writer of TensorFlow V2 checkpoints: one shard, one index block. Returns the index file."""
+    codes = {np.dtype(text): code for code, text in DTYPES.items()}
+    data, entries = bytearray(), {b"": _field(1, 1) + _field(3, _field(1, 1))}
+    for name in sorted(variables):
+        raw = np.ascontiguousarray(variables[name]).tobytes()
+        shape = b"".join(_field(2, _field(1, size)) for size in variables[name].shape)
+        entries[name.encode()] = (
+            _field(1, codes[variables[name].dtype])
+            + _field(2, shape)
+            + _field(4, len(data))
+            + _field(5, len(raw))
+            + bytes([6 << 3 | 5])
+            + struct.pack("<I", masked_crc32c(raw))
+        )
+        data += raw
+    prefix.parent.mkdir(parents=True, exist_ok=True)
+    prefix.with_name(prefix.name + ".data-00000-of-00001").write_bytes(data)
+    index = prefix.with_name(prefix.name + ".index")
+    index.write_bytes(write_table(entries, restart))
+    return index
+
+
+def write_table(entries: Mapping[bytes, bytes], restart: int = 16, compression: int = 0) -> bytes:
+    """A LevelDB-style table with a single data block; ``compression`` 1 stores it as Snappy literals."""
+    table = bytearray()
+
+    def block(items: Mapping[bytes, bytes], kind: int) -> bytes:
+        content, last, restarts = bytearray(), b"", []
+        for number, (key, value) in enumerate(items.items()):
+            shared = 0
+            if number % restart:
+                while shared < min(len(key), len(last)) and key[shared] == last[shared]:
+                    shared += 1
+            else:
+                restarts.append(len(content))
+            content += _varint(shared) + _varint(len(key) - shared) + _varint(len(value)) + key[shared:] + value
+            last = key
+        raw = bytes(content) + struct.pack(f"<{len(restarts or [0]) + 1}I", *(restarts or [0]), len(restarts or [0]))
+        stored = snappy_literals(raw) if kind else raw
+        handle = _varint(len(table)) + _varint(len(stored))
+        table.extend(stored + bytes([kind]) + struct.pack("<I", masked_crc32c(stored + bytes([kind]))))
+        return handle
+
+    data = block(entries, compression)
+    meta = block({}, 0)
+    index = block({b"\xff": data}, 0)
+    return bytes(table) + (meta + index).ljust(40, b"\0") + struct.pack("<Q", TABLE_MAGIC)
+
+
+def snappy_literals(data: bytes) -> bytes:
+    """Valid Snappy without any compression: literals of at most 60 bytes."""
+    chunks = [data[i : i + 60] for i in range(0, len(data), 60)]
+    return _varint(len(data)) + b"".join(bytes([(len(c) - 1) << 2]) + c for c in chunks)
+
+
+def _field(number: int, value: int | bytes) -> bytes:
+    if isinstance(value, int):
+        return bytes([number << 3]) + _varint(value)
+    return bytes([number << 3 | 2]) + _varint(len(value)) + value
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
