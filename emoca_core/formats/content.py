@@ -1,0 +1,207 @@
+"""What a file holds, whatever its name: the container is found by its first bytes, its entries by name and shape."""
+
+import io
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+import numpy as np
+
+from emoca_core.errors import AssetFormatError
+from emoca_core.formats.restricted_pickle import load_pickle, to_array
+
+Container = Literal["npz", "npy", "pickle", "mat", "weights", "obj", "picture", "folder", "other"]
+Shape = tuple[int, ...]
+
+BARE = ""
+"""Name of the only entry of a file that holds one array."""
+
+
+@dataclass(frozen=True)
+class Content:
+    """A file as named entries, loaded when asked for.
+
+    Attributes:
+        path: The file or folder.
+        container: How it is stored.
+        shapes: Shape of every entry that is an array, known without loading it where the container allows.
+        read: Loads an entry by name.
+    """
+
+    path: Path
+    container: Container
+    shapes: Mapping[str, Shape] = field(default_factory=dict)
+    read: Callable[[str], Any] = field(default=lambda name: None, repr=False)
+
+    def array(self, name: str, dtype: Any = None) -> np.ndarray:
+        """An entry as a plain array.
+
+        Raises:
+            AssetFormatError: There is no such entry, or it does not hold numbers.
+        """
+        if name not in self.shapes:
+            raise AssetFormatError(
+                f"{self.path} lacks '{name}' (it has: {', '.join(sorted(self.shapes)) or 'nothing'})"
+            )
+        try:
+            return np.asarray(to_array(self.read(name)), dtype)
+        except AssetFormatError:
+            raise
+        except Exception as error:  # a damaged member of an archive: zlib, value, key, ...
+            raise AssetFormatError(f"{self.path}: '{name}' cannot be read: {error}") from None
+
+
+def open_content(path: Path | str) -> Content:
+    """Look into a file or folder.
+
+    Raises:
+        AssetFormatError: It cannot be opened, is damaged, or is an unsafe pickle.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return Content(path, "folder")
+    try:
+        with open(path, "rb") as file:
+            head = file.read(512)
+            file.seek(0)
+            container = _container(path, head)
+            return _OPENERS[container](path, file)
+    except AssetFormatError:
+        raise
+    except OSError as error:
+        raise AssetFormatError(f"{path} cannot be read: {error.strerror or error}") from None
+    except Exception as error:  # damaged files make their readers fail in any way
+        raise AssetFormatError(f"{path} is damaged: {type(error).__name__}: {error}") from None
+
+
+def _container(path: Path, head: bytes) -> Container:
+    if head.startswith(b"PK\x03\x04"):
+        names = zipfile.ZipFile(path).namelist()
+        return "npz" if names and all(name.endswith(".npy") for name in names) else "weights"
+    if head.startswith(b"\x93NUMPY"):
+        return "npy"
+    if head.startswith(b"MATLAB 5.0"):
+        return "mat"
+    if head.startswith((b"\x89PNG", b"\xff\xd8\xff")):
+        return "picture"
+    if head[8:9] == b"{" and 0 < int.from_bytes(head[:8], "little") < 100_000_000:
+        return "weights"
+    if _TORCH_MAGIC in head[:64]:
+        return "weights"
+    if path.suffix == ".index" and path.stem:
+        return "weights"  # a TensorFlow checkpoint; its table has no magic number at the front
+    if _is_pickle(head):
+        return "pickle"
+    if _is_obj(head):
+        return "obj"
+    return "other"
+
+
+_TORCH_MAGIC = (0x1950A86A20F9469CFC6C).to_bytes(10, "little")
+"""PyTorch files of before version 1.6 start with the pickle of this number."""
+
+
+def _is_pickle(head: bytes) -> bool:
+    if head[:1] == b"\x80":
+        return len(head) > 1 and head[1] <= 5
+    return head.startswith((b"(dp", b"(lp", b"cnumpy", b"ccopy_reg", b"(d", b"(i"))  # protocol 0 and 1 have no mark
+
+
+def _is_obj(head: bytes) -> bool:
+    lines = [line for line in head.decode("utf-8", "replace").splitlines() if line.strip()]
+    known = ("#", "v ", "vt ", "vn ", "f ", "o ", "g ", "s ", "mtllib", "usemtl")
+    return len(lines) > 1 and all(line.lstrip().startswith(known) for line in lines[:-1])
+
+
+def _npz(path: Path, file: BinaryIO) -> Content:
+    shapes: dict[str, Shape] = {}
+    with zipfile.ZipFile(file) as archive:
+        for name in archive.namelist():
+            with archive.open(name) as member:
+                shapes[name.removesuffix(".npy")] = _npy_header(member)[0]
+
+    def read(name: str) -> np.ndarray:
+        with np.load(path, allow_pickle=False) as data:
+            return np.asarray(data[name])
+
+    return Content(path, "npz", shapes, read)
+
+
+def _npy_header(file: Any) -> tuple[Shape, np.dtype]:
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(file)
+    return tuple(shape), dtype
+
+
+def _npy(path: Path, file: BinaryIO) -> Content:
+    _, dtype = _npy_header(file)
+    if dtype.hasobject:  # np.load would unpickle anything
+        return _named(path, "npy", load_pickle(file, str(path)))
+    file.seek(0)
+    array = np.lib.format.read_array(file, allow_pickle=False)
+    return _named(path, "npy", array)
+
+
+def _pickle(path: Path, file: BinaryIO) -> Content:
+    return _named(path, "pickle", load_pickle(file, str(path)))
+
+
+def _named(path: Path, container: Container, value: Any) -> Content:
+    if isinstance(value, np.ndarray) and value.dtype == object and value.shape == ():
+        value = value.item()
+    entries = {str(key): item for key, item in value.items()} if isinstance(value, Mapping) else {BARE: value}
+    shapes = {name: shape for name, item in entries.items() if (shape := _shape_of(item)) is not None}
+    return Content(path, container, shapes, entries.__getitem__)
+
+
+def _shape_of(value: Any) -> Shape | None:
+    if isinstance(value, str | bytes):
+        return None
+    try:
+        return tuple(to_array(value).shape)
+    except (AssetFormatError, ValueError):
+        return None  # configuration, names: not an array
+
+
+def _mat(path: Path, file: BinaryIO) -> Content:
+    from emoca_core.formats.mat import mat_shapes, read_mat
+
+    return Content(path, "mat", mat_shapes(path), lambda name: read_mat(path, name))
+
+
+def _weights(path: Path, file: BinaryIO) -> Content:
+    from emoca_core.checkpoints import read_checkpoint
+
+    tensors = read_checkpoint(path)
+    shapes = {name: tuple(tensors[name].shape) for name in tensors}
+    return Content(path, "weights", shapes, tensors.__getitem__)
+
+
+def _obj(path: Path, file: BinaryIO) -> Content:
+    from emoca_core.formats.obj import read_obj
+
+    mesh = read_obj(path)
+    entries = {"vertices": mesh.vertices, "uv": mesh.uv, "faces": mesh.faces, "uv_faces": mesh.uv_faces}
+    return Content(path, "obj", {name: array.shape for name, array in entries.items()}, entries.__getitem__)
+
+
+def _picture(path: Path, file: BinaryIO) -> Content:
+    from PIL import Image
+
+    with Image.open(io.BytesIO(file.read())) as image:
+        return _named(path, "picture", np.asarray(image))
+
+
+_OPENERS: Mapping[Container, Callable[[Path, BinaryIO], Content]] = {
+    "npz": _npz,
+    "npy": _npy,
+    "pickle": _pickle,
+    "mat": _mat,
+    "weights": _weights,
+    "obj": _obj,
+    "picture": _picture,
+    "other": lambda path, file: Content(path, "other"),
+}

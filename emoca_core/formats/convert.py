@@ -1,0 +1,104 @@
+"""From a published file to plain arrays: recognise it, convert it, and tell converted files from published ones."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from emoca_core.errors import AssetFormatError
+from emoca_core.files import atomic_write
+from emoca_core.formats import bfm, flame, heads, weights
+from emoca_core.formats.content import Content, open_content
+from emoca_core.formats.table import Arrays, Format
+
+FORMATS: tuple[Format, ...] = (*flame.FORMATS, *bfm.FORMATS, *heads.FORMATS, *weights.FORMATS)
+MARK = "__format__"
+"""Entry of a converted npz file that names its format."""
+
+
+def recognise(content: Content) -> Format:
+    """The format of a published file, by its content.
+
+    Raises:
+        AssetFormatError: No format has these entries, or one has them in other shapes.
+    """
+    near = []
+    for candidate in FORMATS:
+        if candidate.has_entries(content):
+            wrong = candidate.wrong_shapes(content)
+            if not wrong and candidate.matches(content):
+                return candidate
+            near += [(candidate, wrong)] if wrong and candidate.entries.keys() != {""} else []
+    if near:
+        candidate, wrong = near[0]
+        raise AssetFormatError(f"{content.path} looks like {candidate.name}, but {'; '.join(wrong)}")
+    entries = sorted(name for name in content.shapes if name)
+    holds = f", entries: {', '.join(entries[:8])}{', ...' if len(entries) > 8 else ''}" if entries else ""
+    raise AssetFormatError(f"{content.path} is not a published model this project knows ({content.container}{holds})")
+
+
+def open_asset(path: Path | str, format_name: str) -> Content:
+    """A model file under our names, be it converted (asset folder) or as published (a path the user gave).
+
+    Args:
+        path: The file or folder.
+        format_name: What it must be, e.g. ``"flame_model"``.
+
+    Returns:
+        Entries that load when asked for.
+
+    Raises:
+        AssetFormatError: It is something else, damaged, or an unsafe pickle.
+    """
+    content = open_content(path)
+    name = str(content.read(MARK)) if MARK in content.shapes else None
+    if name is None:
+        wanted = next(candidate for candidate in FORMATS if candidate.name == format_name)
+        if wanted.has_entries(content) and not (wrong := wanted.wrong_shapes(content)) and wanted.matches(content):
+            return _converted(content, wanted)
+        if wanted.has_entries(content) and wrong:
+            raise AssetFormatError(f"{path} looks like {format_name}, but {'; '.join(wrong)}")
+        if missing := [entry for entry in wanted.entries if entry not in content.shapes]:
+            raise AssetFormatError(f"{path} is not {format_name}: it lacks {', '.join(map(repr, missing))}")
+        name = "something else"
+    if name != format_name:
+        raise AssetFormatError(f"{path} is {name}, expected {format_name}")
+    return content
+
+
+def _converted(content: Content, wanted: Format) -> Content:
+    arrays = wanted.convert(content)
+    return Content(content.path, content.container, {n: a.shape for n, a in arrays.items()}, arrays.__getitem__)
+
+
+def write_converted(path: Path, format_name: str, arrays: Mapping[str, np.ndarray]) -> None:
+    """Keep converted arrays: tensors of networks as safetensors, everything else as npz. Atomic.
+
+    Args:
+        path: Ends in ``.safetensors`` or ``.npz``.
+        format_name: Name of the format they come from.
+        arrays: What it was converted to.
+    """
+    with atomic_write(path) as temporary:
+        if path.suffix == ".safetensors":
+            from safetensors.numpy import save_file
+
+            save_file({n: np.ascontiguousarray(a) for n, a in arrays.items()}, temporary, {"format": "pt"})
+        else:
+            np.savez(temporary, **{MARK: np.array(format_name)}, **arrays)  # type: ignore[arg-type]
+
+
+def convert(content: Content, recognised: Format) -> Arrays:
+    """The arrays of a published file under our names.
+
+    Raises:
+        AssetFormatError: Its parts do not fit together.
+    """
+    if recognised.part_of:
+        raise AssetFormatError(f"{content.path} is one part of '{recognised.part_of}'; add all parts together")
+    try:
+        return recognised.convert(content)
+    except (ValueError, IndexError, KeyError, TypeError) as error:
+        raise AssetFormatError(
+            f"{content.path} looks like {recognised.name}, but its parts do not fit: {error}"
+        ) from None
