@@ -1,0 +1,71 @@
+"""Principal components of the sampled heads, in units of one standard deviation."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tools.open_head.adult_sampler import SIZE_DAMPING
+
+
+@dataclass(frozen=True)
+class IdentitySpace:
+    """A linear model of neutral heads.
+
+    Attributes:
+        mean: [V, 3] metres.
+        modes: [K, V, 3] displacement of one standard deviation.
+        deviation: [K] root of the variance each mode explains, metres (norm over all vertices).
+        explained: [K] cumulative share of the variance.
+        codes: [n, K] standardised coefficients of the training heads.
+    """
+
+    mean: np.ndarray
+    modes: np.ndarray
+    deviation: np.ndarray
+    explained: np.ndarray
+    codes: np.ndarray
+
+
+def normalise_heads(heads: np.ndarray, face: np.ndarray, area_weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Put the origin at the face's area centroid and damp differences of overall size.
+
+    Args:
+        heads: [n, V, 3] heads in MakeHuman's body coordinates; changed in place.
+        face: [V] face region, whose size is measured.
+        area_weights: [V] weights of the centroid, summing to 1.
+
+    Returns:
+        The centroids [n, 3] that were subtracted and the scales [n] that were applied afterwards.
+    """
+    origin = np.einsum("v,nvc->nc", area_weights, heads)
+    heads -= origin[:, None].astype(heads.dtype)
+    size = face_size(heads, face)
+    scale = (size.mean() / size) ** SIZE_DAMPING
+    heads *= scale[:, None, None].astype(heads.dtype)
+    return origin, scale
+
+
+def face_size(heads: np.ndarray, face: np.ndarray) -> np.ndarray:
+    """Norm [n] of the centred face."""
+    region = heads[:, face].astype(np.float64)
+    size: np.ndarray = np.sqrt(((region - region.mean(1, keepdims=True)) ** 2).sum((1, 2)))
+    return size
+
+
+def fit_identity_space(heads: np.ndarray, count: int) -> IdentitySpace:
+    """PCA through the Gram matrix (fewer heads than coordinates).
+
+    Signs are fixed: the largest displacement of every mode is positive, so every machine writes the same file.
+    """
+    samples = len(heads)
+    mean = heads.mean(0, dtype=np.float64)
+    centred = (heads - mean.astype(heads.dtype)).reshape(samples, -1)
+    values, vectors = np.linalg.eigh((centred @ centred.T).astype(np.float64))
+    values, vectors = np.maximum(values[::-1], 0), vectors[:, ::-1][:, :count]
+    explained = np.cumsum(values) / values.sum()
+    norm = np.sqrt(values[:count])
+    directions = (vectors.T @ centred) / norm[:, None]
+    sign = np.sign(directions[np.arange(count), np.abs(directions).argmax(1)])
+    modes = directions * (sign * norm / np.sqrt(samples))[:, None]
+    codes = vectors * sign * np.sqrt(samples)
+    return IdentitySpace(mean, modes.reshape(count, -1, 3), norm / np.sqrt(samples), explained[:count], codes)
