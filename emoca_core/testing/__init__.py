@@ -1,0 +1,62 @@
+"""The conformance kit: one call checks that a component keeps the promises of its kind.
+
+    from emoca_core.testing import check_component
+
+    def test_contract():
+        check_component("emotion_backbone", "colour_histogram")
+
+What is checked is written in the module of each kind; what all kinds share is in ``common``. A broken promise is an
+``AssertionError`` that says which one. Files that the user has to bring raise ``MissingAssetError``: turn it into a
+skip, or test with files of your own.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from emoca_core.registry import Registry, get_registry
+from emoca_core.spec import Kind
+from emoca_core.testing import dataset, detail, emotion_backbone, encoder, face_model, landmarker, loss, renderer
+from emoca_core.testing.common import Subject, check_declaration
+
+__all__ = ["check_component"]
+
+_CHECKS: Mapping[Kind, Callable[[Subject], None]] = {
+    "face_model": face_model.check,
+    "encoder": encoder.check,
+    "renderer": renderer.check,
+    "emotion_backbone": emotion_backbone.check,
+    "loss": loss.check,
+    "landmarker": landmarker.check,
+    "dataset": dataset.check,
+    "detail": detail.check,
+}
+
+
+def check_component(
+    kind: Kind,
+    name: str,
+    params: Mapping[str, Any] | None = None,
+    registry: Registry | None = None,
+    *,
+    sample: Any = None,
+    parts: tuple[Any, Any] | None = None,
+) -> None:
+    """Assert that a component honours the contract of its kind.
+
+    Args:
+        kind: Kind of the component.
+        name: Its name in the registry.
+        params: Parameters to build it with.
+        registry: Where it is registered; everything installed by default.
+        sample: What to feed it instead of synthetic data: a ``FaceCrop`` of at least two faces for an encoder or a
+            detail model, a ``Capture`` for a loss, an RGB photo with a face for a landmarker.
+        parts: Face model and renderer for an encoder that inverts them.
+
+    Raises:
+        AssertionError: A promise is broken; the message says which one.
+        MissingAssetError: It needs a file that is not there.
+        ComponentImportError: It, or an optional dependency, cannot be imported.
+    """
+    subject = Subject(registry or get_registry(), kind, name, dict(params or {}), sample, parts)
+    check_declaration(subject)
+    _CHECKS[kind](subject)

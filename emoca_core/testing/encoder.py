@@ -1,0 +1,74 @@
+"""What an encoder promises."""
+
+import dataclasses
+from typing import Any, cast
+
+import torch
+
+from emoca_core.interfaces import BLOCKS, CropRule, Encoder, FaceCrop, FaceParameters
+from emoca_core.testing.common import SINGLE_TOLERANCE, Subject, check_module, tensors_of
+from emoca_core.testing.samples import sample_crop
+
+ITERATIVE_TOLERANCE = 2e-2
+"""Relative; a fit stops within its own tolerance, which rounding reaches along another path."""
+
+
+def check(subject: Subject) -> None:
+    """The declared blocks, from the declared inputs, with gradients to whatever can be trained."""
+    encoder = _build(subject)
+    subject.require(encoder.blocks, "must declare blocks, the sizes of what it predicts")
+    unknown = set(encoder.blocks) - set(BLOCKS)
+    subject.require(not unknown, f"blocks that do not exist: {sorted(unknown)}")
+    subject.require(isinstance(encoder.crop_rule, CropRule), "crop_rule must be a CropRule")
+    subject.require(encoder.crop_rule.size > 0 and encoder.crop_rule.name, "crop_rule needs a name and a size")
+    optional = {field.name for field in dataclasses.fields(FaceCrop)} - {"image"}
+    subject.require(encoder.needs <= optional, f"needs names unknown fields: {sorted(encoder.needs - optional)}")
+
+    crop = subject.sample if subject.sample is not None else sample_crop(encoder.crop_rule.size)
+    inverts = type(encoder).attach is not Encoder.attach
+    tolerance = ITERATIVE_TOLERANCE if inverts else SINGLE_TOLERANCE
+    parameters = check_module(
+        subject,
+        lambda module, faces: module(faces),
+        _only(crop, encoder),
+        build=lambda: _build(subject),
+        tolerance=tolerance,
+    )
+    subject.require(isinstance(parameters, FaceParameters), "must return FaceParameters")
+    found = {name: block.shape[1] for name, block in parameters.blocks().items()}
+    subject.require(found == dict(encoder.blocks), f"predicts {found}, blocks declares {dict(encoder.blocks)}")
+    subject.require_same(encoder(crop), parameters, tolerance, "what is not in `needs` must not change the result")
+    _check_training(subject, encoder, crop)
+
+
+def _build(subject: Subject) -> Encoder:
+    encoder = cast(Encoder, subject.build())
+    if type(encoder).attach is not Encoder.attach:
+        subject.require(subject.parts is not None, "inverts its parts: pass parts=(face_model, renderer)")
+        encoder.attach(*subject.parts)  # type: ignore[misc]
+    return encoder
+
+
+def _only(crop: FaceCrop, encoder: Encoder) -> FaceCrop:
+    """The crop with nothing but the picture and what the encoder says it needs."""
+    empty: dict[str, Any] = {
+        "landmarks": {},
+        "blendshapes": None,
+        "crop_to_image": None,
+        "photo_size": None,
+        "identity": None,
+    }
+    return dataclasses.replace(crop, **{name: value for name, value in empty.items() if name not in encoder.needs})
+
+
+def _check_training(subject: Subject, encoder: Encoder, crop: FaceCrop) -> None:
+    trainable = [parameter for parameter in encoder.parameters() if parameter.requires_grad]
+    if not trainable:
+        return
+    # squares, because the gradient of a sum vanishes behind a normalisation
+    outputs = [tensor.square().sum() for tensor in tensors_of(encoder(crop)).values() if tensor.requires_grad]
+    subject.require(outputs, "has trainable weights, but its result is cut off from the graph")
+    gradients = torch.autograd.grad(torch.stack(outputs).sum(), trainable, allow_unused=True)
+    reached = [gradient for gradient in gradients if gradient is not None]
+    subject.require(reached, "has trainable weights that no gradient reaches: freeze them or use them")
+    subject.require(all(gradient.isfinite().all() for gradient in reached), "gradients must be finite")
