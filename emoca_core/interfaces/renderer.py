@@ -36,13 +36,13 @@ class Fragments:
 
 @dataclass(frozen=True)
 class Rendering:
-    """A shaded picture and what it was made of. Pixels outside the face are zero.
+    """A shaded picture and what it was made of. Pixels outside the face are zero, but for ``shading``.
 
     Attributes:
         image: albedo * shading inside the mask; not clamped.
         mask: 1 where a triangle is visible.
         albedo_image: Reflectance without light.
-        shading: Light, per channel.
+        shading: Light, per channel; outside the face that on a zero normal, as in DECA.
         normals: Normals of the posed mesh in model space.
         uv: Texture coordinate of each pixel as a sampling grid (x right, y down in the texture, [-1, 1]).
         facing_mask: 1 where the surface faces the camera (transformed normal z < -0.05, as in DECA).

@@ -7,6 +7,7 @@ _COMPONENTS = (
     ComponentSpec("face_model", "open_head", "emoca_plugins.face_models.open_head:OpenHead"),
     # encoders
     # renderers
+    ComponentSpec("renderer", "zbuffer", "emoca_plugins.renderers.zbuffer:ZBuffer"),
     # landmarkers
     ComponentSpec("landmarker", "mediapipe", "emoca_plugins.landmarkers.mediapipe:MediaPipeLandmarker"),
     # emotion backbones

@@ -1,0 +1,74 @@
+"""Light: second-order spherical harmonics (order and constants: docs/conventions.md) and directional lamps."""
+
+import math
+from types import MappingProxyType
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+SH_CONSTANTS: tuple[float, ...] = (
+    1 / math.sqrt(4 * math.pi),
+    *3 * ((2 * math.pi / 3) * math.sqrt(3 / (4 * math.pi)),),
+    *3 * ((math.pi / 4) * 3 * math.sqrt(5 / (12 * math.pi)),),
+    (math.pi / 4) * (3 / 2) * math.sqrt(5 / (12 * math.pi)),
+    (math.pi / 4) * (1 / 2) * math.sqrt(5 / (4 * math.pi)),
+)
+"""Normalisation of each band times the Lambertian kernel of its order (pi, 2 pi / 3, pi / 4), but for the first band,
+whose pi DECA leaves out. Source: DECA, public code; Ramamoorthi and Hanrahan 2001."""
+
+
+def spherical_harmonics(normals: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 9"]:
+    """Evaluate the nine bands, constants included, at (unit) normals.
+
+    Order: 1, x, y, z, xy, xz, yz, x^2 - y^2, 3 z^2 - 1.
+    """
+    x, y, z = normals.unbind(-1)
+    bands = [torch.ones_like(x), x, y, z, x * y, x * z, y * z, x * x - y * y, 3 * z * z - 1]
+    return torch.stack(bands, dim=-1) * normals.new_tensor(SH_CONSTANTS)
+
+
+def irradiance(normals: Float[Tensor, "B N 3"], lighting: Float[Tensor, "B 9 3"]) -> Float[Tensor, "B N 3"]:
+    """Light that reaches surface points, per channel. Not clamped: strong bands may give negative light."""
+    return spherical_harmonics(normals) @ lighting
+
+
+def irradiance_image(normals: Float[Tensor, "B 3 H W"], lighting: Float[Tensor, "B 9 3"]) -> Float[Tensor, "B 3 H W"]:
+    """``irradiance`` for a picture of normals."""
+    flat = irradiance(normals.flatten(2).transpose(1, 2), lighting)
+    return flat.transpose(1, 2).reshape(normals.shape)
+
+
+def white_light(batch: int, like: Tensor, strength: float = 1.0) -> Float[Tensor, "B 9 3"]:
+    """Even white light that leaves albedo as it is (times ``strength``), on the device of ``like``."""
+    light = like.new_zeros(batch, 9, 3)
+    light[:, 0] = strength / SH_CONSTANTS[0]
+    return light
+
+
+LAMPS: MappingProxyType[str, tuple[tuple[float, float, float], ...]] = MappingProxyType(
+    {"deca": ((-1, 1, 1), (1, 1, 1), (-1, -1, 1), (1, -1, 1), (0, 0, 1))}
+)
+"""Arrangements of directional lamps in model space; the vectors point from the face to the lamp."""
+
+LAMP_INTENSITY = 1.7
+"""Of each of DECA's five lamps. Source: DECA, public code."""
+
+
+def directional_irradiance(
+    normals: Float[Tensor, "B 3 H W"],
+    directions: Float[Tensor, "K 3"],
+    intensity: float = LAMP_INTENSITY,
+) -> Float[Tensor, "B 1 H W"]:
+    """Mean light of several lamps at infinity: intensity * mean over lamps of clamp(n . direction, 0, 1).
+
+    Args:
+        normals: Normals in the frame of the lamps.
+        directions: From the surface to each lamp; any length.
+        intensity: Of each lamp.
+
+    Source: DECA, public code (grey renderings of the shape).
+    """
+    towards = torch.nn.functional.normalize(directions, dim=-1)
+    cosine = torch.einsum("kc,bchw->bkhw", towards, normals)
+    return intensity * cosine.clamp(0, 1).mean(1, keepdim=True)

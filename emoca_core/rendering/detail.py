@@ -1,0 +1,87 @@
+"""Wrinkles: a displacement map in UV space turned into normals and light."""
+
+from jaxtyping import Float
+from torch import Tensor
+
+from emoca_core.geometry.lighting import irradiance_image
+from emoca_core.geometry.normals import grid_normals, vertex_normals
+from emoca_core.interfaces.renderer import Rendering
+from emoca_core.rendering.topology import sample_texture
+from emoca_core.rendering.uv_space import UvSpace
+
+DENSE_MARGIN = (5, 2)
+"""Rows and columns at each border of the map that DECA's dense mesh leaves out, whatever the map's size."""
+
+
+def displaced_points(
+    points: Float[Tensor, "B 3 T T"],
+    normals: Float[Tensor, "B 3 T T"],
+    displacement: Float[Tensor, "B 1 T T"],
+    mask: Float[Tensor, "1 1 T T"] | None = None,
+    fixed_displacement: Float[Tensor, "T T"] | None = None,
+) -> Float[Tensor, "B 3 T T"]:
+    """Move a surface in UV space along its normals.
+
+    Args:
+        points: Model-space points, metres.
+        normals: Normals of the coarse surface.
+        displacement: Along the normals, metres.
+        mask: Where the displacement applies (face and eye region).
+        fixed_displacement: Added everywhere: DECA's constant map that hides the mesh's seams, metres.
+
+    Source: DECA (Feng et al., SIGGRAPH 2021), public code; spec: section 2.7.
+    """
+    along = displacement if mask is None else displacement * mask
+    moved = points + along * normals
+    return moved if fixed_displacement is None else moved + fixed_displacement * normals
+
+
+def detail_normals(
+    uv_space: UvSpace,
+    vertices: Float[Tensor, "B V 3"],
+    displacement: Float[Tensor, "B 1 T T"],
+    mask: Float[Tensor, "1 1 T T"] | None = None,
+    fixed_displacement: Float[Tensor, "T T"] | None = None,
+    blend: bool = False,
+) -> Float[Tensor, "B 3 T T"]:
+    """Normals in UV space of the displaced surface.
+
+    Args:
+        uv_space: The unrolled mesh, of the size of the map.
+        vertices: Posed mesh; no gradient reaches it, as in DECA's detail stage.
+        displacement: Along the normals, metres.
+        mask: Where the displacement applies.
+        fixed_displacement: See ``displaced_points``.
+        blend: Take the coarse mesh's normals outside the mask. DECA does, EMOCA's public code does not.
+
+    Source: DECA (Feng et al., SIGGRAPH 2021) and EMOCA (Danecek et al., CVPR 2022), public code; spec: section 2.7.
+    """
+    coarse = vertices.detach()
+    points = uv_space.image(coarse)
+    normals = uv_space.image(vertex_normals(coarse, uv_space.topology.faces))
+    displaced = displaced_points(points, normals, displacement, mask, fixed_displacement)
+    fine = grid_normals(displaced, DENSE_MARGIN)
+    return fine * mask + normals * (1 - mask) if blend and mask is not None else fine
+
+
+def shade_detail(normals: Float[Tensor, "B 3 T T"], lighting: Float[Tensor, "B 9 3"]) -> Float[Tensor, "B 3 T T"]:
+    """Light on the detailed surface in UV space. No gradient reaches the light, as in DECA's detail stage."""
+    return irradiance_image(normals, lighting.detach())
+
+
+def detail_image(
+    coarse: Rendering, albedo: Float[Tensor, "B 3 T T"], shading: Float[Tensor, "B 3 T T"]
+) -> Float[Tensor, "B 3 H W"]:
+    """The coarse picture with detailed light. Only ``shading`` receives a gradient, as in DECA's detail stage.
+
+    Args:
+        coarse: Rendering of the coarse mesh; tells where each pixel lies in the texture.
+        albedo: UV texture of the size of the shading.
+        shading: Detailed light in UV space.
+
+    Raises:
+        ValueError: The coarse rendering has no texture coordinates.
+    """
+    if coarse.uv is None:
+        raise ValueError("detail needs a mesh with texture coordinates")
+    return sample_texture(albedo.detach() * shading, coarse.uv.detach()) * coarse.mask.detach()
