@@ -1,0 +1,229 @@
+"""FLAME, in every edition that shares its file format: 2019, 2020, 2023 and 2023 Open."""
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from pydantic import Field
+from torch import Tensor
+
+from emoca_core.errors import AssetFormatError
+from emoca_core.formats.content import Content
+from emoca_core.geometry.landmarks import barycentric_points, dynamic_contour_points
+from emoca_core.geometry.rotations import rotation_vector_to_matrix
+from emoca_core.geometry.skinning import linear_blend_skinning
+from emoca_core.interfaces import Albedo, FaceGeometry, FaceParameters
+from emoca_core.spec import ComponentParams
+from emoca_plugins.face_models.morphable import MorphableModel, check_indices, first_columns, from_planes, planes
+from emoca_plugins.face_models.texture_model import TextureModel
+
+IDENTITY_COLUMNS = 300
+"""``shapedirs`` holds 300 identity components, then 100 of expression."""
+
+Edition = Literal["flame", "flame_2023", "flame_2023_open"]
+Texture = Literal["none", "grey", "flame", "bfm"]
+_TEXTURE_ASSETS = {"flame": ("flame_texture", "flame_texture"), "bfm": ("flame_albedo_from_bfm",) * 2}
+
+
+class Flame(MorphableModel):
+    """Li et al., "Learning a model of facial shape and expression from 4D scans", SIGGRAPH Asia 2017.
+
+    5,023 vertices in metres, joints root, neck, jaw, left eye, right eye. Blocks: ``shape``, ``expression`` (standard
+    deviations), ``global_pose``, ``neck_pose``, ``jaw_pose``, ``eye_pose`` (axis-angle), and where asked for
+    ``eyelids`` (0 open to 1 closed; left, right) and ``albedo``.
+
+    Landmarks: ``ibug68``, whose 17 contour points follow the yaw of ``global_pose`` and ``neck_pose`` (unless
+    ``dynamic_contour`` is off), ``ibug68_static`` (all 68 fixed on the surface), and where asked for
+    ``mediapipe105``, the points ``mediapipe_indices`` of MediaPipe's 478.
+
+    Source: the paper, eq. 1 to 5; SMPL (Loper et al. 2015) for skinning; DECA for contour rows and texture space;
+    SMIRK for the eyelids, which it adds to the posed mesh.
+
+    Attributes:
+        parents: Parent of each joint.
+        mediapipe_indices: Which of MediaPipe's points ``mediapipe105`` are.
+    """
+
+    class Params(ComponentParams):
+        """Which FLAME, and how much of it."""
+
+        edition: Edition = "flame"
+        """Asset that holds the model; 2019 and 2020 are both ``flame``."""
+        model: Path | None = None
+        """A FLAME pickle or converted file, instead of the asset."""
+        landmarks: Path | None = None
+        """``landmark_embedding.npy``, instead of the asset."""
+        template: Path | None = None
+        """``head_template.obj``, instead of the asset."""
+        shape_size: int = Field(default=100, ge=1, le=IDENTITY_COLUMNS)
+        """Identity components."""
+        expression_size: int = Field(default=50, ge=1, le=100)
+        """Expression components."""
+        dynamic_contour: bool = True
+        """Whether the jaw contour of ``ibug68`` follows the yaw."""
+        mediapipe_landmarks: bool = False
+        """Whether to evaluate the 105 embedded MediaPipe points."""
+        eyelids: bool = False
+        """Whether to have the two eyelid blendshapes."""
+        uv: bool = True
+        """Whether to read texture coordinates from ``head_template.obj``."""
+        masks: bool = False
+        """Whether to read the vertex masks."""
+        albedo: Texture = "none"
+        """Texture model: FLAME's, BFM's brought to FLAME, a constant 0.5 (``grey``), or none."""
+        albedo_size: int = Field(default=50, ge=1, le=200)
+        """Texture components."""
+        texture_size: int = Field(default=256, ge=1)
+        """Side of the texture, pixels."""
+
+    params: Params
+
+    mean: Tensor
+    modes: Tensor
+    joint_mean: Tensor
+    joint_modes: Tensor
+    skinning_weights: Tensor
+    eyelid_modes: Tensor
+    mediapipe_indices: Int[Tensor, "105"]
+
+    def __init__(self, params: Params | None = None) -> None:
+        super().__init__(params)
+        options = self.params
+        wanted: dict[str, tuple[Path | None, str]] = {
+            options.edition: (options.model, "flame_model"),
+            "flame_landmarks": (options.landmarks, "flame_landmarks"),
+        }
+        if options.uv:
+            wanted["flame_template"] = (options.template, "flame_template")
+        if options.mediapipe_landmarks:
+            wanted["flame_mediapipe_landmarks"] = (None, "flame_mediapipe_landmarks")
+        if options.eyelids:
+            wanted |= {f"flame_eyelid_{side}": (None, "flame_eyelid") for side in ("left", "right")}
+        if options.masks:
+            wanted["flame_masks"] = (None, "flame_masks")
+        if options.albedo in _TEXTURE_ASSETS:
+            asset, format_name = _TEXTURE_ASSETS[options.albedo]
+            wanted[asset] = (None, format_name)
+        assets = self._open_assets(wanted)
+        self._register_surface(assets[options.edition])
+        self._register_landmarks(assets["flame_landmarks"], assets.get("flame_mediapipe_landmarks"))
+        self._register_extras(assets)
+        self.blocks = {
+            "shape": options.shape_size,
+            "expression": options.expression_size,
+            "global_pose": 3,
+            "neck_pose": 3,
+            "jaw_pose": 3,
+            "eye_pose": 6,
+            **({"eyelids": 2} if options.eyelids else {}),
+            **({"albedo": options.albedo_size} if self.texture else {}),
+        }
+
+    def _register_surface(self, model: Content) -> None:
+        template, columns = model.array("v_template"), model.array("shapedirs")
+        shape = first_columns(columns[..., :IDENTITY_COLUMNS], self.params.shape_size, "identity", model.path)
+        expression = columns[..., IDENTITY_COLUMNS:]
+        expression = first_columns(expression, self.params.expression_size, "expression", model.path)
+        basis = np.moveaxis(np.concatenate([shape, expression], axis=2), 2, 0)
+        regressor = model.array("J_regressor")
+        self.parents = tuple(int(parent) for parent in model.array("parents"))
+        self._constant("mean", planes(template))
+        self._constant("modes", planes(np.concatenate([basis, np.moveaxis(model.array("posedirs"), 2, 0)])))
+        # joints are linear in the shape: regressing them from the mean and each mode once saves a pass per forward
+        self._constant("joint_mean", (regressor @ template).reshape(-1))
+        self._constant("joint_modes", (regressor @ basis).reshape(len(basis), -1))
+        self._constant("skinning_weights", model.array("weights"))
+        check_indices(model.array("faces"), len(template), "f", model.path)
+        self._constant("faces", model.array("faces"))
+
+    def _register_landmarks(self, embedding: Content, mediapipe: Content | None) -> None:
+        for name, prefix in (("inner", "static"), ("contour", "dynamic"), ("static", "full")):
+            triangles = embedding.array(f"{prefix}_lmk_faces_idx")
+            check_indices(triangles, len(self.faces), f"{prefix}_lmk_faces_idx", embedding.path)
+            self._constant(f"{name}_triangle", triangles)
+            self._constant(f"{name}_weights", embedding.array(f"{prefix}_lmk_bary_coords"))
+        if mediapipe is not None:
+            check_indices(mediapipe.array("lmk_face_idx"), len(self.faces), "lmk_face_idx", mediapipe.path)
+            self._constant("mediapipe_triangle", mediapipe.array("lmk_face_idx"))
+            self._constant("mediapipe_weights", mediapipe.array("lmk_b_coords"))
+            self._constant("mediapipe_indices", mediapipe.array("landmark_indices"))
+
+    def _register_extras(self, assets: dict[str, Content]) -> None:
+        vertices = len(self.skinning_weights)
+        if self.params.eyelids:
+            lids = [assets[f"flame_eyelid_{side}"] for side in ("left", "right")]
+            if any(lid.shapes["offsets"] != (vertices, 3) for lid in lids):
+                raise AssetFormatError(f"{lids[0].path}: eyelids must move {vertices} vertices")
+            self._constant("eyelid_modes", planes(np.stack([lid.array("offsets") for lid in lids])))
+        if self.params.uv:
+            self._register_uv(assets["flame_template"])
+        if self.params.masks:
+            indices = assets["flame_masks"]
+            names = [name for name in indices.shapes if not name.startswith("__")]
+            for name in names:
+                check_indices(indices.array(name), vertices, name, indices.path)
+            self._register_masks({name: np.isin(np.arange(vertices), indices.array(name)) for name in names})
+        self.texture: TextureModel | None = None
+        if self.params.albedo in _TEXTURE_ASSETS:
+            content = assets[_TEXTURE_ASSETS[self.params.albedo][0]]
+            self.texture = TextureModel(content, self.params.albedo_size, self.params.texture_size)
+
+    def _register_uv(self, template: Content) -> None:
+        """The template must be the model's own mesh, or its texture coordinates would land elsewhere.
+
+        Raises:
+            AssetFormatError: Another mesh.
+        """
+        if not np.array_equal(template.array("faces"), self.faces.numpy()):
+            raise AssetFormatError(f"{template.path} is not the template of this FLAME: its triangles are others")
+        self._constant("_uv", template.array("uv"))
+        self._constant("_uv_faces", template.array("uv_faces"))
+
+    def forward(self, parameters: FaceParameters) -> FaceGeometry:
+        code = torch.cat([self._block(parameters, "shape"), self._block(parameters, "expression")], 1)
+        pose = [self._block(parameters, block) for block in ("global_pose", "neck_pose", "jaw_pose", "eye_pose")]
+        rotations = rotation_vector_to_matrix(torch.cat(pose, 1).reshape(len(code), -1, 3))
+        vertices = self._pose_surface(code, rotations)
+        if self.params.eyelids:
+            vertices = vertices + from_planes(self._block(parameters, "eyelids") @ self.eyelid_modes)
+        return FaceGeometry(vertices, self._landmarks(vertices, rotations[:, 0] @ rotations[:, 1]))
+
+    def _pose_surface(self, code: Float[Tensor, "B D"], rotations: Float[Tensor, "B J 3 3"]) -> Float[Tensor, "B V 3"]:
+        bend = rotations[:, 1:] - torch.eye(3, dtype=code.dtype, device=code.device)
+        rest = torch.addmm(self.mean, torch.cat([code, bend.flatten(1)], 1), self.modes)
+        joints = torch.addmm(self.joint_mean, code, self.joint_modes).reshape(len(code), -1, 3)
+        vertices, _ = linear_blend_skinning(from_planes(rest), rotations, joints, self.parents, self.skinning_weights)
+        return vertices
+
+    def _landmarks(
+        self, vertices: Float[Tensor, "B V 3"], head: Float[Tensor, "B 3 3"]
+    ) -> dict[str, Float[Tensor, "B _ 3"]]:
+        static = self._embedded("static", vertices)
+        sets = {"ibug68": static, "ibug68_static": static}
+        if self.params.dynamic_contour:
+            table = self.get_buffer("contour_triangle"), self.get_buffer("contour_weights")
+            contour = dynamic_contour_points(vertices, self.faces, head, *table)
+            sets["ibug68"] = torch.cat([contour, self._embedded("inner", vertices)], 1)
+        if self.params.mediapipe_landmarks:
+            sets["mediapipe105"] = self._embedded("mediapipe", vertices)
+        return sets
+
+    def _embedded(self, name: str, vertices: Float[Tensor, "B V 3"]) -> Float[Tensor, "B L 3"]:
+        triangles, weights = self.get_buffer(f"{name}_triangle"), self.get_buffer(f"{name}_weights")
+        return barycentric_points(vertices, self.faces, triangles, weights)
+
+    def joints(self, parameters: FaceParameters) -> Float[Tensor, "B 5 3"]:
+        """Rest positions of root, neck, jaw, left eye, right eye, metres."""
+        code = torch.cat([self._block(parameters, "shape"), self._block(parameters, "expression")], 1)
+        return torch.addmm(self.joint_mean, code, self.joint_modes).reshape(len(code), -1, 3)
+
+    def albedo(self, parameters: FaceParameters) -> Albedo:
+        """The texture of each face; constant 0.5 with ``albedo: grey``, as DECA has it without a texture model."""
+        if self.texture is not None:
+            return Albedo(texture=self.texture(self._block(parameters, "albedo")))
+        if self.params.albedo == "grey":
+            size = self.params.texture_size
+            return Albedo(texture=self.mean.new_full((len(parameters), 3, size, size), 0.5))
+        return Albedo()

@@ -1,0 +1,115 @@
+"""What the linear face models share: constants that move with the module, and codes of any length."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from emoca_core.assets import find_assets
+from emoca_core.errors import AssetFormatError
+from emoca_core.formats.content import Content
+from emoca_core.formats.convert import open_asset
+from emoca_core.interfaces import Block, FaceModel, FaceParameters
+
+
+class MorphableModel(FaceModel):
+    """A face whose surface is a mean plus a basis times a code. Subclasses register constants and fill ``blocks``."""
+
+    _mask_names: tuple[str, ...] = ()
+
+    @property
+    def uv(self) -> Float[Tensor, "U 2"] | None:  # type: ignore[override]
+        """Texture coordinates, where the model has some."""
+        return self._buffers.get("_uv")
+
+    @property
+    def uv_faces(self) -> Int[Tensor, "F 3"] | None:  # type: ignore[override]
+        """Triangles into ``uv``."""
+        return self._buffers.get("_uv_faces")
+
+    @property
+    def vertex_masks(self) -> Mapping[str, Bool[Tensor, "V"]]:  # type: ignore[override]
+        """Named regions, where the assets have some."""
+        return dict(zip(self._mask_names, self.get_buffer("_masks"), strict=True)) if self._mask_names else {}
+
+    def _open_assets(self, wanted: Mapping[str, tuple[Path | None, str]]) -> dict[str, Content]:
+        """Assets by name, each given as (path of the user, format); remembers where they lie.
+
+        Raises:
+            MissingAssetError: Lists every one that is missing.
+            AssetFormatError: One is not what it should be.
+        """
+        paths = find_assets({name: given for name, (given, _) in wanted.items()})
+        self.asset_paths = {**self.asset_paths, **paths}
+        return {name: open_asset(paths[name], format_name) for name, (_, format_name) in wanted.items()}
+
+    def _constant(self, name: str, value: np.ndarray) -> None:
+        """A buffer that moves with the module and is not part of checkpoints; real numbers become float32."""
+        if value.dtype.kind == "f":
+            value = value.astype(np.float32)
+        self.register_buffer(name, torch.from_numpy(np.ascontiguousarray(value)), persistent=False)
+
+    def _register_masks(self, masks: Mapping[str, np.ndarray]) -> None:
+        """Regions as boolean arrays over the vertices."""
+        self._mask_names = tuple(masks)
+        if masks:
+            self._constant("_masks", np.stack(list(masks.values())))
+
+    def _block(self, parameters: FaceParameters, name: Block) -> Float[Tensor, "B D"]:
+        """A block on the model's device and in its dtype, padded with zeros to its size.
+
+        Raises:
+            ValueError: It is longer than the model's.
+        """
+        size, like = self.blocks[name], self.get_buffer("mean")
+        value: Tensor | None = getattr(parameters, name)
+        if value is None:
+            return like.new_zeros(len(parameters), size)
+        if value.shape[1] > size:
+            raise ValueError(f"{name} has {size} numbers in this model, got {value.shape[1]}")
+        return torch.nn.functional.pad(value.to(like), (0, size - value.shape[1]))
+
+
+def planes(points: np.ndarray) -> np.ndarray:
+    """[..., V, 3] to [..., 3V] with all x first, then y, then z: contiguous runs make skinning and bases fast."""
+    flat: np.ndarray = np.swapaxes(points, -1, -2).reshape(*points.shape[:-2], -1)
+    return flat
+
+
+def from_planes(flat: Float[Tensor, "B _"]) -> Float[Tensor, "B V 3"]:
+    """Back to points, without a copy."""
+    return flat.reshape(len(flat), 3, -1).mT
+
+
+def first_columns(basis: np.ndarray, size: int, what: str, where: Path) -> np.ndarray:
+    """The first components of a basis whose last axis counts them.
+
+    Raises:
+        AssetFormatError: The file has fewer.
+    """
+    if basis.shape[-1] < size:
+        raise AssetFormatError(f"{where} has {basis.shape[-1]} {what} components, {size} are asked for")
+    return basis[..., :size]
+
+
+def facing_front(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Triangles counter-clockwise seen from outside, for an open face surface that looks along +z.
+
+    Published files differ in their winding; the summed normal of a face points forward only in one of them.
+    """
+    a, b, c = (vertices[faces[:, k]] for k in range(3))
+    forward = np.cross(b - a, c - a)[:, 2].sum()
+    return faces if forward >= 0 else faces[:, ::-1].copy()
+
+
+def check_indices(indices: np.ndarray, count: int, what: str, where: Path | Sequence[Path]) -> None:
+    """Refuse tables that refer to vertices or triangles that the model does not have.
+
+    Raises:
+        AssetFormatError: Some index is out of range.
+    """
+    if indices.size and (indices.min() < 0 or indices.max() >= count):
+        raise AssetFormatError(f"{where}: {what} refers to number {int(indices.max())}, the model has {count}")
