@@ -15,7 +15,7 @@ from typing import Any, NoReturn, Protocol, cast
 import emoca_core
 from emoca_core.errors import EmocaError
 
-COMMANDS = ("list", "show", "check", "doctor")
+COMMANDS = ("list", "show", "check", "doctor", "new")
 """Modules of this package in the order of ``emoca --help``: adding a command adds a name."""
 
 DESCRIPTION = "Emotion-driven 3D face capture from interchangeable parts."

@@ -90,7 +90,7 @@ def tensors_of(value: object, name: str = "value") -> dict[str, Tensor]:
 
 
 def changed(value: T, change: Callable[[Tensor], Tensor]) -> T:
-    """The same dataclass, mapping or tensor with every tensor replaced by ``change(tensor)``."""
+    """The same dataclass, mapping, tuple or tensor with every tensor replaced by ``change(tensor)``."""
     if isinstance(value, Tensor):
         return cast(T, change(value))
     if isinstance(value, Camera):
@@ -100,6 +100,8 @@ def changed(value: T, change: Callable[[Tensor], Tensor]) -> T:
         return cast(T, dataclasses.replace(value, **fields))
     if isinstance(value, Mapping):
         return cast(T, {key: changed(item, change) for key, item in value.items()})
+    if isinstance(value, tuple):
+        return cast(T, tuple(changed(item, change) for item in value))
     return value
 
 
