@@ -9,10 +9,12 @@ import importlib
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NoReturn, Protocol, cast
 
 import emoca_core
+from emoca_core.catalogue import ENVIRONMENT_VARIABLE
 from emoca_core.errors import EmocaError
 
 COMMANDS = ("list", "show", "check", "doctor", "new")
@@ -59,7 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug = "--debug" in (sys.argv[1:] if argv is None else argv)
     try:
         args = build_parser().parse_args(argv)
-        code = cast(int, args.run(args))
+        with _user_registry(args.registry):
+            code = cast(int, args.run(args))
         sys.stdout.flush()  # here, so that a closed pipe is noticed while it can be handled
         return code
     except SystemExit as stop:  # argparse: --help, --version and errors
@@ -99,6 +102,21 @@ def _add_common_arguments(parser: argparse.ArgumentParser) -> None:
         "--registry", metavar="FILE", default=keep, help="your own registry.yaml, merged on top (or EMOCA_REGISTRY)"
     )
     parser.add_argument("--debug", action="store_true", default=keep, help="show the traceback of an error")
+
+
+@contextmanager
+def _user_registry(file: str | None) -> Iterator[None]:
+    """Let everything that reads the catalogue, however deep, see the file that ``--registry`` names."""
+    before = os.environ.get(ENVIRONMENT_VARIABLE)
+    if file is not None:
+        os.environ[ENVIRONMENT_VARIABLE] = file
+    try:
+        yield
+    finally:
+        if file is not None:
+            os.environ.pop(ENVIRONMENT_VARIABLE)
+            if before is not None:
+                os.environ[ENVIRONMENT_VARIABLE] = before
 
 
 def _explain(error: BaseException) -> str:
