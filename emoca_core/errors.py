@@ -51,6 +51,10 @@ class ImageError(EmocaError, ValueError):
     """A picture that cannot be read, or is unusable."""
 
 
+class OutputError(EmocaError, OSError):
+    """The output folder cannot be written, or the disk is full."""
+
+
 def did_you_mean(asked: str, names: Iterable[str]) -> str:
     """`` Did you mean 'x'?`` for the closest existing name, or an empty string."""
     close = difflib.get_close_matches(asked, list(names), n=1)

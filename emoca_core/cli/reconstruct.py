@@ -1,0 +1,131 @@
+"""``emoca reconstruct``: photos to 3D faces."""
+
+import argparse
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from emoca_core.cli import BAD_INPUT, Subparsers
+from emoca_core.errors import EmocaError, unknown_name
+
+if TYPE_CHECKING:
+    from emoca_core.reconstruct import Report
+
+NAME = "reconstruct"
+HELP = "turn photos into 3D faces"
+
+SOME_FAILED = 1
+_EPILOG = """\
+DIR/<photo>/face_0/ holds face.glb, face.obj, face.safetensors, face.json and overlay.png; DIR/index.html shows them
+all. Finished photos are skipped, so the same command goes on after a stop.
+
+exit code: 0 all photos were done (one without a face counts as done, if another has one), 1 some photos could not be
+used, 2 no face came out, the output cannot be written, or the command is wrong, 130 stopped with Ctrl-C.
+"""
+
+
+def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
+    """Declare the arguments."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        NAME, help=HELP, description=HELP, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="photo, folder (searched recursively) or pattern")
+    parser.add_argument("--out", default="captures", metavar="DIR", help="output folder (default: %(default)s)")
+    parser.add_argument("--overwrite", action="store_true", help="do finished photos again")
+    parser.add_argument("--same-person", action="store_true", help="one identity for the largest face of every photo")
+    add_method_arguments(parser)
+    return parser
+
+
+def add_method_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which method, and how it runs."""
+    parser.add_argument("--recipe", default="open_fit", help="method, see `emoca list recipe` (default: %(default)s)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: %(default)s)")
+    parser.add_argument(
+        "--crop", choices=("native", "shared"), default="native", help="the method's own crop, or one for all methods"
+    )
+    parser.add_argument("--batch-size", type=_positive, default=8, metavar="N", help="faces at a time (default: 8)")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="changes",
+        metavar="PART.PARAM=VALUE",
+        help="another parameter, e.g. encoder.iterations=30; may be repeated",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Reconstruct everything; the exit code is in the help text."""
+    report = reconstruct(args, args.paths, Path(args.out))
+    if report.faces or report.skipped:
+        print(f"{Path(args.out) / 'index.html'}")
+    return exit_code(report)
+
+
+def reconstruct(args: argparse.Namespace, paths: Iterable[str | Path], out: Path) -> "Report":
+    """Assemble the method, run it over the photos, and sum up on stderr."""
+    change = parse_changes(args.changes)
+    from emoca_core.method import load_method
+    from emoca_core.reconstruct import Settings, reconstruct_to_folder
+
+    settings = Settings(args.crop, getattr(args, "same_person", False), args.batch_size)
+    method = load_method(args.recipe, registry_file=args.registry, change=change, device=args.device)
+    report = reconstruct_to_folder(method, paths, out, settings=settings, overwrite=args.overwrite)
+    print(summary(report), file=sys.stderr)
+    return report
+
+
+def summary(report: "Report") -> str:
+    """One line."""
+    parts = [f"{report.faces} faces from {report.photos} photos"]
+    if report.skipped:
+        parts.append(f"{report.skipped} photos were finished before")
+    if report.without_face:
+        parts.append(f"{len(report.without_face)} without a face")
+    if report.failed:
+        parts.append(f"{len(report.failed)} failed")
+    return ", ".join(parts)
+
+
+def exit_code(report: "Report") -> int:
+    """0 all done, 1 some failed, 2 no face came out."""
+    if not (report.faces or report.skipped):
+        return BAD_INPUT
+    return SOME_FAILED if report.failed else 0
+
+
+def parse_changes(changes: Iterable[str]) -> dict[str, Any]:
+    """``part.param=value`` as a change of the recipe; values are YAML.
+
+    Raises:
+        EmocaError: Not of that form, or no such part.
+    """
+    import yaml
+
+    from emoca_core.catalogue import PARTS, merge
+
+    merged: dict[str, Any] = {}
+    for change in changes:
+        key, equals, text = change.partition("=")
+        part, *path = key.split(".")
+        if not equals or not path or not all(path):
+            raise EmocaError(f"--set {change}: expected PART.PARAM=VALUE, e.g. encoder.iterations=30")
+        if part not in PARTS:
+            raise unknown_name("part", part, PARTS)
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise EmocaError(f"--set {change}: the value is not valid YAML") from None
+        for name in (*reversed(path), "params"):
+            value = {name: value}
+        merged = merge(merged, {part: value})
+    return merged
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise ValueError
+    return value

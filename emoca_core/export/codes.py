@@ -1,0 +1,173 @@
+"""A face code on disk: every block in a safetensors file, and everything a person asks about it in a JSON file."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors
+import safetensors.torch
+import torch
+from jaxtyping import Float
+from numpy import ndarray
+
+from emoca_core.errors import AssetFormatError
+from emoca_core.export.camera import PhotoCamera, camera_to_gltf
+from emoca_core.files import atomic_write, write_text
+from emoca_core.interfaces import BLOCKS, Camera, FaceParameters, PerspectiveCamera, WeakPerspectiveCamera
+
+FORMAT = "emoca-codes-1"
+_CAMERAS: Mapping[str, type[PerspectiveCamera] | type[WeakPerspectiveCamera]] = {
+    "perspective": PerspectiveCamera,
+    "weak_perspective": WeakPerspectiveCamera,
+}
+_OUTER_CORNERS = (36, 45)
+
+
+def write_codes(path: Path | str, parameters: FaceParameters) -> None:
+    """Write every block of a face code as safetensors: one tensor per block, units and camera kind as metadata.
+
+    Args:
+        path: Where to write.
+        parameters: A batch of any size.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    tensors = {name: block.detach().cpu().float().contiguous() for name, block in _natural_blocks(parameters).items()}
+    units = {name: parameters.unit_of(name) for name in parameters.blocks()}
+    metadata = {"format": FORMAT, "units": json.dumps(units)}
+    if parameters.camera is not None:
+        metadata["camera"] = camera_kind(parameters.camera)
+    data = safetensors.torch.save(tensors, metadata)  # to memory first: its own file writer hides a full disk
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(data)
+
+
+def read_codes(path: Path | str) -> FaceParameters:
+    """Read a face code that ``write_codes`` wrote: ``method.face_model(read_codes(path))`` is the face again.
+
+    Raises:
+        AssetFormatError: Not such a file.
+        FileNotFoundError: There is no file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no such file: {path}")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except safetensors.SafetensorError as error:
+        raise AssetFormatError(f"{path} is not a safetensors file: {error}") from None
+    if metadata.get("format") != FORMAT or not set(tensors) <= set(BLOCKS):
+        raise AssetFormatError(f"{path} does not hold a face code (format {metadata.get('format')!r})")
+    camera = tensors.pop("camera", None)
+    units = json.loads(metadata["units"])
+    return FaceParameters(
+        **tensors,
+        camera=None if camera is None else _camera_from_code(metadata["camera"], camera),
+        units={name: unit for name, unit in units.items() if name in tensors},
+    )
+
+
+def camera_kind(camera: Camera) -> str:
+    """``"perspective"`` or ``"weak_perspective"``.
+
+    Raises:
+        TypeError: Another class of camera.
+    """
+    for name, cls in _CAMERAS.items():
+        if isinstance(camera, cls):
+            return name
+    raise TypeError(f"cannot export a camera of class {type(camera).__name__}")
+
+
+def describe_codes(parameters: FaceParameters) -> dict[str, Any]:
+    """Unit, size and values of every block of one face, JSON-ready."""
+    return {
+        name: {"unit": parameters.unit_of(name), "size": block.shape[1], "values": block[0].tolist()}
+        for name, block in parameters.map(lambda tensor: tensor.detach().cpu()).blocks().items()
+    }
+
+
+def describe_camera(camera: PhotoCamera) -> dict[str, Any]:
+    """The photo's camera in OpenCV's and in glTF's convention, JSON-ready.
+
+    ``opencv.P`` maps model space (metres) to homogeneous photo pixels in either model. For an orthographic camera,
+    ``K`` acts on ``[x_cam, y_cam, 1]``, and ``long_focal_equivalent`` is a pinhole camera for programs that know no
+    other.
+    """
+    height, width = camera.photo_size
+    record: dict[str, Any] = {
+        "model": camera.model,
+        "photo_size": {"width": width, "height": height},
+        "opencv": _opencv(camera),
+    }
+    gltf = camera_to_gltf(camera)
+    record["gltf"] = gltf and {
+        "camera": gltf.camera,
+        "camera_to_world": gltf.matrix.tolist(),
+        "frame_size": {"width": gltf.frame_size[0], "height": gltf.frame_size[1]},
+        "photo_in_frame": {"x": gltf.photo_offset[0], "y": gltf.photo_offset[1]},
+    }
+    if camera.model == "orthographic":
+        record["long_focal_equivalent"] = _opencv(camera.long_focal_equivalent())
+    return record
+
+
+def describe_landmarks(fitted: Float[ndarray, "68 2"], detected: Mapping[str, Float[ndarray, "_ 2"]]) -> dict[str, Any]:
+    """Landmarks in photo pixels, and how far the fitted ones are from the detected ones, JSON-ready."""
+    record: dict[str, Any] = {
+        "ibug68_px": np.round(fitted, 4).tolist(),
+        "detected_px": {name: np.round(points.astype(np.float64), 3).tolist() for name, points in detected.items()},
+    }
+    if "ibug68" in detected:
+        record["mean_error_interocular"] = landmark_error(fitted, detected["ibug68"])
+    return record
+
+
+def landmark_error(fitted: Float[ndarray, "68 2"], detected: Float[ndarray, "68 2"]) -> float:
+    """Mean distance of the 68 points, as a fraction of the distance between the outer corners of the eyes.
+
+    Source: normalised mean error of the 300-W challenge (Sagonas et al. 2013).
+    """
+    right, left = (detected[corner] for corner in _OUTER_CORNERS)
+    size = max(float(np.linalg.norm(right - left)), 1e-9)
+    return float(np.linalg.norm(fitted - detected, axis=1).mean() / size)
+
+
+def write_record(path: Path | str, record: Mapping[str, Any]) -> None:
+    """Write a JSON file with short lists on one line each.
+
+    Raises:
+        OSError: The file cannot be written.
+        ValueError: The record holds numbers that JSON does not know (NaN, infinities).
+    """
+    text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
+    # line breaks inside strings are escaped in JSON, so "[" + newline is always a list
+    text = re.sub(r"\[\n\s+([^\[\]{}\"]*?)\n\s*\]", lambda match: f"[{' '.join(match[1].split())}]", text)
+    write_text(path, text + "\n")
+
+
+def _opencv(camera: PhotoCamera) -> dict[str, Sequence[Any]]:
+    return {
+        "K": camera.intrinsics.tolist(),
+        "R": camera.rotation.tolist(),
+        "t": camera.translation.tolist(),
+        "P": camera.matrix.tolist(),
+    }
+
+
+def _natural_blocks(parameters: FaceParameters) -> dict[str, torch.Tensor]:
+    """The blocks in their own shapes; the camera as its code."""
+    natural = {name: getattr(parameters, name) for name in parameters.blocks()}
+    return {name: value.code() if isinstance(value, Camera) else value for name, value in natural.items()}
+
+
+def _camera_from_code(kind: str, code: torch.Tensor) -> Camera:
+    if kind == "weak_perspective":
+        return WeakPerspectiveCamera.from_code(code)
+    return PerspectiveCamera(code[:, :2], code[:, 2:4], code[:, 4:])
