@@ -1,0 +1,199 @@
+"""Analysis by synthesis: fits any face model with landmarks to the points and pixels of a crop."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Float, Int
+from pydantic import Field
+from torch import Tensor
+
+from emoca_core.errors import EmocaError, RecipeError
+from emoca_core.geometry.rotations import rotation_vector_to_matrix
+from emoca_core.interfaces import Block, CropRule, Encoder, FaceCrop, FaceModel, FaceParameters, Renderer
+from emoca_core.spec import ComponentParams
+from emoca_plugins.encoders.landmark_fit_camera import (
+    Intrinsics,
+    View,
+    assumed_intrinsics,
+    place,
+    rotation_vector,
+    scaled_orthographic_rotation,
+)
+from emoca_plugins.encoders.landmark_fit_objective import LandmarkObjective
+from emoca_plugins.encoders.landmark_fit_points import Targets, match_points
+from emoca_plugins.encoders.landmark_fit_solver import Sharing, levenberg_marquardt
+from emoca_plugins.encoders.landmark_fit_unknowns import Strength, Unknowns
+
+_FULLY_TURNED = math.radians(60)
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What the fit inverts. A plain object, so that the modules are not registered a second time."""
+
+    face_model: FaceModel
+    renderer: Renderer
+    landmark_counts: Mapping[str, int]
+
+
+class LandmarkFit(Encoder):
+    """Fits camera, pose, identity, expression, jaw and gaze to landmarks, then light and albedo to the photo.
+
+    Robust Levenberg-Marquardt over the whole batch at once; see ``docs/landmark-fit.md``.
+    """
+
+    class Params(ComponentParams):
+        """Parameters of ``landmark_fit``."""
+
+        field_of_view: float = Field(default=53.13, gt=1, lt=170)
+        """Assumed over the diagonal of the whole photo, degrees; 53.13 makes the focal length equal the diagonal."""
+        minimum_distance: float = Field(default=0.6, ge=0.1)
+        """Metres. A face that would be nearer is taken as a cut-out of a larger photo: the lens is lengthened."""
+        rounds: int = Field(default=2, ge=1)
+        """How often the model is linearised. Each round is one expensive derivative and several cheap steps."""
+        iterations: int = Field(default=6, ge=1)
+        """At most so many steps in each round."""
+        landmark_sigma: float = Field(default=0.03, gt=0)
+        """Expected error of a landmark, as a fraction of the root mean square radius of the face."""
+        pair_sigma: float = Field(default=0.015, gt=0)
+        """Expected error of the gap between two lids or lips, the same fraction."""
+        robust_limit: float = Field(default=3.0, gt=0)
+        """Errors beyond so many sigmas count linearly (Huber)."""
+        shape_sigma: float = Field(default=1.0, gt=0)
+        """Expected size of identity coefficients, in the model's standard deviations."""
+        expression_sigma: float = Field(default=1.0, gt=0)
+        """Expected size of expression coefficients of models without ARKit names, in standard deviations."""
+        activation_sigma: float = Field(default=0.2, gt=0)
+        """Expected distance of ARKit activations from the landmarker's scores (from 0 without scores)."""
+        jaw: Literal["joint", "coefficients"] = "joint"
+        """What opens the mouth of a model that has both: the jaw joint, or jawOpen, jawLeft and jawRight."""
+
+    params: Params
+    needs: ClassVar[frozenset[str]] = frozenset({"landmarks"})
+    blocks: Mapping[Block, int] = {}
+
+    def __init__(self, params: Params | None = None) -> None:
+        super().__init__(params)
+        self._parts: _Parts | None = None
+
+    def attach(self, face_model: FaceModel, renderer: Renderer) -> None:
+        counts = _landmark_counts(face_model)
+        unknowns = Unknowns.of(face_model.blocks, face_model.expression_names, self.params.jaw)
+        self._parts = _Parts(face_model, renderer, counts)
+        self._unknowns = unknowns
+        fitted: dict[Block, int] = {"global_pose": 3}
+        for block, part in (("shape", "shape"), ("expression", "expression"), ("jaw_pose", "jaw"), ("eye_pose", "gaze")):
+            if unknowns.has(part):
+                fitted[block] = face_model.blocks[block]
+        self.blocks = fitted
+
+    def forward(self, crop: FaceCrop) -> FaceParameters:
+        if self._parts is None:
+            raise RecipeError("landmark_fit inverts a face model: call attach(face_model, renderer) before forward.")
+        # forward-mode derivatives work under no_grad, but tensors made in inference mode take no part in them
+        with torch.inference_mode(False), torch.no_grad():
+            return self._fit(crop.map(torch.clone), self._parts)
+
+    def _fit(self, crop: FaceCrop, parts: _Parts) -> FaceParameters:
+        p = self.params
+        unknowns = self._unknowns
+        targets = match_points(crop, parts.landmark_counts)
+        strength = Strength(p.shape_sigma, p.expression_sigma, p.activation_sigma)
+        prior = unknowns.prior(_scores(crop), strength)
+        model = _landmark_model(parts.face_model)
+        expected = targets.of(model(unknowns.parameters(_upright(prior.mean, unknowns))).landmarks)
+        intrinsics, view = _first_view(crop, targets, expected, p.field_of_view, p.minimum_distance)
+        start = unknowns.start(prior, view)
+        objective = LandmarkObjective(
+            model=model,
+            vertex_count=int(model.faces.max()) + 1,
+            unknowns=unknowns,
+            targets=targets,
+            weight=targets.weight * targets.contour_factor(_turned(view)),
+            intrinsics=intrinsics,
+            half_size=crop.image.new_tensor([crop.size[1] / 2, crop.size[0] / 2]),
+            sigma=p.landmark_sigma,
+            pair_sigma=p.pair_sigma,
+        )
+        x, sharing = start, Sharing.by_label(unknowns.shape_size, _identity(crop))
+        for _ in range(p.rounds):
+            x = levenberg_marquardt(
+                x,
+                objective.residuals,
+                objective.linearised(x).jacobian,
+                unknowns.around(prior, x),
+                sharing,
+                iterations=p.iterations,
+                robust_limit=p.robust_limit,
+            )
+        camera = intrinsics.camera(unknowns.translation(x))
+        return unknowns.parameters(x).replace(camera=camera)
+
+
+def _landmark_counts(face_model: FaceModel) -> dict[str, int]:
+    """Landmark sets of a model and their sizes.
+
+    Raises:
+        RecipeError: A model that cannot be turned, or has no landmarks.
+    """
+    name = type(face_model).__name__
+    if "global_pose" not in face_model.blocks:
+        raise RecipeError(f"landmark_fit needs a face model with a global_pose; {name} has {sorted(face_model.blocks)}.")
+    with torch.no_grad():
+        still = torch.zeros(1, 3, device=face_model.faces.device)
+        landmarks = face_model(FaceParameters(global_pose=still)).landmarks
+    if "ibug68" not in landmarks:
+        raise RecipeError(f"landmark_fit needs a face model with landmarks 'ibug68'; {name} has {sorted(landmarks)}.")
+    return {key: int(points.shape[1]) for key, points in landmarks.items()}
+
+
+def _landmark_model(face_model: FaceModel) -> FaceModel:
+    """The model reduced to the vertices that carry landmarks, where it offers that."""
+    reduce = getattr(face_model, "landmark_model", None)
+    return reduce() if reduce else face_model
+
+
+def _first_view(
+    crop: FaceCrop,
+    targets: Targets,
+    expected: Float[Tensor, "B N 3"],
+    field_of_view: float,
+    minimum_distance: float,
+) -> tuple[Intrinsics, View]:
+    """Closed-form camera and head pose of the expected, unrotated face."""
+    intrinsics = assumed_intrinsics(crop, field_of_view)
+    rotation, distance = scaled_orthographic_rotation(expected, intrinsics.normalised(targets.points), targets.weight)
+    factor = (minimum_distance / distance).clamp_min(1.0)
+    intrinsics = intrinsics.lengthened(factor)
+    turned = expected @ rotation.mT
+    translation = place(turned, intrinsics.normalised(targets.points), targets.weight, distance * factor)
+    if not bool(translation.isfinite().all()):
+        raise EmocaError("landmark_fit: no head pose explains the landmarks; they are not those of a face.")
+    return intrinsics, View(rotation_vector(rotation), translation)
+
+
+def _turned(view: View) -> Float[Tensor, "B"]:
+    """0 for a head that faces the camera, 1 for one in profile."""
+    forwards = rotation_vector_to_matrix(view.rotation)[:, :, 2]
+    return (torch.atan2(forwards[:, 0].abs(), forwards[:, 2]) / _FULLY_TURNED).clamp(0, 1)
+
+
+def _upright(mean: Float[Tensor, "B P"], unknowns: Unknowns) -> Float[Tensor, "B P"]:
+    x = mean.clone()
+    x[:, unknowns.columns["rotation"]] = 0
+    return x
+
+
+def _scores(crop: FaceCrop) -> Float[Tensor, "B 52"]:
+    """Blendshape scores, zero where unknown."""
+    if crop.blendshapes is None:
+        return crop.image.new_zeros(len(crop), 52)
+    return crop.blendshapes.to(crop.image.dtype).nan_to_num(0.0).clamp(0, 1)
+
+
+def _identity(crop: FaceCrop) -> Int[Tensor, "B"]:
+    """Label of each face's person; everybody is somebody else unless the crop says otherwise."""
+    return torch.arange(len(crop), device=crop.image.device) if crop.identity is None else crop.identity

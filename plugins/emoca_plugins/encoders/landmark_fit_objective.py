@@ -1,0 +1,175 @@
+"""Where a face model's landmarks fall in the picture, how far from the detected ones, and the derivatives of that."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from emoca_core.geometry.rotations import rotation_vector_to_matrix
+from emoca_core.interfaces import FaceModel
+from emoca_plugins.encoders.landmark_fit_camera import Intrinsics
+from emoca_plugins.encoders.landmark_fit_points import Targets
+from emoca_plugins.encoders.landmark_fit_unknowns import Unknowns
+
+_CHUNK_ELEMENTS = 1_000_000
+"""Vertices times faces times directions that are differentiated at once: bounds the memory, and fits the cache."""
+
+
+@dataclass(frozen=True)
+class LandmarkObjective:
+    """Reprojection residuals of the landmarks of one batch.
+
+    Attributes:
+        model: The face model, or its reduction to the vertices that carry landmarks.
+        vertex_count: Vertices that ``model`` evaluates.
+        unknowns: Meaning of the columns of x.
+        targets: Detected points.
+        weight: How much each of them counts.
+        intrinsics: Focal length and principal point of each crop.
+        half_size: Half of width and height of the crop, pixels.
+        sigma: Expected distance of a detected point from the model's, as a fraction of ``targets.size``.
+        pair_sigma: The same for the distance between two lids or lips.
+    """
+
+    model: FaceModel
+    vertex_count: int
+    unknowns: Unknowns
+    targets: Targets
+    weight: Float[Tensor, "B N"]
+    intrinsics: Intrinsics
+    half_size: Float[Tensor, "2"]
+    sigma: float
+    pair_sigma: float
+
+    def points(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B N 3"]:
+        """The model's points, rotated but not placed, metres."""
+        return self.targets.of(self.model(self.unknowns.parameters(x)).landmarks)
+
+    def project(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B N 2"]:
+        """The model's points in NDC."""
+        return self.intrinsics.camera(self.unknowns.translation(x)).project(self.points(x))[..., :2]
+
+    def residuals(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B 2 M"]:
+        """Whitened reprojection errors: of each point, then of the vector between the two points of each pair."""
+        return self._whiten((self.project(x) - self.targets.points).mT)
+
+    def linearised(self, x: Float[Tensor, "B P"]) -> "Linearised":
+        """Directions in which coefficients move the points, by forward-mode differentiation: works with any model."""
+        columns = _differentiate(self.points, x, self.unknowns.directed, len(x) * self.vertex_count)
+        unturned = columns.transpose(0, 1).flatten(1, 2) @ self.rotation(x)  # rows: p^T R is R^T p
+        planes = unturned.unflatten(1, (len(columns), -1)).permute(3, 0, 1, 2)
+        return Linearised(self, planes.contiguous(), right_jacobian(x[:, self.unknowns.columns["rotation"]]))
+
+    def rotation(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B 3 3"]:
+        """Orientation of the head."""
+        return rotation_vector_to_matrix(x[:, self.unknowns.columns["rotation"]])
+
+    def _whiten(self, error: Float[Tensor, "B *C 2 N"]) -> Float[Tensor, "B *C 2 M"]:
+        """Errors of points in NDC to errors of points and of pairs, in sigmas."""
+        extra = [1] * (error.ndim - 3)
+        to_size = (self.half_size / self.targets.size[:, None]).reshape(len(error), *extra, 2, 1)
+        point_scale = (self.weight.sqrt() / self.sigma).reshape(len(error), *extra, 1, -1)
+        pair_scale = (self.targets.pair_weight.sqrt() / self.pair_sigma).reshape(len(error), *extra, 1, -1)
+        first, second = self.targets.pairs.unbind(1)
+        gap = error.index_select(-1, first) - error.index_select(-1, second)
+        return torch.cat([error * (to_size * point_scale), gap * (to_size * pair_scale)], dim=-1)
+
+
+@dataclass(frozen=True)
+class Linearised:
+    """An objective whose unknowns act along directions that are fixed to the head.
+
+    The expensive part of the Jacobian is evaluated once; turning and placing the head is followed at every step.
+
+    Attributes:
+        objective: What was linearised.
+        directions: x, y and z of the motion of each point per unit of each unknown (but those of the place), in the
+            axes of the unrotated head, metres.
+        right_jacobian: Of the rotation vector at which the directions were found.
+    """
+
+    objective: LandmarkObjective
+    directions: Float[Tensor, "3 B C N"]
+    right_jacobian: Float[Tensor, "B 3 3"]
+
+    def jacobian(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B P 2 M"]:
+        """Derivatives of ``objective.residuals``, unknowns first: d(f X/Z + c) = f (dX - X/Z dZ) / Z."""
+        o = self.objective
+        known = o.unknowns
+        rotation, translation = o.rotation(x), o.unknowns.translation(x)
+        points = o.intrinsics.camera(translation).to_camera_axes(o.points(x))
+        scale = o.intrinsics.focal[:, None] / points[..., 2:]
+        slope = points[..., :2] / points[..., 2:]
+        across = rotation[:, None, :2] * rotation.new_tensor([[1.0], [-1.0]])  # camera y and z oppose the model's
+        by_axis = (scale[..., None] * (across + slope[..., None] * rotation[:, None, 2:])).permute(3, 0, 2, 1)
+        columns = x.new_empty(*x.shape, *by_axis.shape[2:])
+        columns[:, list(known.directed)] = _combine(self.directions, by_axis)
+        columns[:, known.columns["rotation"]] = _combine(self._turning(x), by_axis)
+        columns[:, known.columns["place"]] = _placing(scale.mT, slope.mT, translation)
+        return o._whiten(columns)
+
+    def _turning(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "3 B 3 N"]:
+        """Directions of the rotation vector where the head is now.
+
+        d(R q) = R [J_r dr]x q is linear in J_r dr: the three directions are mixed by the change of J_r.
+        """
+        known = self.objective.unknowns
+        now = right_jacobian(x[:, known.columns["rotation"]])
+        first = known.directed.index(known.columns["rotation"].start)
+        return torch.linalg.solve(self.right_jacobian, now).mT @ self.directions[:, :, first : first + 3]
+
+
+def right_jacobian(vector: Float[Tensor, "B 3"]) -> Float[Tensor, "B 3 3"]:
+    """J_r with exp(r + dr) = exp(r) exp(J_r dr) to first order.
+
+    Source: I - (1 - cos t)/t^2 K + (t - sin t)/t^3 K^2, e.g. Sola, Deray and Atchuthan 2018, eq. 143.
+    """
+    angle = vector.norm(dim=1).clamp_min(1e-3)[:, None, None]  # single precision: below, the limit is as exact
+    x, y, z = vector.unbind(1)
+    zero = torch.zeros_like(x)
+    cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=1).reshape(-1, 3, 3)
+    linear = 2 * (angle / 2).sin().square() / angle.square()
+    quadratic = torch.where(angle < 0.1, 1 / 6 - angle.square() / 120, (angle - angle.sin()) / angle.pow(3))
+    return torch.eye(3, device=vector.device, dtype=vector.dtype) - linear * cross + quadratic * (cross @ cross)
+
+
+def _combine(
+    directions: Float[Tensor, "3 B C N"], by_axis: Float[Tensor, "3 B 2 N"]
+) -> Float[Tensor, "B C 2 N"]:
+    """Motion in the image of points that move along directions of the head."""
+    out = directions[0, :, :, None] * by_axis[0, :, None]
+    for axis in (1, 2):
+        out.addcmul_(directions[axis, :, :, None], by_axis[axis, :, None])
+    return out
+
+
+def _placing(
+    scale: Float[Tensor, "B 2 N"], slope: Float[Tensor, "B 2 N"], translation: Float[Tensor, "B 3"]
+) -> Float[Tensor, "B 3 2 N"]:
+    """Motion in the image per unit of the place (x/z, y/z, log z) of the head."""
+    across, depth = translation[:, :2, None], translation[:, 2:, None]
+    aside = torch.eye(2, device=scale.device, dtype=scale.dtype)[None, :, :, None] * (scale * depth)[:, None]
+    return torch.cat([aside, (scale * (across - slope * depth))[:, None]], dim=1)
+
+
+def _differentiate(
+    function: Callable[[Tensor], Tensor], x: Float[Tensor, "B P"], columns: Sequence[int], elements: int
+) -> Float[Tensor, "C B N D"]:
+    """Derivatives of a batched function of independent items along some unknowns.
+
+    Args:
+        function: [B, P] to [B, N, D]; item b of the result depends on item b of x alone.
+        x: Where.
+        columns: Which unknowns.
+        elements: Size of the largest intermediate result of one direction.
+    """
+
+    def along(direction: Tensor) -> Tensor:
+        derivative: Tensor = torch.func.jvp(function, (x,), (direction.expand_as(x),))[1]
+        return derivative
+
+    directions = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)[list(columns)]
+    result: Tensor = torch.func.vmap(along, chunk_size=max(1, _CHUNK_ELEMENTS // elements))(directions)
+    return result
