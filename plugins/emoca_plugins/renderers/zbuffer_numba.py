@@ -1,8 +1,8 @@
 """The z-buffer for CPUs: numba kernels that follow ``coverage``, with interpolation and its backward fused.
 
 Kernels are compiled on first use and cached on disk: beside this file, or in the user's cache folder where the package
-is read-only (numba's own order; ``NUMBA_CACHE_DIR`` overrides it). They run on a small pool of ordinary threads, as many
-as ``torch.get_num_threads()``: unlike OpenMP regions they may be called from several threads at once and after a fork.
+is read-only (numba's own order; ``NUMBA_CACHE_DIR`` overrides it). They run on a small pool of ordinary threads, sized
+by ``torch.get_num_threads()``: unlike OpenMP regions they may be called from several threads at once and after a fork.
 """
 
 import itertools
@@ -83,20 +83,20 @@ class _Interpolate(torch.autograd.Function):
         ctx.save_for_backward(*saved)
         points, values, seen, corners, value_corners = (tensor.numpy() for tensor in saved)
         batch, height, width = seen.shape
-        image = torch.empty(batch, values.shape[2], height, width)
+        image = torch.empty(batch, height, width, values.shape[2])
         out = image.numpy()
 
         def draw(item: int, first: int, last: int) -> None:
             _interpolate_forward(points[item], values[item], seen[item], corners, value_corners, first, last, out[item])
 
         _for_each_band(draw, batch, height)
-        return image
+        return image.permute(0, 3, 1, 2)  # channels last in memory, as the attributes are
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
         points, values, seen, corners, value_corners = (tensor.numpy() for tensor in ctx.saved_tensors)
-        incoming = grad.contiguous().numpy()
+        incoming = grad.permute(0, 2, 3, 1).contiguous().numpy()
         batch, height, _ = seen.shape
         bands = _bands(batch)  # each band sums into memory of its own: no locks, and the same result every time
         to_vertices, to_attributes = ctx.needs_input_grad[:2]
@@ -280,11 +280,18 @@ def _draw(f, x0, x1, x2, y0, y1, y2, z0, z1, z2, area, box, top_left, triangles,
 
 @_jit(inline="always", fastmath=_RELAXED)
 @no_type_check
-def _scale_of(ax, ay, bx, by, cx, cy):
-    """One over (twice the signed area + epsilon); the epsilon must not cancel a small negative area."""
+def _corners_and_weights(points, faces, f, px, py):
+    """Image positions of a triangle's corners, barycentric weights of a point, and the scale they share."""
+    a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+    ax, ay, bx, by = points[a, 0], points[a, 1], points[b, 0], points[b, 1]
+    cx, cy = points[c, 0], points[c, 1]
     area = (cx - ax) * (by - ay) - (cy - ay) * (bx - ax)
     padded = area + _EPSILON
-    return np.float32(1.0) / (area if abs(padded) < _EPSILON else padded)
+    scale = np.float32(1.0) / (area if abs(padded) < _EPSILON else padded)  # must not cancel a small negative area
+    wa = ((px - bx) * (cy - by) - (py - by) * (cx - bx)) * scale
+    wb = ((px - cx) * (ay - cy) - (py - cy) * (ax - cx)) * scale
+    wc = ((px - ax) * (by - ay) - (py - ay) * (bx - ax)) * scale
+    return ax, ay, bx, by, cx, cy, wa, wb, wc, scale
 
 
 @_jit(fastmath=_RELAXED)
@@ -298,19 +305,13 @@ def _interpolate_forward(points, values, triangles, faces, value_faces, first, l
             f = triangles[r, column]
             if f < 0:
                 for d in range(channels):
-                    image[d, r, column] = 0
+                    image[r, column, d] = 0
                 continue
             px = np.float32(-1.0 + (2.0 * column + 1.0) / width)
-            a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-            ax, ay, bx, by = points[a, 0], points[a, 1], points[b, 0], points[b, 1]
-            cx, cy = points[c, 0], points[c, 1]
-            scale = _scale_of(ax, ay, bx, by, cx, cy)
-            wa = ((px - bx) * (cy - by) - (py - by) * (cx - bx)) * scale
-            wb = ((px - cx) * (ay - cy) - (py - cy) * (ax - cx)) * scale
-            wc = ((px - ax) * (by - ay) - (py - ay) * (bx - ax)) * scale
+            _, _, _, _, _, _, wa, wb, wc, _ = _corners_and_weights(points, faces, f, px, py)
             i, j, k = value_faces[f, 0], value_faces[f, 1], value_faces[f, 2]
             for d in range(channels):
-                image[d, r, column] = wa * values[i, d] + wb * values[j, d] + wc * values[k, d]
+                image[r, column, d] = wa * values[i, d] + wb * values[j, d] + wc * values[k, d]
 
 
 @_jit(fastmath=_RELAXED)
@@ -338,28 +339,25 @@ def _interpolate_backward(
             if f < 0:
                 continue
             px = np.float32(-1.0 + (2.0 * column + 1.0) / width)
-            a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
-            ax, ay, bx, by = points[a, 0], points[a, 1], points[b, 0], points[b, 1]
-            cx, cy = points[c, 0], points[c, 1]
-            scale = _scale_of(ax, ay, bx, by, cx, cy)
-            wa = ((px - bx) * (cy - by) - (py - by) * (cx - bx)) * scale
-            wb = ((px - cx) * (ay - cy) - (py - cy) * (ax - cx)) * scale
-            wc = ((px - ax) * (by - ay) - (py - ay) * (bx - ax)) * scale
+            ax, ay, bx, by, cx, cy, wa, wb, wc, scale = _corners_and_weights(points, faces, f, px, py)
             i, j, k = value_faces[f, 0], value_faces[f, 1], value_faces[f, 2]
-            ga = gb = gc = np.float32(0)
-            for d in range(channels):
-                g = grad[d, r, column]
-                ga += g * values[i, d]
-                gb += g * values[j, d]
-                gc += g * values[k, d]
-                if to_values:
+            if to_values:
+                for d in range(channels):
+                    g = grad[r, column, d]
                     value_grad[i, d] += wa * g
                     value_grad[j, d] += wb * g
                     value_grad[k, d] += wc * g
             if to_points:
+                ga = gb = gc = np.float32(0)
+                for d in range(channels):
+                    g = grad[r, column, d]
+                    ga += g * values[i, d]
+                    gb += g * values[j, d]
+                    gc += g * values[k, d]
                 # w = E / A with E, A bilinear in the corners: dL/dE = g scale, dL/dA = -(g . w) scale
                 qa, qb, qc = ga * scale, gb * scale, gc * scale
                 q = -(ga * wa + gb * wb + gc * wc) * scale
+                a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
                 point_grad[a, 0] += qb * (cy - py) + qc * (py - by) + q * (cy - by)
                 point_grad[a, 1] += qb * (px - cx) + qc * (bx - px) + q * (bx - cx)
                 point_grad[b, 0] += qa * (py - cy) + qc * (ay - py) + q * (ay - cy)

@@ -103,14 +103,19 @@ class _Triangles:
         drawn = (z >= 0).all(-1) & (area.abs() > min_area_fixed(*image_size)) & (columns > 0) & (rows > 0)
 
         self.item, self.index = drawn.nonzero(as_tuple=True)
-        self.x, self.y, self.z, self.area = x[drawn], y[drawn], z[drawn], area[drawn].abs()
         self.left, self.top, self.columns = left[drawn], top[drawn], columns[drawn]
-        self.candidates = columns[drawn] * rows[drawn]
+        self.candidates = self.columns * rows[drawn]
+        self.z, self.area = z[drawn], area[drawn].abs().double()
         # edge k is opposite corner k and runs from corner k+1 to k+2; its function is >= 0 inside
-        self.dx = self.x.roll(-2, -1) - self.x.roll(-1, -1)
-        self.dy = self.y.roll(-2, -1) - self.y.roll(-1, -1)
-        top_or_left = (self.dy < 0) | ((self.dy == 0) & (self.dx > 0))
-        self.bias = torch.where(top_or_left, 0, -1) if fill_rule == "top_left" else torch.full_like(self.dx, -1)
+        x, y = x[drawn], y[drawn]
+        start_x, start_y = x.roll(-1, -1), y.roll(-1, -1)
+        dx, dy = x.roll(-2, -1) - start_x, y.roll(-2, -1) - start_y
+        from_x = (self.left << SUBPIXEL_BITS)[:, None] - start_x
+        from_y = (self.top << SUBPIXEL_BITS)[:, None] - start_y
+        self.edge = dx * from_y - dy * from_x  # at the box's top left pixel
+        self.per_row, self.per_column = dx << SUBPIXEL_BITS, -dy << SUBPIXEL_BITS
+        top_or_left = (dy < 0) | ((dy == 0) & (dx > 0))
+        self.bias = torch.where(top_or_left, 0, -1) if fill_rule == "top_left" else torch.full_like(dx, -1)
 
     def fragments(self, first: int, last: int) -> tuple[Tensor, Tensor]:
         """Covered pixels of a range of triangles: position in the batch of images, and key = depth, then index."""
@@ -119,29 +124,29 @@ class _Triangles:
         triangle = torch.repeat_interleave(count)
         rank = torch.arange(len(triangle), device=count.device) - start[triangle]
         triangle = triangle + first
-        columns = self.columns[triangle]
-        row = self.top[triangle] + rank // columns
-        column = self.left[triangle] + rank % columns
-        inside = (self._edges(triangle, row, column) + self.bias[triangle] >= 0).all(-1)
+        row, column = _divmod(rank, self.columns[triangle])  # counted from the box's corner
+        edges = (self.edge + self.bias)[triangle]
+        edges += row[:, None] * self.per_row[triangle]
+        edges += column[:, None] * self.per_column[triangle]
+        inside = (edges >= 0).all(-1)
         triangle, row, column = triangle[inside], row[inside], column[inside]
         bits = self._depth(triangle, row, column).view(torch.int32).long()  # depths > 0 sort like their bits
-        pixel = (self.item[triangle] * self.height + row) * self.width + column
-        return pixel, (bits << 32) | self.index[triangle]
-
-    def _edges(self, triangle: Tensor, row: Tensor, column: Tensor) -> Tensor:
-        from_x = (column << SUBPIXEL_BITS)[:, None] - self.x.roll(-1, -1)[triangle]
-        from_y = (row << SUBPIXEL_BITS)[:, None] - self.y.roll(-1, -1)[triangle]
-        return self.dx[triangle] * from_y - self.dy[triangle] * from_x
+        pixel = (self.item[triangle] * self.height + self.top[triangle] + row) * self.width
+        return pixel + self.left[triangle] + column, (bits << 32) | self.index[triangle]
 
     def _depth(self, triangle: Tensor, row: Tensor, column: Tensor) -> Tensor:
-        left = self.left[triangle]
-        edges = self._edges(triangle, row, left).double()
+        at_left = (self.edge[triangle] + row[:, None] * self.per_row[triangle]).double()
+        step = self.per_column[triangle].double()
         z0, z1, z2 = self.z[triangle].unbind(-1)
-        step = (-self.dy[triangle] << SUBPIXEL_BITS).double()
-        scale = 1.0 / self.area[triangle].double()
-        at_left = z0 + ((z1 - z0) * edges[:, 1] + (z2 - z0) * edges[:, 2]) * scale
+        scale = 1.0 / self.area[triangle]
+        start = z0 + ((z1 - z0) * at_left[:, 1] + (z2 - z0) * at_left[:, 2]) * scale
         slope = ((z1 - z0) * step[:, 1] + (z2 - z0) * step[:, 2]) * scale
-        return (at_left + slope * (column - left).double()).float()
+        return (start + slope * column.double()).float()
+
+
+def _divmod(number: Tensor, by: Tensor) -> tuple[Tensor, Tensor]:
+    quotient = number // by
+    return quotient, number - quotient * by
 
 
 def _snap(vertices: Tensor, image_size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
