@@ -19,10 +19,12 @@ from jaxtyping import Shaped
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from emoca_core.assets import find_asset
+from emoca_core.assets import find_assets
 from emoca_core.errors import AssetFormatError, MissingAssetError
 from emoca_core.files import sha256_of
-from emoca_core.formats.tf_checkpoint import TensorFlowCheckpoint
+from emoca_core.formats.tf_checkpoint import TensorFlowCheckpoint, bundle_prefix
+from emoca_core.interfaces import ModuleComponent
+from emoca_core.spec import ComponentParams
 
 NO_WEIGHTS = "none"
 """Value of a ``weights`` parameter that asks for random initialisation: for training only."""
@@ -130,42 +132,79 @@ class LoadReport:
         return "\n".join(lines)
 
 
-def load_weights(module: nn.Module, asset: str, given: str | None, keys: KeyMap) -> LoadReport | None:
-    """Fill a module from a published file, and switch it to inference.
+class WeightsParams(ComponentParams):
+    """Parameters of a component that runs published weights."""
+
+    weights: str | None = None
+    """Published weights: name of an asset or path of a file; by default the component's own asset. ``none`` initialises
+    at random, for training only."""
+
+
+def load_published(component: ModuleComponent, asset: str, weights: str | None, keys: KeyMap) -> LoadReport | None:
+    """Fill a component from its published file, switch it to inference and note the file in ``asset_paths``.
 
     Args:
-        module: Receives the tensors.
-        asset: Name of the asset that holds them.
-        given: ``weights`` parameter of the component: ``None`` for that asset, the name of another asset, a path,
-            or ``"none"`` for random initialisation.
-        keys: How its names become ours.
+        component: Receives the tensors.
+        asset: Name of the asset that holds them by default.
+        weights: The ``weights`` parameter of the component.
+        keys: How the names of the file become ours.
 
     Returns:
-        What happened to every tensor; ``None`` for random initialisation.
+        What happened to every tensor; ``None`` for random initialisation, which must be asked for.
 
     Raises:
         MissingAssetError: The file is not there; nothing is ever initialised silently.
         AssetFormatError: The file does not fit.
     """
-    path = find_weights(asset, given)
+    path = find_weights(asset, weights)
     if path is None:
         return None
-    report = load_into(module, read_checkpoint(path), keys)
-    module.eval()
+    report = load_into(component, read_checkpoint(path), keys)
+    component.asset_paths = {**component.asset_paths, asset_name(asset, weights): path}
+    component.eval()
     return report
 
 
-def find_weights(asset: str, given: str | None) -> Path | None:
-    """The file that a ``weights`` parameter means; ``None`` for ``"none"``. Arguments as in ``load_weights``.
+def asset_name(asset: str, weights: str | None) -> str:
+    """The asset that a ``weights`` parameter means; a path stands in for the default one."""
+    return weights if weights is not None and _is_name(weights) else asset
+
+
+def _is_name(weights: str) -> bool:
+    path = Path(weights)
+    return not path.suffix and path.name == weights and not tf_index(path).exists()
+
+
+def find_weights(asset: str, weights: str | None) -> Path | None:
+    """The file that a ``weights`` parameter means; ``None`` for ``"none"``.
+
+    Args:
+        asset: Name of the component's own asset.
+        weights: The parameter.
 
     Raises:
         MissingAssetError: It is not there.
     """
-    if given == NO_WEIGHTS:
-        return None
-    if given is not None and not Path(given).suffix and Path(given).name == given:
-        return find_asset(given)
-    return find_asset(asset, given if given is None else Path(given))
+    return next(iter(find_all_weights({asset: weights}).values()), None)
+
+
+def find_all_weights(wanted: Mapping[str, str | None]) -> dict[str, Path]:
+    """Several files at once, by asset name; those that are to be initialised at random are left out.
+
+    Args:
+        wanted: Names of the component's own assets, each with its parameter.
+
+    Raises:
+        MissingAssetError: Lists every file that is not there.
+    """
+    given: dict[str, Path | str | None] = {
+        asset_name(asset, weights): None
+        if weights is None or _is_name(weights)
+        else tf_index(Path(weights).expanduser())
+        for asset, weights in wanted.items()
+        if weights != NO_WEIGHTS
+    }
+    return find_assets(given)
 
 
 def load_into(module: nn.Module, checkpoint: Checkpoint, keys: KeyMap) -> LoadReport:
@@ -207,10 +246,9 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
         MissingAssetError: There is no such file.
         AssetFormatError: None of these formats, damaged, or a pickle with anything but tensors and plain data.
     """
-    path = Path(path)
-    tf_index = path if path.suffix == ".index" else path.with_name(path.name + ".index")
-    if tf_index.is_file():
-        return _read_tensorflow(tf_index)
+    path = tf_index(Path(path))
+    if path.suffix == ".index":
+        return _read_tensorflow(path)
     if not path.is_file():
         raise MissingAssetError(f"there is no file {path}")
     with open(path, "rb") as file:
@@ -220,6 +258,13 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
     if head[:2] == b"PK" and _is_npz(path):
         return _read_npz(path)
     return _read_torch(path)
+
+
+def tf_index(path: Path) -> Path:
+    """The index file where the path means a TensorFlow checkpoint, by prefix or by any of its files; else the path."""
+    prefix = bundle_prefix(path)
+    index = prefix.with_name(prefix.name + ".index")
+    return index if prefix.name and index.is_file() else path
 
 
 def _read_tensorflow(path: Path) -> Checkpoint:

@@ -60,6 +60,7 @@ class FaceCrop:
         crop_to_image: Homogeneous transform of pixel-centre coordinates, crop to photo.
         photo_size: Height and width of each photo, pixels.
         identity: Faces with the same number are the same person; ``None`` when every face is somebody else.
+        keys: Where each face is from, e.g. the path of its photo. Not a tensor: ``map`` leaves it as it is.
     """
 
     image: Float[Tensor, "B 3 H W"]
@@ -68,6 +69,7 @@ class FaceCrop:
     crop_to_image: Float[Tensor, "B 3 3"] | None = None
     photo_size: Int[Tensor, "B 2"] | None = None
     identity: Int[Tensor, "B"] | None = None
+    keys: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.image)
@@ -93,9 +95,11 @@ class FaceCrop:
             raise ValueError(f"crops of different sizes cannot form a batch: {sorted(sizes)}")
         sets = set.intersection(*(set(crop.landmarks) for crop in crops))
         optional = ("blendshapes", "crop_to_image", "photo_size", "identity")
+        keys = [crop.keys for crop in crops if crop.keys is not None]
         return cls(
             image=torch.cat([crop.image for crop in crops]),
             landmarks={name: torch.cat([crop.landmarks[name] for crop in crops]) for name in sorted(sets)},
+            keys=tuple(key for some in keys for key in some) if len(keys) == len(crops) else None,
             **{name: _cat_optional([getattr(crop, name) for crop in crops]) for name in optional},
         )
 

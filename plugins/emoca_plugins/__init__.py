@@ -6,15 +6,26 @@ _COMPONENTS = (
     # face models
     ComponentSpec("face_model", "open_head", "emoca_plugins.face_models.open_head:OpenHead"),
     # encoders
+    ComponentSpec("encoder", "deca", "emoca_plugins.encoders.deca:Deca"),
+    ComponentSpec("encoder", "emoca", "emoca_plugins.encoders.emoca:Emoca"),
+    ComponentSpec("encoder", "deep3dface", "emoca_plugins.encoders.deep3dface:Deep3DFace"),
+    ComponentSpec("encoder", "tddfa_v2", "emoca_plugins.encoders.tddfa_v2:TddfaV2"),
+    ComponentSpec("encoder", "mgcnet", "emoca_plugins.encoders.mgcnet:Mgcnet"),
+    ComponentSpec("encoder", "expnet", "emoca_plugins.encoders.expnet:Expnet"),
+    ComponentSpec("encoder", "smirk", "emoca_plugins.encoders.smirk:Smirk"),
+    ComponentSpec("encoder", "codes_from_disk", "emoca_plugins.encoders.codes_from_disk:CodesFromDisk"),
     # renderers
     ComponentSpec("renderer", "zbuffer", "emoca_plugins.renderers.zbuffer:ZBuffer"),
     # landmarkers
     ComponentSpec("landmarker", "mediapipe", "emoca_plugins.landmarkers.mediapipe:MediaPipeLandmarker"),
     # emotion backbones
     ComponentSpec("emotion_backbone", "timm", "emoca_plugins.emotion.timm_backbone:TimmBackbone"),
+    ComponentSpec("emotion_backbone", "emonet", "emoca_plugins.emotion.emonet:EmoNet"),
     # losses
     # datasets
+    ComponentSpec("dataset", "manifest", "emoca_plugins.datasets.manifest:ManifestFaces"),
     # detail
+    ComponentSpec("detail", "deca", "emoca_plugins.detail.deca:DecaDetail"),
 )
 
 

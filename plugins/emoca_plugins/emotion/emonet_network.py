@@ -38,7 +38,7 @@ class ConvBlock(nn.Module):
         first = self.conv1(F.relu(self.bn1(x)))
         second = self.conv2(F.relu(self.bn2(first)))
         third = self.conv3(F.relu(self.bn3(second)))
-        return torch.cat([first, second, third], dim=1) + self.downsample(x)
+        return cast(Tensor, torch.cat([first, second, third], dim=1) + self.downsample(x))
 
 
 class Hourglass(nn.Module):
@@ -90,10 +90,10 @@ class EmoNetNetwork(nn.Module):
         """``heatmap`` [B,68,64,64], ``map`` [B,768,64,64], ``pooled`` [B,256], ``head`` [B, classes + 2]."""
         stem = self.stem(image)
         first = self._stack(0, stem)
-        heat = self.l0(first)
+        heat = self.get_submodule("l0")(first)
         first = self.bl0(first)  # the emotion head sees the first stack after this convolution, the last one before
         last = self._stack(1, stem + first + self.al0(heat))
-        heat = self.l1(last)
+        heat = self.get_submodule("l1")(last)
         attention = heat.sum(dim=1, keepdim=True)  # raw: neither a sigmoid nor a normalisation
         features = torch.cat([stem, first * attention, last * attention], dim=1)
         pooled = self.emo_net_2(self.conv1x1_input_emo_2(features)).flatten(1)

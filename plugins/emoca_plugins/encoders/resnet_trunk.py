@@ -14,7 +14,7 @@ def resnet_trunk(depth: int, outputs: int = 0) -> nn.Module:
         depth: 18 or 50.
         outputs: Size of ``fc``; 0 leaves it out.
     """
-    return cast(nn.Module, timm.create_model(f"resnet{depth}", pretrained=False, num_classes=outputs))
+    return timm.create_model(f"resnet{depth}", pretrained=False, num_classes=outputs)
 
 
 def feature_size(trunk: nn.Module) -> int:

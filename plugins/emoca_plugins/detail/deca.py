@@ -1,0 +1,113 @@
+"""DECA's and EMOCA's detail: a latent code of wrinkles and its decoder into a displacement map."""
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import timm
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from emoca_core.checkpoints import KeyMap, WeightsParams, load_published
+from emoca_core.interfaces import Block, DetailModel, FaceCrop, FaceParameters
+
+SIZE = 224
+CODE, LATENT = 128, 181
+"""Detail code; decoder input: jaw 3, expression 50, detail 128."""
+LARGEST = 0.01
+"""Bound of the displacement, metres."""
+UPSAMPLED = (64, 64, 32, 16)
+"""Channels after the decoder's first upsampling step; the first keeps 128."""
+DECODER_EPS = 0.8
+"""BatchNorm's *eps* of all but the first layer: ``BatchNorm2d(n, 0.8)`` was meant as the momentum, but the published
+weights depend on what it does."""
+CONDITIONS: Mapping[Block, int] = {"jaw_pose": 3, "expression": 50}
+
+KEYS = KeyMap(
+    strip=("state_dict.", "module.", "deca.", "deca."),
+    rename={r"E_detail\.(module\.)?": "detail_encoder.", r"D_detail\.(module\.)?": "detail_decoder."},
+    drop={
+        r"(E_flame|E_expression)\.": "belongs to the encoder",
+        r"(flame|flametex|render)\.": "a copy of FLAME's geometry or texture; the user's own assets are taken instead",
+        r"(uv_face_eye_mask|uv_face_mask|fixed_uv_dis)$": "UV maps come from the user's own assets",
+        r"\w*loss\w*\.": "a loss of the training",
+        r"mlp\.": "emotion head on top of the codes",
+        r"(opt|optimizer\w*|sched\w*|lr_schedulers|callbacks|loops|global_step|epoch)(\.|$)": "state of the training",
+    },
+)
+
+
+class DetailEncoder(nn.Module):
+    """ResNet-50 to the detail code; the architecture of DECA's coarse encoder."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = timm.create_model("resnet50", pretrained=False, num_classes=0)
+        features = int(cast(Any, self.encoder).num_features)
+        self.layers = nn.Sequential(nn.Linear(features, 1024), nn.ReLU(), nn.Linear(1024, CODE))
+
+    def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 128"]:
+        """Code of RGB in [0, 1]."""
+        return cast(Tensor, self.layers(self.encoder(image)))
+
+
+class DetailDecoder(nn.Module):
+    """Latent vector to a 256 px map: linear layer to 8 px, then five times upsampling, convolution, BatchNorm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.l1 = nn.Sequential(nn.Linear(LATENT, 128 * 8 * 8))
+        layers: list[nn.Module] = [nn.BatchNorm2d(128)]
+        channels = 128
+        for outputs in (128, *UPSAMPLED):
+            layers += [
+                nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False),
+                nn.Conv2d(channels, outputs, 3, padding=1),
+                nn.BatchNorm2d(outputs, eps=DECODER_EPS),
+                nn.LeakyReLU(0.2),
+            ]
+            channels = outputs
+        self.conv_blocks = nn.Sequential(*layers, nn.Conv2d(channels, 1, 3, padding=1), nn.Tanh())
+
+    def forward(self, latent: Float[Tensor, "B 181"]) -> Float[Tensor, "B 1 256 256"]:
+        """Displacements in metres."""
+        return cast(Tensor, self.conv_blocks(self.l1(latent).reshape(-1, 128, 8, 8)) * LARGEST)
+
+
+class DecaDetail(DetailModel):
+    """``E_detail`` and ``D_detail`` of DECA's or EMOCA's checkpoint.
+
+    The displacement leaves out the fixed displacement map and the face mask; those are assets of the face model.
+
+    Source: Feng et al., "Learning an Animatable Detailed 3D Face Model from In-The-Wild Images" (DECA), SIGGRAPH 2021.
+    """
+
+    class Params(WeightsParams):
+        """Parameters of the detail model ``deca``."""
+
+    params: Params
+    code_size = CODE
+    conditions = CONDITIONS
+    map_size = 256
+
+    def __init__(self, params: Params | None = None) -> None:
+        super().__init__(params)
+        self.detail_encoder = DetailEncoder()
+        self.detail_decoder = DetailDecoder()
+        self.load_report = load_published(self, "deca", self.params.weights, KEYS)
+
+    def encode(self, crop: FaceCrop) -> Float[Tensor, "B 128"]:
+        image = crop.image
+        if image.shape[-2:] != (SIZE, SIZE):
+            image = F.interpolate(image, size=(SIZE, SIZE), mode="bilinear", align_corners=False)
+        return cast(Tensor, self.detail_encoder(image))
+
+    def decode(self, parameters: FaceParameters) -> Float[Tensor, "B 1 256 256"]:
+        """Displacement along the normal in UV space, metres. Longer expression codes are cut to their first 50.
+
+        Raises:
+            UnknownNameError: The code has no jaw pose, expression or detail.
+        """
+        blocks = [parameters.select([name])[:, :size] for name, size in {**CONDITIONS, "detail": CODE}.items()]
+        return cast(Tensor, self.detail_decoder(torch.cat(blocks, dim=1)))

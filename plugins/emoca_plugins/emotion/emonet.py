@@ -1,0 +1,55 @@
+"""EmoNet: expression, valence and arousal of a face, with the features of its emotion head."""
+
+from typing import Literal
+
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from emoca_core.checkpoints import KeyMap, WeightsParams, load_published
+from emoca_core.interfaces import EXPRESSIONS, EmotionBackbone, EmotionPrediction
+from emoca_plugins.emotion.emonet_network import EmoNetNetwork
+
+SIZE = 256
+LABELS = {8: EXPRESSIONS, 5: ("neutral", "happy", "sad", "surprise", "anger")}
+"""The published data loader maps anger to the fifth of the 5 classes; the README calls that class fear."""
+KEYS = KeyMap(rename={r"(?=\w)": "network."})
+
+
+class EmoNet(EmotionBackbone):
+    """Two-stack face alignment network whose heat maps attend an emotion head.
+
+    Features: ``pooled`` (256 numbers, before the fully connected layers) and ``map`` (768 x 64 x 64: the features of
+    the stem, and those of both stacks times the sum of the last heat maps).
+
+    Source: Toisoul et al., "Estimation of continuous valence and arousal levels from faces in naturalistic conditions",
+    Nature Machine Intelligence 2021; weights ``emonet_8.pth`` and ``emonet_5.pth``. Input RGB in [0, 1], 256 px.
+    """
+
+    class Params(WeightsParams):
+        """Parameters of ``emonet``."""
+
+        classes: Literal[8, 5] = 8
+        """Expression classes. Their weights are the assets ``emonet_8`` and ``emonet_5``."""
+
+    params: Params
+    feature_dims = {"pooled": 256, "map": 768}  # noqa: RUF012 - a constant of the architecture
+
+    def __init__(self, params: Params | None = None) -> None:
+        super().__init__(params)
+        self.labels = LABELS[self.params.classes]
+        self.network = EmoNetNetwork(self.params.classes)
+        self.load_report = load_published(self, f"emonet_{self.params.classes}", self.params.weights, KEYS)
+
+    def forward(self, image: Float[Tensor, "B 3 H W"]) -> EmotionPrediction:
+        """Predict; other sizes than 256 px are resized bilinearly without antialiasing, as EMOCA does."""
+        if image.shape[-2:] != (SIZE, SIZE):
+            image = F.interpolate(image, size=(SIZE, SIZE), mode="bilinear", align_corners=False)
+        output = self.network(image)
+        head = output["head"]
+        return EmotionPrediction(
+            features={name: output[name] for name in self.feature_dims},
+            logits=head[:, :-2],
+            valence=head[:, -2],
+            arousal=head[:, -1],
+        )

@@ -1,0 +1,131 @@
+"""EMOCA: DECA whose expression comes from an encoder of its own, trained for emotion."""
+
+import copy
+from dataclasses import replace
+from typing import Literal, cast
+
+import torch
+from torch import Tensor, nn
+
+from emoca_core.checkpoints import (
+    Checkpoint,
+    KeyMap,
+    LoadReport,
+    WeightsParams,
+    asset_name,
+    find_weights,
+    load_into,
+    read_checkpoint,
+)
+from emoca_core.cropping import EmocaCrop
+from emoca_core.interfaces import Block, Encoder, FaceCrop, FaceParameters
+from emoca_plugins.encoders import deca
+from emoca_plugins.encoders.preprocessing import resized, split_code
+from emoca_plugins.encoders.resnet_trunk import CoefficientRegressor
+
+KEYS = KeyMap(
+    strip=deca.WRAPPERS,
+    rename={r"E_flame\.(module\.)?": "flame_network.", r"E_expression\.(module\.)?": "expression_network."},
+    drop=deca.NOT_ENCODERS,
+)
+_LAST = "layers.2.weight"
+
+
+class Emoca(Encoder):
+    """Frozen DECA plus a second ResNet-50 for the expression, optionally also for the jaw and the head pose.
+
+    The frozen part stays in evaluation mode and takes no gradient, whatever mode the module is in.
+
+    Source: Danecek et al., "EMOCA: Emotion Driven Monocular Face Capture and Animation", CVPR 2022; weights
+    ``E_flame`` and ``E_expression`` of its Lightning checkpoints. Input RGB in [0, 1], 224 px.
+    """
+
+    class Params(WeightsParams):
+        """Parameters of ``emoca``."""
+
+        jaw_pose: bool | None = None
+        """Take the jaw from the expression encoder too. By default what the checkpoint was trained for: no, as
+        released with the paper; 53 outputs are read as expression and jaw, 56 as expression, head and jaw."""
+        global_pose: bool | None = None
+        """Take the head pose from the expression encoder too. By default what the checkpoint was trained for."""
+        start: Literal["checkpoint", "deca"] = "checkpoint"
+        """``deca`` reads DECA's weights instead and starts the expression encoder as a copy of DECA's own, so that
+        training begins exactly at DECA."""
+
+    params: Params
+    blocks = deca.LAYOUT
+    crop_rule = EmocaCrop()
+
+    def __init__(self, params: Params | None = None) -> None:
+        super().__init__(params)
+        checkpoint = self._checkpoint()
+        self.expression_layout = _layout(self.params, checkpoint)
+        self.flame_network = CoefficientRegressor(sum(deca.LAYOUT.values()))
+        self.expression_network = CoefficientRegressor(sum(self.expression_layout.values()))
+        self.load_report = self._load(checkpoint) if checkpoint else None
+        self.flame_network.requires_grad_(False)
+        self.train(checkpoint is None)
+
+    def forward(self, crop: FaceCrop) -> FaceParameters:
+        image = resized(crop.image, self.crop_rule.size)
+        with torch.no_grad():
+            coarse = deca.parameters_from_code(self.flame_network(image))
+        return coarse.replace(**split_code(self.expression_network(image), self.expression_layout))
+
+    def train(self, mode: bool = True) -> "Emoca":
+        """Set the mode of the expression encoder; DECA's BatchNorm keeps its statistics."""
+        super().train(mode)
+        self.flame_network.eval()
+        return self
+
+    def _checkpoint(self) -> Checkpoint | None:
+        asset = "deca" if self.params.start == "deca" else "emoca_v1"
+        path = find_weights(asset, self.params.weights)
+        if path is None:
+            return None
+        self.asset_paths = {asset_name(asset, self.params.weights): path}
+        return read_checkpoint(path)
+
+    def _load(self, checkpoint: Checkpoint) -> LoadReport:
+        if self.params.start == "checkpoint":
+            return load_into(self, checkpoint, KEYS)
+        report = load_into(self.flame_network, checkpoint, _DECA_ALONE)
+        self.expression_network = clone_for(self.flame_network, self.expression_layout)
+        return report
+
+
+_DECA_ALONE = replace(deca.KEYS, rename={})
+
+
+def clone_for(network: CoefficientRegressor, layout: dict[Block, int]) -> CoefficientRegressor:
+    """A copy of DECA's network that keeps only the outputs of some blocks."""
+    clone = copy.deepcopy(network).requires_grad_(True)
+    last = cast(nn.Linear, clone.layers[2])
+    rows = torch.split(torch.arange(last.out_features), list(deca.LAYOUT.values()))
+    kept = torch.cat([dict(zip(deca.LAYOUT, rows, strict=True))[block] for block in layout])
+    smaller = nn.Linear(last.in_features, len(kept))
+    with torch.no_grad():
+        smaller.weight.copy_(last.weight[kept])
+        smaller.bias.copy_(last.bias[kept])
+    clone.layers[2] = smaller
+    return clone
+
+
+def _layout(params: Emoca.Params, checkpoint: Checkpoint | None) -> dict[Block, int]:
+    """Blocks of the expression encoder's output: expression, then head pose, then jaw."""
+    trained = _trained_switches(checkpoint) if checkpoint and params.start == "checkpoint" else (False, False)
+    global_pose = trained[0] if params.global_pose is None else params.global_pose
+    jaw_pose = trained[1] if params.jaw_pose is None else params.jaw_pose
+    layout: dict[Block, int] = {"expression": 50}
+    if global_pose:
+        layout["global_pose"] = 3
+    if jaw_pose:
+        layout["jaw_pose"] = 3
+    return layout
+
+
+def _trained_switches(checkpoint: Checkpoint) -> tuple[bool, bool]:
+    """Head pose and jaw switches of a checkpoint, by the size of its last layer."""
+    last: list[Tensor] = [checkpoint[n] for n in checkpoint if n.endswith(_LAST) and "E_expression." in n]
+    outputs = last[0].shape[0] if last else 50
+    return outputs == 56, outputs in (53, 56)

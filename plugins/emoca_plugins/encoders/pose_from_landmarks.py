@@ -1,0 +1,29 @@
+"""Head pose and camera for codes that come without: least squares on the 68 detected points."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from emoca_core.geometry.rotations import matrix_to_rotation_vector
+from emoca_core.interfaces import FaceModel, FaceParameters, WeakPerspectiveCamera
+from emoca_plugins.encoders.landmark_fit_camera import scaled_orthographic_rotation
+
+
+def with_pose_from_landmarks(
+    parameters: FaceParameters, face_model: FaceModel, landmarks: Float[Tensor, "B 68 2"]
+) -> FaceParameters:
+    """The same code with the global pose and the weak-perspective camera that best explain the landmarks.
+
+    Args:
+        parameters: Identity and expression.
+        face_model: The model they belong to.
+        landmarks: Detected iBUG points, NDC.
+    """
+    neutral = face_model(parameters).landmarks["ibug68"]
+    ones = torch.ones_like(landmarks[..., 0])
+    rotation, inverse_scale = scaled_orthographic_rotation(neutral, landmarks, ones)
+    posed = parameters.replace(global_pose=matrix_to_rotation_vector(rotation))
+    middle = face_model(posed).landmarks["ibug68"][..., :2].mean(1)
+    upward = landmarks.mean(1) * landmarks.new_tensor([1.0, -1.0])
+    camera = WeakPerspectiveCamera(1 / inverse_scale, upward * inverse_scale[:, None] - middle)
+    return posed.replace(camera=camera)
