@@ -37,7 +37,7 @@ SHARED_CROP = EmocaCrop()
 """The rule of the ``shared`` policy."""
 
 
-def choose_crop(policy: CropPolicy, native: CropRule) -> CropRule:
+def choose_crop(policy: str, native: CropRule) -> CropRule:
     """The rule to cut with under a policy.
 
     Raises:

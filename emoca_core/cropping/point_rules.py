@@ -48,7 +48,8 @@ class MgcnetCrop(CropRule):
 
     def __call__(self, photo: UInt8[ndarray, "H W 3"], detection: Detection) -> CroppedFace:
         points = five_points(detection.landmarks["ibug68"], _MGCNET_POINTS)
-        to_image = similarity(_MGCNET_TEMPLATE * self.size / 224, points)
+        # Fitted from the photo to the template: the reverse fit would not be its inverse.
+        to_image = np.linalg.inv(similarity(points, _MGCNET_TEMPLATE * self.size / 224))
         return CroppedFace(to_uint8(warp(photo, to_image, self.size, border="replicate")), to_image)
 
 

@@ -10,8 +10,10 @@ Border = Literal["constant", "replicate"]
 """What lies outside the photo: black, or its outermost pixels."""
 
 _MODES = {"constant": "grid-constant", "replicate": "nearest"}
-_MARGIN = {0: 2, 1: 2, 3: 24}
-"""Photo pixels around the crop that can influence it: a cubic spline's filter decays by 0.27 a pixel."""
+_MARGIN = 3
+"""Photo pixels around the crop that can influence it."""
+_SKIMAGE_CUBIC, _OPENCV_CUBIC = -0.5, -0.75
+"""The parameter of Keys' cubic convolution."""
 
 
 def warp(
@@ -28,7 +30,7 @@ def warp(
         photo: RGB.
         crop_to_image: Affine transform of pixel-centre coordinates (x, y), crop to photo.
         size: Side, or height and width, of the crop.
-        order: 0 nearest, 1 bilinear (as OpenCV, scikit-image), 3 cubic B-spline (as scikit-image's order 3).
+        order: 0 nearest, 1 bilinear (as OpenCV, scikit-image), 3 cubic convolution (as scikit-image's order 3).
         border: What lies outside the photo.
         antialias: Average photo pixels first where the crop is at least twice as coarse as the photo. The published
             methods do not; leave it off to reproduce them.
@@ -37,11 +39,12 @@ def warp(
         RGB, float32 in [0, 255], not rounded. Order 3 may overshoot by a few levels.
     """
     height, width = (size, size) if isinstance(size, int) else size
-    pixels, to_pixels = _region(photo, crop_to_image, (height, width), _MARGIN[order])
-    if antialias:
-        pixels, to_pixels = _reduce(pixels, to_pixels)
-    if 0 in pixels.shape:  # the crop does not touch the photo
-        return np.zeros((height, width, 3), np.float32)
+    factor = _reduction(crop_to_image) if antialias else 1
+    pixels, to_pixels = _region(photo, crop_to_image, (height, width), (_MARGIN + 1) * factor)
+    if factor > 1:
+        pixels, to_pixels = _reduce(pixels, to_pixels, factor)
+    if order == 3:
+        return _warp_cubic(pixels, to_pixels, (height, width), border)
     from scipy import ndimage
 
     rows_columns = to_pixels[[1, 0]][:, [1, 0, 2]]  # scipy's axes are y, x
@@ -78,7 +81,7 @@ def rotation(radians: float) -> Float[ndarray, "2 2"]:
 
 
 def square_to_image(
-    centre: Float[ndarray, "2"], side: float, size: int, roll: float = 0.0, corners: bool = False
+    centre: Float[ndarray, "2"], side: int | float, size: int, roll: float = 0.0, corners: bool = False
 ) -> Float[ndarray, "3 3"]:
     """The ``crop_to_image`` of a square of the photo.
 
@@ -116,22 +119,45 @@ def resize_to_image(left: int, top: int, right: int, bottom: int, size: int) -> 
 
 
 def resize_cubic(image: UInt8[ndarray, "H W 3"], size: int) -> UInt8[ndarray, "S S 3"]:
-    """Resize with Keys' cubic kernel, a = -0.75, without averaging, edges repeated: OpenCV's INTER_CUBIC."""
-    rows, columns = (_cubic_taps(length, size) for length in image.shape[:2])
-    lines = np.einsum("st,stwc->swc", rows[1], image[rows[0]].astype(np.float64))
-    return to_uint8(np.einsum("st,hstc->hsc", columns[1], lines[:, columns[0]]))
+    """Resize by cubic convolution without averaging, edges repeated: OpenCV's INTER_CUBIC."""
+
+    def taps(length: int) -> tuple[ndarray, ndarray]:
+        index, weight = _cubic_taps((np.arange(size) + 0.5) * length / size - 0.5, _OPENCV_CUBIC)
+        return index.clip(0, length - 1), weight
+
+    (rows, row_weights), (columns, column_weights) = (taps(length) for length in image.shape[:2])
+    lines = np.einsum("st,stwc->swc", row_weights, image[rows].astype(np.float64))
+    return to_uint8(np.einsum("st,hstc->hsc", column_weights, lines[:, columns]))
 
 
-def _cubic_taps(length: int, size: int) -> tuple[ndarray, ndarray]:
-    """Which four pixels each output pixel mixes, and how: [size, 4] each."""
-    a = -0.75
-    at = (np.arange(size) + 0.5) * length / size - 0.5
-    first = np.floor(at).astype(int) - 1
-    index = first[:, None] + np.arange(4)
-    t = np.abs(at[:, None] - index)
+def _warp_cubic(
+    pixels: UInt8[ndarray, "H W 3"], crop_to_pixels: Float[ndarray, "3 3"], size: tuple[int, int], border: Border
+) -> Float[ndarray, "h w 3"]:
+    rows, columns = np.indices(size)
+    at = transform_points(crop_to_pixels, np.stack([columns, rows], -1).astype(np.float64))
+    height, width = pixels.shape[:2]
+    (x, x_weights), (y, y_weights) = (_cubic_taps(at[..., axis], _SKIMAGE_CUBIC) for axis in (0, 1))
+    if border == "constant":  # what lies outside weighs nothing
+        x_weights = x_weights * ((x >= 0) & (x < width))
+        y_weights = y_weights * ((y >= 0) & (y < height))
+    x, y = x.clip(0, width - 1), y.clip(0, height - 1)
+    out = np.zeros((*size, 3))
+    for j in range(4):  # 16 taps, each over all pixels
+        for i in range(4):
+            out += (y_weights[..., j] * x_weights[..., i])[..., None] * pixels[y[..., j], x[..., i]]
+    return out.astype(np.float32)
+
+
+def _cubic_taps(at: Float[ndarray, "*n"], a: float) -> tuple[ndarray, ndarray]:
+    """Which four pixels each position mixes, and how much of each: [..., 4] both.
+
+    Source: Keys, IEEE Transactions on Acoustics, Speech, and Signal Processing 1981.
+    """
+    index = np.floor(at).astype(int)[..., None] + np.arange(-1, 3)
+    t = np.abs(at[..., None] - index)
     near = ((a + 2) * t - (a + 3)) * t * t + 1
     far = ((a * t - 5 * a) * t + 8 * a) * t - 4 * a
-    return index.clip(0, length - 1), np.where(t <= 1, near, far)
+    return index, np.where(t <= 1, near, far)
 
 
 def _region(
@@ -149,17 +175,19 @@ def _region(
     return photo[low[1] : high[1], low[0] : high[0]], shift @ crop_to_image
 
 
+def _reduction(crop_to_image: Float[ndarray, "3 3"]) -> int:
+    """How many photo pixels, each way, one crop pixel covers at least."""
+    steps = np.linalg.svd(crop_to_image[:2, :2], compute_uv=False)
+    return max(1, int(steps.min() + 1e-6))
+
+
 def _reduce(
-    pixels: UInt8[ndarray, "H W 3"], crop_to_image: Float[ndarray, "3 3"]
+    pixels: UInt8[ndarray, "H W 3"], crop_to_pixels: Float[ndarray, "3 3"], factor: int
 ) -> tuple[UInt8[ndarray, "h w 3"], Float[ndarray, "3 3"]]:
-    factor = int(np.linalg.svd(crop_to_image[:2, :2], compute_uv=False).min())
-    if factor < 2 or 0 in pixels.shape:
-        return pixels, crop_to_image
     from PIL import Image
 
     reduced = np.asarray(Image.fromarray(np.ascontiguousarray(pixels)).reduce(factor))
-    # Reduced pixel j averages the photo's pixels k j ... k j + k - 1, whose middle is k j + (k - 1) / 2.
-    scale = np.array(
-        [[1 / factor, 0, (1 - factor) / (2 * factor)], [0, 1 / factor, (1 - factor) / (2 * factor)], [0, 0, 1]]
-    )
-    return reduced, scale @ crop_to_image
+    # Reduced pixel j averages pixels k j ... k j + k - 1, whose middle is k j + (k - 1) / 2.
+    to_reduced = np.diag([1 / factor, 1 / factor, 1.0])
+    to_reduced[:2, 2] = (1 - factor) / (2 * factor)
+    return reduced, to_reduced @ crop_to_pixels
