@@ -8,11 +8,10 @@ from importlib.resources.abc import Traversable
 from typing import Any, cast
 
 import pluggy
-import pydantic
 
 from emoca_core import hookspecs
-from emoca_core.errors import ComponentImportError, DuplicateComponentError, ParamsError, did_you_mean, unknown_name
-from emoca_core.spec import KINDS, ComponentSpec, Kind
+from emoca_core.errors import ComponentImportError, DuplicateComponentError, unknown_name
+from emoca_core.spec import KINDS, ComponentSpec, Kind, validated
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,13 +131,7 @@ class Registry:
         Raises:
             ParamsError: A parameter is unknown or out of range; the message names each with its nearest neighbour.
         """
-        model = self.resolve(kind, name).Params
-        try:
-            return model.model_validate(dict(params or {}))
-        except pydantic.ValidationError as error:
-            lines = [_explain(e, model.model_fields) for e in error.errors()]
-            known = ", ".join(model.model_fields) or "none"
-            raise ParamsError("\n".join([f"{kind} '{name}':", *lines, f"  known parameters: {known}"])) from None
+        return validated(self.resolve(kind, name).Params, params or {}, f"{kind} '{name}'")
 
     def _returned_by(self, plugin: object, hook: str) -> list[Any]:
         implementations = [i for i in getattr(self.pm.hook, hook).get_hookimpls() if i.plugin is plugin]
@@ -159,12 +152,6 @@ def _checked(spec: object) -> ComponentSpec:
     if spec.kind not in KINDS:
         raise unknown_name("kind", spec.kind, KINDS)
     return spec
-
-
-def _explain(error: Any, known: Mapping[str, Any]) -> str:
-    where = ".".join(map(str, error["loc"]))
-    hint = did_you_mean(where, known) if error["type"] == "extra_forbidden" else ""
-    return f"  {where}: {error['msg']} (got {error['input']!r}){hint}"
 
 
 @functools.cache

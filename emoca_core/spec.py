@@ -1,10 +1,13 @@
 """What a plugin declares: a light, import-free description of one component."""
 
 import importlib
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from emoca_core.errors import ParamsError, did_you_mean
 
 Kind = Literal[
     "face_model",
@@ -17,6 +20,8 @@ Kind = Literal[
     "detail",
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,3 +59,28 @@ class ComponentParams(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+def validated(model: type[Model], values: Mapping[str, Any], what: str) -> Model:
+    """Settings as an instance of their model.
+
+    Args:
+        model: What they have to look like.
+        values: Names and values.
+        what: Whose settings they are, for the message.
+
+    Raises:
+        ParamsError: A setting is unknown or out of range; the message names each with its nearest neighbour.
+    """
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        lines = [_explain(e, model.model_fields) for e in error.errors()]
+        known = ", ".join(model.model_fields) or "none"
+        raise ParamsError("\n".join([f"{what}:", *lines, f"  known parameters: {known}"])) from None
+
+
+def _explain(error: Any, known: Mapping[str, Any]) -> str:
+    where = ".".join(map(str, error["loc"]))
+    hint = did_you_mean(where, known) if error["type"] == "extra_forbidden" else ""
+    return f"  {where}: {error['msg']} (got {error['input']!r}){hint}"

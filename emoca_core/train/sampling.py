@@ -9,6 +9,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from emoca_core.errors import ParamsError
+
 
 class NumberedDataset(Dataset[tuple[int, Any]]):
     """A set whose samples come with their position, so that gathered predictions can be put in order."""
@@ -60,11 +62,11 @@ def class_balanced_weights(labels: Int[Tensor, "N"]) -> Float[Tensor, "N"]:
     Source: EMOCA supplementary, balanced sampling over expression classes.
 
     Raises:
-        ValueError: No sample has a label.
+        ParamsError: No sample has a label.
     """
     known = labels >= 0
     if not known.any():
-        raise ValueError("balanced sampling needs at least one labelled sample")
+        raise ParamsError("balanced sampling needs at least one labelled sample")
     counts = torch.bincount(labels[known])
     return torch.where(known, 1.0 / counts[labels.clamp(min=0)].double(), torch.zeros((), dtype=torch.float64))
 
@@ -102,14 +104,14 @@ class TrainBatches(Sampler[list[Draw]]):
         """See ``TrainSettings`` for the meaning of the numbers.
 
         Raises:
-            ValueError: The batch does not divide, or the set is smaller than one batch.
+            ParamsError: The batch does not divide, or the set is smaller than one batch.
         """
         if batch_size % (accumulation * world):
-            raise ValueError(
+            raise ParamsError(
                 f"batch_size {batch_size} must be a multiple of accumulation x processes = {accumulation} x {world}"
             )
         if length < batch_size:
-            raise ValueError(f"{length} training samples are fewer than one batch of {batch_size}: lower --batch-size")
+            raise ParamsError(f"{length} training samples are fewer than one batch of {batch_size}: lower batch_size")
         self.length, self.batch_size, self.accumulation = length, batch_size, accumulation
         self.rank, self.world, self.seed, self.weights = rank, world, seed, weights
         self.epoch, self.start = 0, 0

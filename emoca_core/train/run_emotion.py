@@ -1,0 +1,122 @@
+"""``emoca train emotion``: an emotion backbone on the faces of a manifest."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from accelerate.utils import set_seed
+
+from emoca_core.catalogue import Catalogue, Use, get_catalogue
+from emoca_core.errors import EmocaError, unknown_name
+from emoca_core.interfaces import EXPRESSIONS, FaceDataset, FaceSample
+from emoca_core.registry import Registry, get_registry
+from emoca_core.spec import validated
+from emoca_core.train.emotion import EmotionTask, collate_faces
+from emoca_core.train.emotion_objective import EmotionObjectiveSettings
+from emoca_core.train.loop import Progress, train
+from emoca_core.train.sampling import class_balanced_weights
+from emoca_core.train.settings import TrainSettings
+
+Preset = Literal["paper", "upstream"]
+PRESETS: Mapping[Preset, Mapping[str, Any]] = {
+    "paper": {"weights": "paper", "labels": EXPRESSIONS[:7], "epochs": 20},
+    "upstream": {"weights": "upstream", "labels": EXPRESSIONS, "epochs": 50},
+}
+"""Where the paper and its public code differ: number of drawn weights, of classes, and of epochs."""
+
+
+def train_emotion(
+    backbone: str,
+    data: Path,
+    out: Path,
+    *,
+    preset: Preset = "paper",
+    backbone_params: Mapping[str, Any] | None = None,
+    data_params: Mapping[str, Any] | None = None,
+    splits: tuple[str, str] = ("train", "validation"),
+    balanced: bool = True,
+    settings: Mapping[str, Any] | None = None,
+    resume: bool = False,
+) -> Progress:
+    """Train a backbone by name and return where the run ended.
+
+    Args:
+        backbone: An emotion backbone, or a preset of one (``resnet50`` is a preset of ``timm``).
+        data: A manifest.
+        out: The run folder.
+        preset: The paper's objective and classes, or those of its public code.
+        backbone_params: On top of the preset's parameters.
+        data_params: Parameters of the ``manifest`` dataset, e.g. ``{"crop": "shared"}``.
+        splits: Names of the training and the validation split.
+        balanced: Draw every expression class equally often.
+        settings: Fields of ``TrainSettings`` that differ from the defaults.
+        resume: Continue the run in ``out``.
+
+    Raises:
+        UnknownNameError: No such backbone.
+        EmocaError: Unreadable data, a run folder in use, a diverged loss.
+    """
+    registry, catalogue = get_registry(), get_catalogue()
+    chosen = validated(TrainSettings, {"epochs": PRESETS[preset]["epochs"], **(settings or {})}, "training")
+    labels = tuple(PRESETS[preset]["labels"])
+    faces = [
+        registry.build("dataset", "manifest", {"file": data, "split": split, "labels": labels, **(data_params or {})})
+        for split in splits
+    ]
+    set_seed(chosen.seed)  # before the network: its initialisation is part of the run
+    use = find_backbone(backbone, catalogue, registry)
+    params = {**catalogue.params("emotion_backbone", use), **(backbone_params or {})}
+    network = registry.build("emotion_backbone", use.uses, params)
+    if tuple(network.labels) != labels:
+        network = registry.build("emotion_backbone", use.uses, {**params, "labels": labels})
+    card = {"emotion_backbone": {"uses": use.uses, "params": network.params.model_dump(mode="json")}}
+    task = EmotionTask(network, labels, EmotionObjectiveSettings(weights=preset), card)
+    return train(
+        task,
+        faces[0],
+        faces[1],
+        chosen,
+        out,
+        collate=collate_faces,
+        augment=augment_face,
+        sampling_weights=_balanced(faces[0]) if balanced else None,
+        resume=resume,
+    )
+
+
+def find_backbone(name: str, catalogue: Catalogue, registry: Registry) -> Use:
+    """A backbone by its own name, or by that of one of its presets.
+
+    Raises:
+        UnknownNameError: Neither; the message lists both.
+    """
+    if ("emotion_backbone", name) in registry.components:
+        return Use(uses=name)
+    cards = catalogue.components.get("emotion_backbone", {})
+    presets = {preset: Use(uses=owner, preset=preset) for owner, card in cards.items() for preset in card.presets}
+    if name not in presets:
+        raise unknown_name("emotion backbone or preset", name, {*registry.names("emotion_backbone"), *presets})
+    return presets[name]
+
+
+def augment_face(sample: FaceSample, generator: torch.Generator) -> FaceSample:
+    """Scale 0.8-1.2, shift up to 10 % and mirror: the published augmentation of the emotion networks.
+
+    Source: EMOCA (affine augmentation of its emotion recognition data); the mirror is ours, labels have no side.
+    """
+    scale, x, y, mirror = torch.rand(4, generator=generator).tolist()
+    zoom = 1 / (0.8 + 0.4 * scale)
+    side = -1.0 if mirror < 0.5 else 1.0
+    affine = torch.tensor([[zoom * side, 0.0, 0.4 * x - 0.2], [0.0, zoom, 0.4 * y - 0.2]])
+    grid = F.affine_grid(affine[None], [1, *sample.image.shape], align_corners=False)
+    image = F.grid_sample(sample.image[None], grid, padding_mode="zeros", align_corners=False)[0]
+    return FaceSample(image, sample.key, sample.expression, sample.valence, sample.arousal)
+
+
+def _balanced(faces: FaceDataset) -> torch.Tensor:
+    expressions = getattr(faces, "expressions", None)
+    if expressions is None:
+        raise EmocaError(f"{type(faces).__name__} does not list its expressions: train with --no-balanced")
+    return class_balanced_weights(torch.as_tensor(expressions))

@@ -1,0 +1,94 @@
+"""Faces listed in a manifest."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from pydantic import Field
+
+from emoca_core import ComponentParams
+from emoca_core.cropping import SHARED_CROP, transform_points
+from emoca_core.datasets import Manifest, ManifestRow
+from emoca_core.errors import AssetFormatError
+from emoca_core.interfaces import EXPRESSIONS, Detection, FaceDataset, FaceSample
+from emoca_core.photos import read_photo
+
+
+class ManifestFaces(FaceDataset):
+    """The rows of one split of a manifest, as face images of one size with their labels.
+
+    An image that cannot be read is an error that names it; ``emoca data check`` finds all of them beforehand.
+
+    Source: this project; the crop is EMOCA's (gdl/datasets/ImageDatasetHelpers.py), see docs/conventions.md.
+    """
+
+    class Params(ComponentParams):
+        file: Path
+        """The manifest, .parquet or .csv."""
+        split: str | None = None
+        """Only the rows of this split; none takes all."""
+        root: Path | None = None
+        """Where relative image paths start; by default the manifest's folder."""
+        labels: tuple[str, ...] = EXPRESSIONS[:7]
+        """Names of the expression classes; rows of other classes keep their valence and arousal."""
+        crop: Literal["whole", "shared"] = "whole"
+        """``whole``: images are face crops already, and are resized. ``shared``: cut by the shared rule around the
+        row's landmarks, or its box."""
+        image_size: int = Field(default=224, ge=16)
+        """Side of the images, pixels."""
+
+    params: Params
+
+    def __init__(self, params: Params) -> None:
+        super().__init__(params)
+        self.manifest = Manifest.open(self.params.file, self.params.root)
+        everything = np.arange(len(self.manifest))
+        self.rows = everything if self.params.split is None else self.manifest.rows_of(self.params.split)
+        self.expressions = self.manifest.classes(self.params.labels)[self.rows]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> FaceSample:
+        row = self.manifest[int(self.rows[index])]
+        photo = read_photo(self.manifest.image_path(row)).pixels
+        size = self.params.image_size
+        if self.params.crop == "whole":
+            pixels = np.asarray(Image.fromarray(photo).resize((size, size), Image.Resampling.BILINEAR))
+            to_crop = np.diag([size / photo.shape[1], size / photo.shape[0], 1.0])
+            to_crop[:2, 2] = to_crop.diagonal()[:2] / 2 - 0.5  # integer coordinates are pixel centres
+        else:
+            rule = replace(SHARED_CROP, size=size, box="bbox" if row.landmarks is None else "kpt68")
+            face = rule(photo, _detection(row))
+            pixels, to_crop = face.image, face.image_to_crop
+        landmarks = None
+        if row.landmarks is not None:
+            points = transform_points(to_crop, np.asarray(row.landmarks, np.float64).reshape(68, 2))
+            landmarks = torch.from_numpy((2 * points + 1) / np.array(pixels.shape[1::-1]) - 1).float()
+        known = int(self.expressions[index])
+        return FaceSample(
+            image=torch.from_numpy(np.array(pixels)).permute(2, 0, 1) / 255,
+            key=row.path,
+            expression=known if known >= 0 else None,
+            valence=_finite(row.valence),
+            arousal=_finite(row.arousal),
+            identity=row.identity,
+            clip=row.clip,
+            landmarks=landmarks,
+        )
+
+
+def _detection(row: ManifestRow) -> Detection:
+    if row.landmarks is not None:
+        points = np.asarray(row.landmarks, np.float64).reshape(68, 2)
+        return Detection(np.concatenate([points.min(0), points.max(0)]), 1.0, {"ibug68": points})
+    if row.box is None:
+        raise AssetFormatError(f"{row.path} has neither landmarks nor a box to crop by: preprocess it, or crop: whole")
+    return Detection(np.asarray(row.box, np.float64), 1.0, {})
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and np.isfinite(value) else None
