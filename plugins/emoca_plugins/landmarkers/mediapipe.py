@@ -14,16 +14,16 @@ from jaxtyping import Float, UInt8
 from numpy import ndarray
 from pydantic import Field
 
-from emoca_core.cropping.warp import square_to_image, to_uint8, transform_points, warp
+from emoca_core.cropping.warp import square_to_image, transform_points
 from emoca_core.expressions import ARKIT_NAMES
 from emoca_core.interfaces import Detection, Landmarker
 from emoca_core.landmarks import mediapipe_to_ibug68
 from emoca_core.spec import ComponentParams
 from emoca_plugins.landmarkers import face_search
-from emoca_plugins.landmarkers.face_search import Candidate, View
+from emoca_plugins.landmarkers.face_search import Candidate, Pyramid, View
 from emoca_plugins.landmarkers.model_bundle import DETECTOR, FILE, find_bundle, read_member
 
-_CROP_SIZE = 512
+_CROP_SIZE = 384
 """Side of the upright crop that landmarks are read from: MediaPipe's mesh network sees 256 pixels of its middle."""
 _CROP_MARGIN = 2.0
 """Its side in units of the detector's box."""
@@ -73,12 +73,12 @@ class MediaPipeLandmarker(Landmarker):
         self.__init__(state["params"])  # type: ignore[misc]
 
     def detect(self, photo: UInt8[ndarray, "H W 3"]) -> list[Detection]:
-        candidates = self._search(photo)
-        faces = [face for candidate in candidates if (face := self._landmarks(photo, candidate))]
+        pyramid = Pyramid(photo)
+        faces = [face for candidate in self._search(pyramid) if (face := self._landmarks(pyramid, candidate))]
         faces.sort(key=lambda face: -_side(face))
         return _without_repeats(faces)[: self.params.max_faces]
 
-    def _search(self, photo: UInt8[ndarray, "H W 3"]) -> list[Candidate]:
+    def _search(self, photo: Pyramid) -> list[Candidate]:
         whole, padded = face_search.first_views(photo)
         found = self._candidates(whole) or self._candidates(padded)
         if not self.params.search:
@@ -101,11 +101,10 @@ class MediaPipeLandmarker(Landmarker):
             candidates.append(face_search.candidate_from_view(view, corners, eyes, one.categories[0].score))
         return candidates
 
-    def _landmarks(self, photo: UInt8[ndarray, "H W 3"], candidate: Candidate) -> Detection | None:
+    def _landmarks(self, photo: Pyramid, candidate: Candidate) -> Detection | None:
         _, landmarker = self._get_tasks()
         to_photo = square_to_image(candidate.centre, _CROP_MARGIN * candidate.side, _CROP_SIZE, candidate.roll)
-        crop = to_uint8(warp(photo, to_photo, _CROP_SIZE, antialias=True))
-        result = landmarker.detect(_to_mediapipe(crop))
+        result = landmarker.detect(_to_mediapipe(photo.cut(to_photo, _CROP_SIZE)))
         if not result.face_landmarks:
             return None
         meshes = [np.array([(p.x, p.y) for p in face]) * _CROP_SIZE - 0.5 for face in result.face_landmarks]
