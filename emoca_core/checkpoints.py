@@ -7,6 +7,7 @@ with dots, so that a key map is a table of flat names.
 
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -313,7 +314,9 @@ def _unpickle(path: Path) -> object:
     is_zip = zipfile.is_zipfile(path)
 
     def load() -> object:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the age of the file's pickle
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
 
     try:
         try:

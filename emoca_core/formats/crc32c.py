@@ -1,5 +1,7 @@
 """CRC-32C (Castagnoli), the checksum of TensorFlow's files, fast enough for hundreds of megabytes."""
 
+from typing import no_type_check
+
 import numba
 import numpy as np
 from jaxtyping import UInt8, UInt32
@@ -33,7 +35,8 @@ def _table() -> UInt32[ndarray, "256"]:
 _TABLE = _table()
 
 
-@numba.njit(cache=True)
+@numba.njit
+@no_type_check  # keeps run-time shape checkers from wrapping what numba compiles
 def _update(table: UInt32[ndarray, "256"], data: UInt8[ndarray, "_"]) -> np.uint32:
     crc = np.uint32(0xFFFFFFFF)
     for byte in data:
