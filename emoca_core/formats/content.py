@@ -19,6 +19,10 @@ BARE = ""
 """Name of the only entry of a file that holds one array."""
 
 
+MARK = "__format__"
+"""Entry of a converted npz file that names its format."""
+
+
 @dataclass(frozen=True)
 class Content:
     """A file as named entries, loaded when asked for.
@@ -28,12 +32,14 @@ class Content:
         container: How it is stored.
         shapes: Shape of every entry that is an array, known without loading it where the container allows.
         read: Loads an entry by name.
+        format: What a converted file of the asset folder was; ``None`` for a published file.
     """
 
     path: Path
     container: Container
     shapes: Mapping[str, Shape] = field(default_factory=dict)
     read: Callable[[str], Any] = field(default=lambda name: None, repr=False)
+    format: str | None = None
 
     def array(self, name: str, dtype: Any = None) -> np.ndarray:
         """An entry as a plain array.
@@ -126,7 +132,8 @@ def _npz(path: Path, file: BinaryIO) -> Content:
         with np.load(path, allow_pickle=False) as data:
             return np.asarray(data[name])
 
-    return Content(path, "npz", shapes, read)
+    marked = shapes.pop(MARK, None) is not None
+    return Content(path, "npz", shapes, read, str(read(MARK)) if marked else None)
 
 
 def _npy_header(file: Any) -> tuple[Shape, np.dtype]:

@@ -8,12 +8,10 @@ import numpy as np
 from emoca_core.errors import AssetFormatError
 from emoca_core.files import atomic_write
 from emoca_core.formats import bfm, flame, heads, weights
-from emoca_core.formats.content import Content, open_content
+from emoca_core.formats.content import BARE, MARK, Content, open_content
 from emoca_core.formats.table import Arrays, Format
 
 FORMATS: tuple[Format, ...] = (*flame.FORMATS, *bfm.FORMATS, *heads.FORMATS, *weights.FORMATS)
-MARK = "__format__"
-"""Entry of a converted npz file that names its format."""
 
 
 def recognise(content: Content) -> Format:
@@ -28,7 +26,8 @@ def recognise(content: Content) -> Format:
             wrong = candidate.wrong_shapes(content)
             if not wrong and candidate.matches(content):
                 return candidate
-            near += [(candidate, wrong)] if wrong and candidate.entries.keys() != {""} else []
+            if wrong and BARE not in candidate.entries:
+                near.append((candidate, wrong))
     if near:
         candidate, wrong = near[0]
         raise AssetFormatError(f"{content.path} looks like {candidate.name}, but {'; '.join(wrong)}")
@@ -51,7 +50,7 @@ def open_asset(path: Path | str, format_name: str) -> Content:
         AssetFormatError: It is something else, damaged, or an unsafe pickle.
     """
     content = open_content(path)
-    name = str(content.read(MARK)) if MARK in content.shapes else None
+    name = content.format
     if name is None:
         wanted = next(candidate for candidate in FORMATS if candidate.name == format_name)
         if wanted.has_entries(content) and not (wrong := wanted.wrong_shapes(content)) and wanted.matches(content):
@@ -83,7 +82,7 @@ def write_converted(path: Path, format_name: str, arrays: Mapping[str, np.ndarra
         if path.suffix == ".safetensors":
             from safetensors.numpy import save_file
 
-            save_file({n: np.ascontiguousarray(a) for n, a in arrays.items()}, temporary, {"format": "pt"})
+            save_file({n: np.asarray(a, order="C") for n, a in arrays.items()}, temporary, {"format": "pt"})
         else:
             np.savez(temporary, **{MARK: np.array(format_name)}, **arrays)  # type: ignore[arg-type]
 

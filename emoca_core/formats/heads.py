@@ -72,7 +72,37 @@ def _offsets(paths: list[Path], neutral: np.ndarray) -> np.ndarray:
     return offsets
 
 
+def _gnm_landmarks(content: Content) -> Arrays:
+    rows = _number_table(content)
+    return {"vertices": rows[:, 0::2].astype(np.int64), "weights": rows[:, 1::2]}
+
+
+def _is_gnm_landmarks(content: Content) -> bool:
+    if content.path.stat().st_size > 20_000:
+        return False
+    try:
+        rows = _number_table(content)
+    except ValueError:  # words, lines of different lengths, or not text
+        return False
+    weights = rows[:, 1::2] if rows.shape == (68, 6) else np.zeros((1, 3))
+    return bool(np.abs(weights.sum(1) - 1).max() < 1e-3)
+
+
+def _number_table(content: Content) -> np.ndarray:
+    """Lines ``i0 w0 i1 w1 i2 w2``: three vertices and their weights."""
+    lines = content.path.read_text(encoding="utf-8").splitlines()
+    return np.array([line.split() for line in lines if line.strip()], np.float64)
+
+
 FORMATS = (
+    Format(
+        name="gnm_landmarks",
+        assets=("gnm_landmarks",),
+        entries={},
+        convert=_gnm_landmarks,
+        containers=("other",),
+        matches=_is_gnm_landmarks,
+    ),
     Format(
         name="ict_facekit",
         assets=("ict_facekit",),

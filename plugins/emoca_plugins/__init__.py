@@ -5,6 +5,11 @@ from emoca_core import ComponentSpec, hookimpl
 _COMPONENTS = (
     # face models
     ComponentSpec("face_model", "open_head", "emoca_plugins.face_models.open_head:OpenHead"),
+    ComponentSpec("face_model", "flame", "emoca_plugins.face_models.flame:Flame"),
+    ComponentSpec("face_model", "bfm09", "emoca_plugins.face_models.bfm09:Bfm09"),
+    ComponentSpec("face_model", "bfm_3ddfa", "emoca_plugins.face_models.bfm_3ddfa:Bfm3ddfa"),
+    ComponentSpec("face_model", "ict_facekit", "emoca_plugins.face_models.ict_facekit:IctFaceKit"),
+    ComponentSpec("face_model", "gnm", "emoca_plugins.face_models.gnm:GnmHead", extra="gnm"),
     # encoders
     ComponentSpec("encoder", "deca", "emoca_plugins.encoders.deca:Deca"),
     ComponentSpec("encoder", "emoca", "emoca_plugins.encoders.emoca:Emoca"),

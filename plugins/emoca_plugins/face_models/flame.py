@@ -161,10 +161,9 @@ class Flame(MorphableModel):
             self._register_uv(assets["flame_template"])
         if self.params.masks:
             indices = assets["flame_masks"]
-            names = [name for name in indices.shapes if not name.startswith("__")]
-            for name in names:
+            for name in indices.shapes:
                 check_indices(indices.array(name), vertices, name, indices.path)
-            self._register_masks({name: np.isin(np.arange(vertices), indices.array(name)) for name in names})
+            self._register_masks({n: np.isin(np.arange(vertices), indices.array(n)) for n in indices.shapes})
         self.texture: TextureModel | None = None
         if self.params.albedo in _TEXTURE_ASSETS:
             content = assets[_TEXTURE_ASSETS[self.params.albedo][0]]

@@ -79,6 +79,11 @@ def planes(points: np.ndarray) -> np.ndarray:
     return flat
 
 
+def points_of(basis: np.ndarray) -> np.ndarray:
+    """Published [3V, K] bases with interleaved coordinates to [K, V, 3]."""
+    return basis.T.reshape(basis.shape[1], -1, 3)
+
+
 def from_planes(flat: Float[Tensor, "B _"]) -> Float[Tensor, "B V 3"]:
     """Back to points, without a copy."""
     return flat.reshape(len(flat), 3, -1).mT

@@ -1,0 +1,128 @@
+"""The Basel Face Model without neck as 3DDFA-V2 uses it: 38,365 vertices, 40 identities, 10 expressions."""
+
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor
+
+from emoca_core.errors import AssetFormatError, RecipeError
+from emoca_core.formats.content import Content
+from emoca_core.geometry.rotations import rotation_vector_to_matrix
+from emoca_core.interfaces import Block, FaceGeometry, FaceParameters
+from emoca_core.spec import ComponentParams
+from emoca_plugins.face_models.morphable import (
+    MorphableModel,
+    check_indices,
+    facing_front,
+    first_columns,
+    from_planes,
+    planes,
+    points_of,
+)
+
+MICROMETRE = 1e-6
+"""The published model's unit, in metres."""
+POSE_SIZE, SHAPE_SIZE = 12, 40
+"""Of a 62-number parameter vector: 3x4 pose, identity, expression."""
+
+
+class Bfm3ddfa(MorphableModel):
+    """Guo et al., "Towards fast, accurate and stable 3D dense face alignment", ECCV 2020.
+
+    Blocks: ``shape`` (40), ``expression`` (10), ``global_pose``. Units, from the code's tag:
+
+    - ``raw``: coefficients of the published bases, as 3DDFA-V2 gives them after denormalisation.
+    - ``whitened``: zero mean and unit variance over its training set, as its network gives them.
+    - ``sigma``: standard deviations of its training set about the model's mean face, so that zero is that face.
+
+    The last two need the asset ``tddfa_statistics``. No texture. Landmarks: ``ibug68``.
+
+    Source: 3DDFA_V2 public code; micrometres become metres here.
+    """
+
+    class Params(ComponentParams):
+        """Where the files are, and how much of the model."""
+
+        model: Path | None = None
+        """``bfm_noneck_v3.pkl`` or a converted file, instead of the asset."""
+        triangles: Path | None = None
+        """``tri.pkl``, instead of the asset."""
+        statistics: Path | None = None
+        """``param_mean_std_62d_120x120.pkl``, instead of the asset."""
+        shape_size: int = Field(default=40, ge=1, le=SHAPE_SIZE)
+        """Identity components."""
+        expression_size: int = Field(default=10, ge=1, le=10)
+        """Expression components."""
+
+    params: Params
+
+    mean: Tensor
+    shape_modes: Tensor
+    expression_modes: Tensor
+    landmark_vertices: Tensor
+
+    def __init__(self, params: Params | None = None) -> None:
+        super().__init__(params)
+        options = self.params
+        assets = self._open_assets(
+            {
+                "bfm_3ddfa": (options.model, "bfm_noneck"),
+                "bfm_3ddfa_triangles": (options.triangles, "bfm_3ddfa_triangles"),
+                "tddfa_statistics": (options.statistics, "tddfa_statistics"),
+            }
+        )
+        self.blocks = {"shape": options.shape_size, "expression": options.expression_size, "global_pose": 3}
+        self._register_surface(assets["bfm_3ddfa"], assets["bfm_3ddfa_triangles"])
+        self._register_statistics(assets["tddfa_statistics"])
+
+    def _register_surface(self, model: Content, triangles: Content) -> None:
+        mean = model.array("mean_shape")
+        self._constant("mean", planes(mean * MICROMETRE))
+        names: tuple[tuple[Block, str], ...] = (("shape", "identity"), ("expression", "expression"))
+        for block, what in names:
+            basis = first_columns(model.array(f"{block}_basis"), self.blocks[block], what, model.path)
+            self._constant(f"{block}_modes", planes(points_of(basis) * MICROMETRE))
+        faces = facing_front(mean, triangles.array("faces"))
+        check_indices(faces, len(mean), "the triangle list", triangles.path)
+        check_indices(model.array("landmark_vertices"), len(mean), "keypoints", model.path)
+        self._constant("faces", faces)
+        self._constant("landmark_vertices", model.array("landmark_vertices"))
+
+    def _register_statistics(self, statistics: Content) -> None:
+        mean, deviation = statistics.array("mean"), statistics.array("std")
+        starts: dict[Block, int] = {"shape": POSE_SIZE, "expression": POSE_SIZE + SHAPE_SIZE}
+        for block, start in starts.items():
+            part = slice(start, start + self.blocks[block])
+            if len(mean[part]) < self.blocks[block]:
+                raise AssetFormatError(f"{statistics.path} describes {len(mean)} parameters, expected 62")
+            self._constant(f"{block}_offset", mean[part])
+            self._constant(f"{block}_deviation", deviation[part])
+
+    def forward(self, parameters: FaceParameters) -> FaceGeometry:
+        rest = torch.addmm(self.mean, self.raw(parameters, "shape"), self.shape_modes)
+        rest = torch.addmm(rest, self.raw(parameters, "expression"), self.expression_modes)
+        rotation = rotation_vector_to_matrix(self._block(parameters, "global_pose"))
+        vertices = from_planes(rest) @ rotation.mT
+        return FaceGeometry(vertices, {"ibug68": vertices[:, self.landmark_vertices]})
+
+    def raw(self, parameters: FaceParameters, block: Block) -> Float[Tensor, "B D"]:
+        """A block as coefficients of the published bases, whatever its unit. An absent block is the mean face.
+
+        Args:
+            parameters: The code.
+            block: ``shape`` or ``expression``.
+
+        Raises:
+            RecipeError: A unit that this model does not know.
+        """
+        code, unit = self._block(parameters, block), parameters.unit_of(block)
+        deviation, offset = self.get_buffer(f"{block}_deviation"), self.get_buffer(f"{block}_offset")
+        if unit == "raw" or getattr(parameters, block) is None:
+            return code
+        if unit == "sigma":
+            return code * deviation
+        if unit == "whitened":
+            return code * deviation + offset
+        raise RecipeError(f"bfm_3ddfa reads {block} in the units raw, whitened or sigma, got '{unit}'")

@@ -1,0 +1,113 @@
+"""ICT FaceKit, light version: an open head with 100 identities and 53 named expressions."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from emoca_core.formats.heads import ICT_EXPRESSIONS
+from emoca_core.geometry.rotations import rotation_vector_to_matrix
+from emoca_core.interfaces import FaceGeometry, FaceParameters
+from emoca_core.spec import ComponentParams
+from emoca_plugins.face_models.morphable import MorphableModel, check_indices, from_planes, planes
+
+PARTS = {
+    "face": (0, 9409),
+    "head_and_neck": (9409, 11248),
+    "mouth_socket": (11248, 13294),
+    "left_eye_socket": (13294, 13678),
+    "right_eye_socket": (13678, 14062),
+    "gums_and_tongue": (14062, 17039),
+    "teeth": (17039, 21451),
+    "left_eyeball": (21451, 23021),
+    "right_eyeball": (23021, 24591),
+    "left_lacrimal_fluid": (24591, 24795),
+    "right_lacrimal_fluid": (24795, 24999),
+    "left_eye_blend": (24999, 25023),
+    "right_eye_blend": (25023, 25047),
+    "left_eye_occlusion": (25047, 25199),
+    "right_eye_occlusion": (25199, 25351),
+    "left_eyelashes": (25351, 26035),
+    "right_eyelashes": (26035, 26719),
+}
+"""First and last-plus-one vertex of each part. Source: the model's README."""
+HELPERS = tuple(name for name in PARTS if name.endswith(("blend", "occlusion", "lacrimal_fluid", "eyelashes")))
+"""Transparent shells for game engines; opaque, they would hide the eyes."""
+LANDMARKS = (
+    *(1225, 1888, 1052, 367, 1719, 1722, 2199, 1447, 966, 3661, 4390, 3927, 3924, 2608, 3272, 4088, 3443),
+    *(268, 493, 1914, 2044, 1401, 3615, 4240, 4114, 2734, 2509),
+    *(978, 4527, 4942, 4857, 1140, 2075, 1147, 4269, 3360),
+    *(1507, 1542, 1537, 1528, 1518, 1511, 3742, 3751, 3756, 3721, 3725, 3732),
+    *(5708, 5695, 2081, 0, 4275, 6200, 6213, 6346, 6461, 5518, 5957, 5841),
+    *(5702, 5711, 5533, 6216, 6207, 6470, 5517, 5966),
+)
+"""Vertices of the 68 iBUG points. Source: the model's README ("Multi-PIE 68 points")."""
+
+
+class IctFaceKit(MorphableModel):
+    """Li et al., "Learning formation of physically-based face attributes", CVPR 2020.
+
+    26,719 vertices, of which the helper shells around the eyes are left out of ``faces`` unless asked for. Blocks:
+    ``shape`` (100, standard deviations), ``expression`` (53 activations, ``expression_names``: ARKit's without the
+    tongue, with brow raise and cheek puff for each side), ``global_pose`` about the mesh's origin.
+    Landmarks: ``ibug68``, on fixed vertices.
+
+    Source: the repository's README; its OBJ files in centimetres become metres here.
+    """
+
+    class Params(ComponentParams):
+        """How much of the model."""
+
+        model: Path | None = None
+        """A clone of the repository or a converted file, instead of the asset."""
+        shape_size: int = Field(default=100, ge=1, le=100)
+        """Identity components."""
+        helper_shells: bool = False
+        """Whether ``faces`` has the transparent shells around the eyes and the eyelashes."""
+
+    params: Params
+
+    mean: Tensor
+    modes: Tensor
+    landmark_vertices: Tensor
+
+    def __init__(self, params: Params | None = None) -> None:
+        super().__init__(params)
+        model = self._open_assets({"ict_facekit": (self.params.model, "ict_facekit")})["ict_facekit"]
+        mean = model.array("mean_shape")
+        check_indices(np.array(LANDMARKS), len(mean), "the landmark table", model.path)
+        identity = model.array("shape_basis")[: self.params.shape_size]
+        self._constant("mean", planes(mean))
+        self._constant("modes", planes(np.concatenate([identity, model.array("expression_basis")])))
+        self._constant("landmark_vertices", np.array(LANDMARKS))
+        self._register_masks({name: _between(len(mean), *part) for name, part in PARTS.items()})
+        faces, uv_faces = model.array("faces"), model.array("uv_faces")
+        if not self.params.helper_shells:
+            hidden = np.any([_between(len(mean), *PARTS[name]) for name in HELPERS], axis=0)
+            keep = ~hidden[faces[:, 0]]
+            faces, uv_faces = faces[keep], uv_faces[keep]
+        self._constant("faces", faces)
+        self._constant("_uv", model.array("uv"))
+        self._constant("_uv_faces", uv_faces)
+        self.expression_names = tuple(arkit_spelling(name) for name in ICT_EXPRESSIONS)
+        self.blocks = {"shape": len(identity), "expression": len(ICT_EXPRESSIONS), "global_pose": 3}
+
+    def forward(self, parameters: FaceParameters) -> FaceGeometry:
+        code = torch.cat([self._block(parameters, "shape"), self._block(parameters, "expression")], 1)
+        rotation = rotation_vector_to_matrix(self._block(parameters, "global_pose"))
+        vertices = from_planes(torch.addmm(self.mean, code, self.modes)) @ rotation.mT
+        return FaceGeometry(vertices, {"ibug68": vertices[:, self.landmark_vertices]})
+
+
+def arkit_spelling(name: str) -> str:
+    """``mouthSmile_L`` is ARKit's ``mouthSmileLeft``."""
+    stem, _, side = name.partition("_")
+    return stem + {"": "", "L": "Left", "R": "Right"}[side]
+
+
+def _between(count: int, first: int, end: int) -> np.ndarray:
+    index = np.arange(count)
+    inside: np.ndarray = (index >= first) & (index < end)
+    return inside
