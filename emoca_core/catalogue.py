@@ -157,10 +157,10 @@ def load(paths: Iterable[Traversable | Path]) -> Catalogue:
     raw: dict[str, Any] = {}
     names = []
     for path in paths:
-        raw = merge(raw, read(path))
+        raw = merge(raw, read(path), keep_null=True)  # a recipe's nulls are for what it extends
         names.append(str(path))
-    recipes = raw.get("recipes") or {}
-    raw["recipes"] = {name: _extended(name, recipes, ()) for name in recipes}
+    recipes = {name: recipe for name, recipe in (raw.pop("recipes", None) or {}).items() if recipe is not None}
+    raw = merge({}, raw) | {"recipes": {name: _extended(name, recipes, ()) for name in recipes}}
     try:
         return Catalogue.model_validate(raw)
     except pydantic.ValidationError as error:
@@ -210,17 +210,23 @@ def _extended(name: str, recipes: Mapping[str, Any], seen: tuple[str, ...]) -> d
     return merge(_extended(parent, recipes, (*seen, name)), recipe) if parent else merge({}, recipe)
 
 
-def merge(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
-    """Deep merge; ``null`` removes a key; a different ``uses`` replaces the whole block."""
+def merge(base: Mapping[str, Any], change: Mapping[str, Any], *, keep_null: bool = False) -> dict[str, Any]:
+    """Deep merge; ``null`` removes a key; a different ``uses`` replaces the whole block.
+
+    Args:
+        base: What to start from.
+        change: What goes on top.
+        keep_null: Let ``null`` stand for a later merge instead of removing the key now.
+    """
     if "uses" in change and change["uses"] != base.get("uses"):
         base = {}
     merged = dict(base)
     for key, value in change.items():
-        if value is None:
+        if value is None and not keep_null:
             merged.pop(key, None)
         elif isinstance(value, Mapping):
             old = merged.get(key)
-            merged[key] = merge(old if isinstance(old, Mapping) else {}, value)
+            merged[key] = merge(old if isinstance(old, Mapping) else {}, value, keep_null=keep_null)
         else:
             merged[key] = value
     return merged
