@@ -21,6 +21,8 @@ _COMPONENTS = (
     ComponentSpec("encoder", "codes_from_disk", "emoca_plugins.encoders.codes_from_disk:CodesFromDisk"),
     # renderers
     ComponentSpec("renderer", "zbuffer", "emoca_plugins.renderers.zbuffer:ZBuffer"),
+    ComponentSpec("renderer", "pytorch3d", "emoca_plugins.renderers.pytorch3d:PyTorch3DRenderer", "pytorch3d"),
+    ComponentSpec("renderer", "nvdiffrast", "emoca_plugins.renderers.nvdiffrast:NvdiffrastRenderer", "nvdiffrast"),
     # landmarkers
     ComponentSpec("landmarker", "mediapipe", "emoca_plugins.landmarkers.mediapipe:MediaPipeLandmarker"),
     # emotion backbones

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
+
 from emoca_core.interfaces.camera import WeakPerspectiveCamera
 from emoca_core.rendering.topology import MeshTopology
-from torch import Tensor
 
 
 def sphere(rings: int = 12, sectors: int = 20) -> tuple[Tensor, MeshTopology]:

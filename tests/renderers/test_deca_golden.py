@@ -2,6 +2,9 @@
 
 import pytest
 import torch
+from torch import Tensor
+from torch.testing import assert_close
+
 from emoca_core.geometry.normals import vertex_normals
 from emoca_core.interfaces.camera import WeakPerspectiveCamera
 from emoca_core.interfaces.face import Albedo, FaceGeometry
@@ -12,8 +15,6 @@ from emoca_core.rendering.shape import render_shape
 from emoca_core.rendering.topology import MeshTopology
 from emoca_core.rendering.uv_space import UvSpace
 from emoca_plugins.renderers.zbuffer import ZBuffer
-from torch import Tensor
-from torch.testing import assert_close
 
 # PyTorch3D interpolates in float32 with barycentrics that it rounds on its own; 4e-5 was measured
 TOLERANCE = {"atol": 1e-4, "rtol": 0}

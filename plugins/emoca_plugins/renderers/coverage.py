@@ -16,7 +16,8 @@ exact: no holes and no double hits along shared edges, and the same pixels on ev
 
 from typing import Literal
 
-from jaxtyping import Int
+import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 FillRule = Literal["strict", "top_left"]
@@ -45,6 +46,27 @@ AREA_EPSILON = 1e-8
 def min_area_fixed(height: int, width: int) -> int:
     """``MIN_AREA`` in fixed-point units squared."""
     return int(MIN_AREA * (0.5 * width) * (0.5 * height) * ONE * ONE)
+
+
+def snap(
+    vertices: Float[Tensor, "B V 3"], image_size: tuple[int, int]
+) -> tuple[Int[Tensor, "B V"], Int[Tensor, "B V"], Float[Tensor, "B V"]]:
+    """Fixed-point x and y and float64 depth of every vertex; depth is -1 for vertices that no triangle may use."""
+    height, width = image_size
+    x, y, depth = vertices.detach().double().unbind(-1)
+    x, y = (x + 1.0) * (0.5 * width) - 0.5, (y + 1.0) * (0.5 * height) - 0.5
+    usable = (x.abs() < GUARD_PX) & (y.abs() < GUARD_PX) & (depth >= MIN_DEPTH) & (depth <= MAX_DEPTH)  # NaN: False
+    x, y = (torch.floor(torch.where(usable, value, 0.0) * ONE + 0.5).long() for value in (x, y))
+    return x, y, torch.where(usable, depth, -1.0)
+
+
+def drawable(
+    vertices: Float[Tensor, "B V 3"], faces: Int[Tensor, "F 3"], image_size: tuple[int, int]
+) -> Bool[Tensor, "B F"]:
+    """Which triangles are drawn at all, for renderers whose library would clip or choke on the others."""
+    x, y, depth = (value[:, faces] for value in snap(vertices, image_size))
+    area = (x[..., 1] - x[..., 0]) * (y[..., 2] - y[..., 0]) - (y[..., 1] - y[..., 0]) * (x[..., 2] - x[..., 0])
+    return (depth >= 0).all(-1) & (area.abs() > min_area_fixed(*image_size))
 
 
 def check_image_size(image_size: tuple[int, int]) -> None:

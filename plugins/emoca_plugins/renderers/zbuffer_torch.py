@@ -9,13 +9,11 @@ from torch import Tensor
 from emoca_core.geometry.ndc import pixel_centres
 from emoca_plugins.renderers.coverage import (
     AREA_EPSILON,
-    GUARD_PX,
-    MAX_DEPTH,
-    MIN_DEPTH,
     ONE,
     SUBPIXEL_BITS,
     FillRule,
     min_area_fixed,
+    snap,
 )
 
 _EMPTY = torch.iinfo(torch.int64).max
@@ -90,7 +88,7 @@ class _Triangles:
 
     def __init__(self, vertices: Tensor, faces: Tensor, image_size: tuple[int, int], fill_rule: FillRule) -> None:
         self.height, self.width = image_size
-        x, y, depth = _snap(vertices, image_size)
+        x, y, depth = snap(vertices, image_size)
         x, y, z = (value[:, faces] for value in (x, y, depth))  # B, F, 3 corners
         area = (x[..., 1] - x[..., 0]) * (y[..., 2] - y[..., 0]) - (y[..., 1] - y[..., 0]) * (x[..., 2] - x[..., 0])
         flipped = (area < 0)[..., None]
@@ -125,9 +123,9 @@ class _Triangles:
         rank = torch.arange(len(triangle), device=count.device) - start[triangle]
         triangle = triangle + first
         row, column = _divmod(rank, self.columns[triangle])  # counted from the box's corner
-        edges = (self.edge + self.bias)[triangle]
-        edges += row[:, None] * self.per_row[triangle]
-        edges += column[:, None] * self.per_column[triangle]
+        edges = (self.edge + self.bias).index_select(0, triangle)  # far faster than indexing rows by []
+        edges.addcmul_(row[:, None], self.per_row.index_select(0, triangle))
+        edges.addcmul_(column[:, None], self.per_column.index_select(0, triangle))
         inside = (edges >= 0).all(-1)
         triangle, row, column = triangle[inside], row[inside], column[inside]
         bits = self._depth(triangle, row, column).view(torch.int32).long()  # depths > 0 sort like their bits
@@ -135,9 +133,10 @@ class _Triangles:
         return pixel + self.left[triangle] + column, (bits << 32) | self.index[triangle]
 
     def _depth(self, triangle: Tensor, row: Tensor, column: Tensor) -> Tensor:
-        at_left = (self.edge[triangle] + row[:, None] * self.per_row[triangle]).double()
-        step = self.per_column[triangle].double()
-        z0, z1, z2 = self.z[triangle].unbind(-1)
+        edge, per_row = self.edge.index_select(0, triangle), self.per_row.index_select(0, triangle)
+        at_left = (edge + row[:, None] * per_row).double()
+        step = self.per_column.index_select(0, triangle).double()
+        z0, z1, z2 = self.z.index_select(0, triangle).unbind(-1)
         scale = 1.0 / self.area[triangle]
         start = z0 + ((z1 - z0) * at_left[:, 1] + (z2 - z0) * at_left[:, 2]) * scale
         slope = ((z1 - z0) * step[:, 1] + (z2 - z0) * step[:, 2]) * scale
@@ -147,16 +146,6 @@ class _Triangles:
 def _divmod(number: Tensor, by: Tensor) -> tuple[Tensor, Tensor]:
     quotient = number // by
     return quotient, number - quotient * by
-
-
-def _snap(vertices: Tensor, image_size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
-    """Fixed-point x and y (int64) and depth (float64; -1 for unusable vertices) of every vertex."""
-    height, width = image_size
-    x, y, depth = vertices.double().unbind(-1)
-    x, y = (x + 1.0) * (0.5 * width) - 0.5, (y + 1.0) * (0.5 * height) - 0.5
-    usable = (x.abs() < GUARD_PX) & (y.abs() < GUARD_PX) & (depth >= MIN_DEPTH) & (depth <= MAX_DEPTH)  # NaN: False
-    x, y = (torch.floor(torch.where(usable, value, 0.0) * ONE + 0.5).long() for value in (x, y))
-    return x, y, torch.where(usable, depth, -1.0)
 
 
 def _portions(candidates: Tensor) -> list[tuple[int, int]]:
