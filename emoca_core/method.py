@@ -25,7 +25,7 @@ from emoca_core.interfaces import (
     Rendering,
 )
 from emoca_core.registry import Registry, get_registry
-from emoca_core.rendering import render_face
+from emoca_core.rendering.face import render_face
 from emoca_core.spec import Kind
 
 
