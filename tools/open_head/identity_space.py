@@ -26,23 +26,27 @@ class IdentitySpace:
     codes: np.ndarray
 
 
-def normalise_heads(heads: np.ndarray, face: np.ndarray, area_weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def normalise_heads(
+    heads: np.ndarray, face: np.ndarray, area_weights: np.ndarray, mean_size: float | None = None
+) -> tuple[np.ndarray, np.ndarray, float]:
     """Put the origin at the face's area centroid and damp differences of overall size.
 
     Args:
         heads: [n, V, 3] heads in MakeHuman's body coordinates; changed in place.
         face: [V] face region, whose size is measured.
         area_weights: [V] weights of the centroid, summing to 1.
+        mean_size: the population's mean size; by default that of these heads.
 
     Returns:
-        The centroids [n, 3] that were subtracted and the scales [n] that were applied afterwards.
+        The centroids [n, 3] that were subtracted, the scales [n] that were applied afterwards, and the mean size.
     """
     origin = np.einsum("v,nvc->nc", area_weights, heads)
     heads -= origin[:, None].astype(heads.dtype)
     size = face_size(heads, face)
-    scale = (size.mean() / size) ** SIZE_DAMPING
+    mean_size = float(size.mean()) if mean_size is None else mean_size
+    scale = (mean_size / size) ** SIZE_DAMPING
     heads *= scale[:, None, None].astype(heads.dtype)
-    return origin, scale
+    return origin, scale, mean_size
 
 
 def face_size(heads: np.ndarray, face: np.ndarray) -> np.ndarray:

@@ -34,6 +34,7 @@ class Embedding:
     weights: np.ndarray
 
     def on(self, vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+        """The points on given vertices [V, 3]."""
         points: np.ndarray = (vertices[faces[self.triangle]] * self.weights[..., None]).sum(-2)
         return points
 
@@ -101,15 +102,15 @@ class Surface:
         return Embedding(nearest[rows, best], weights[rows, best])
 
 
-def contour_table(mesh: HeadMesh, mean: np.ndarray, ears: np.ndarray, ibug: np.ndarray) -> Embedding:
+def contour_table(mesh: HeadMesh, mean: np.ndarray, face: np.ndarray, ibug: np.ndarray) -> Embedding:
     """Jaw contour points for yaw 0..39 and -1..-39 degrees: triangles [79, 17], weights [79, 17, 3].
 
     The face is cut by half planes that fan out from an axis through its middle, parallel to the view direction. In
-    each half plane the outline is the first place, walking outward, where the surface turns away from the viewer (or
-    where the ear begins). On the side turned to the viewer the outline of the frontal view, the jaw bone, is kept.
-    The outline is then divided evenly from ear to chin, as annotators do.
+    each half plane the outline is the first place, walking outward, where the surface turns away from the viewer, or
+    where the face mask ends: at the ear and at the jaw bone. On the side turned to the viewer the outline of the
+    frontal view, the jaw bone, is kept. The outline is then divided evenly from ear to chin, as annotators do.
     """
-    curves = _radial_curves(mesh, mean, ears, ibug)
+    curves = _radial_curves(mesh, mean, face, ibug)
     frontal = curves.outline(0.0, None)
     tables = {}
     for yaw in range(-MAX_YAW, MAX_YAW + 1):
@@ -119,7 +120,7 @@ def contour_table(mesh: HeadMesh, mean: np.ndarray, ears: np.ndarray, ibug: np.n
     # the table of a yaw and the mirrored table of the opposite yaw agree up to sampling: make them agree exactly
     flip = np.array([-1, 1, 1])
     points = np.stack([(tables[yaw] + tables[-yaw][::-1] * flip) / 2 for yaw in order])
-    skin = np.flatnonzero(np.isin(mesh.face_part, ["skin", "neck"]) & ~ears[mesh.faces].all(1))
+    skin = np.flatnonzero(mesh.face_part == "skin")
     found = Surface(mean, mesh.faces, skin).closest(points.reshape(-1, 3))
     shape = (len(order), CONTOUR_POINTS)
     return Embedding(found.triangle.reshape(shape), found.weights.reshape(*shape, 3))
@@ -141,11 +142,12 @@ class RadialCurves:
         return np.minimum(first, self.last if frontal is None else frontal)
 
     def points(self, step: np.ndarray) -> np.ndarray:
+        """Positions [RAYS, 3] of one step of every curve."""
         picked: np.ndarray = self.position[np.arange(RAYS), step]
         return picked
 
 
-def _radial_curves(mesh: HeadMesh, mean: np.ndarray, ears: np.ndarray, ibug: np.ndarray) -> RadialCurves:
+def _radial_curves(mesh: HeadMesh, mean: np.ndarray, face: np.ndarray, ibug: np.ndarray) -> RadialCurves:
     """Sample each half plane's surface curve by rays from a point inside the head, from the cheek outward."""
     centre = np.array([0.0, ibug[33, 1], ibug[[36, 45], 2].mean() - CENTRE_DEPTH])
     rise = np.arctan2(ibug[27, 1] - centre[1], np.abs(ibug[[0, 16], 0]).mean())
@@ -162,10 +164,11 @@ def _radial_curves(mesh: HeadMesh, mean: np.ndarray, ears: np.ndarray, ibug: np.
     shape = (RAYS, RAY_STEPS)
     position = (mean[corner] * weights[..., None]).sum(1).reshape(*shape, 3)
     normal = (vertex_normals(mean, mesh.faces[skin])[corner] * weights[..., None]).sum(1)
-    normal[closing[skin | closing][triangle]] = [0, 0, 1]  # eyes and mouth never end the face
+    opening = closing[skin | closing][triangle]
+    normal[opening] = [0, 0, 1]  # eyes and mouth never end the face
     normal = (normal / np.linalg.norm(normal, axis=-1, keepdims=True)).reshape(*shape, 3)
-    on_ear = ears[corner].any(1).reshape(shape)
-    last = np.where(on_ear.any(1), on_ear.argmax(1) - 1, RAY_STEPS - 1)
+    outside = ~(face[corner].all(1) | opening).reshape(shape)
+    last = np.where(outside.any(1), outside.argmax(1) - 1, RAY_STEPS - 1)
     return RadialCurves(position, normal, np.maximum(last, 0))
 
 

@@ -37,7 +37,7 @@ RIGID_MOTIONS = ("head-trans", "neck-trans", "head-angle")
 
 @dataclass(frozen=True)
 class LocalTarget:
-    """A slider: label, file for positive values, file for negative values, side ('left', 'right', 'unsided', 'asym')."""
+    """A slider: its label, files for positive and negative values, side (left, right, unsided, asym)."""
 
     label: str
     positive: str

@@ -1,4 +1,4 @@
-"""Named regions as vertex masks: from MakeHuman's own UV masks where they exist, else from landmarks of the mean head."""
+"""Named regions as vertex masks: from MakeHuman's UV masks where they exist, else from the mean head's landmarks."""
 
 import numpy as np
 
@@ -62,8 +62,9 @@ def landmark_masks(
     forehead = face & (y > brow_line) & ~scalp & ~brows
     chin = face & (y < ibug[57, 1] - 0.003) & (x < abs(ibug[54, 0])) & ~mouth
     cheeks = face & ~(nose | brows | eyes | mouth | forehead | chin | scalp) & (y < ibug[36:48, 1].min())
+    neck = masks["neck"] | (outside & ~(masks["face"] | masks["ears"] | scalp) & (y < ibug[33, 1]))
     return {
-        "nose": nose, "scalp": scalp, "brows": brows, "eye_region": eyes, "mouth_region": mouth,
+        "neck": neck, "nose": nose, "scalp": scalp, "brows": brows, "eye_region": eyes, "mouth_region": mouth,
         "forehead": forehead, "chin": chin, "cheeks": cheeks,
     }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Joints, skinning weights and correctives: the jaw's from the jawOpen shape itself, the neck's from MakeHuman's rig."""
+"""Joints and skinning weights: the jaw's from the jawOpen shape itself, the neck's from MakeHuman's rig."""
 
 from dataclasses import dataclass
 

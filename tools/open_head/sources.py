@@ -41,6 +41,7 @@ class Archive:
         return name in self.files
 
     def json(self, name: str) -> Any:
+        """Parsed JSON file."""
         return json.loads(self[name])
 
     def image(self, name: str, mode: str = "RGB") -> np.ndarray:
@@ -96,6 +97,7 @@ class BaseMesh:
     """Polygons of each OBJ group as (vertex ids, texture coordinate ids)."""
 
     def group_vertices(self, name: str) -> np.ndarray:
+        """Sorted vertex ids of a group."""
         return np.unique([v for polygon, _ in self.groups[name] for v in polygon])
 
 

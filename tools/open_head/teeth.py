@@ -16,7 +16,9 @@ FIRST_UPPER_REFERENCE = 15060
 FRONT_DEPTH = 0.128
 """Teeth whose centre lies in front of this z (metres, base mesh) show when a face smiles and keep more vertices."""
 FRONT_VERTICES, SIDE_VERTICES = 30, 16
-GUM_VERTICES_PER_SIDE = 60
+GUM_VERTICES_PER_SIDE = 110
+GUM_BACK, GUM_DEPTH = 0.110, 0.012
+"""Gums behind this z, or further inside the arch than this from their front edge, never show and are left out."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ def build_teeth(makehuman: Archive, base_vertices: np.ndarray) -> Teeth:
     triangles = np.array([t for p in proxy.polygons for t in ([p[:3], [p[0], p[2], p[3]]] if len(p) == 4 else [p])])
     component = _components(triangles, len(vertices))
     gums = np.bincount(component).argmax()
-    upper = (proxy.references >= FIRST_UPPER_REFERENCE).all(1)
+    upper: np.ndarray = np.all(proxy.references >= FIRST_UPPER_REFERENCE, axis=1)
     pieces: list[tuple[np.ndarray, str]] = []
     for index in range(component.max() + 1):
         own = triangles[(component[triangles] == index).all(1)]
@@ -96,9 +98,20 @@ def _half_gums(vertices: np.ndarray, triangles: np.ndarray, upper: np.ndarray) -
     left = (vertices[triangles][..., 0] > -1e-4).all(1)
     for jaw, members in (("upper", upper), ("lower", ~upper)):
         own = triangles[left & members[triangles].all(1)]
+        own = own[_on_arch(vertices)[own].any(1)]
         on_middle = np.abs(vertices[:, 0]) < 1e-4
         pieces.append((decimate(vertices, own, GUM_VERTICES_PER_SIDE, on_middle & (upper == members)), f"gums_{jaw}"))
     return pieces
+
+
+def _on_arch(vertices: np.ndarray) -> np.ndarray:
+    """Vertices [V] near the outer face of the dental arch, an ellipse that encloses all teeth."""
+    x, z = np.abs(vertices[:, 0]), vertices[:, 2]
+    front, back = z.max(), GUM_BACK - 0.02
+    half_width = x[z > GUM_BACK].max()
+    distance = 1 - np.hypot(x / half_width, np.clip((z - back) / (front - back), 0, None))
+    near: np.ndarray = (z > GUM_BACK) & (distance * half_width < GUM_DEPTH)
+    return near
 
 
 def _mirrored(proxy: Proxy, vertices: np.ndarray, pieces: list[tuple[np.ndarray, str]]) -> Teeth:
