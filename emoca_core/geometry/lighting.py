@@ -1,7 +1,6 @@
 """Light: second-order spherical harmonics (order and constants: docs/conventions.md) and directional lamps."""
 
 import math
-from types import MappingProxyType
 
 import torch
 from jaxtyping import Float
@@ -46,13 +45,11 @@ def white_light(batch: int, like: Tensor, strength: float = 1.0) -> Float[Tensor
     return light
 
 
-LAMPS: MappingProxyType[str, tuple[tuple[float, float, float], ...]] = MappingProxyType(
-    {"deca": ((-1, 1, 1), (1, 1, 1), (-1, -1, 1), (1, -1, 1), (0, 0, 1))}
-)
-"""Arrangements of directional lamps in model space; the vectors point from the face to the lamp."""
+LAMPS = ((-1, 1, 1), (1, 1, 1), (-1, -1, 1), (1, -1, 1), (0, 0, 1))
+"""DECA's five lamps: directions from the face to each, in model space. Source: DECA, public code."""
 
 LAMP_INTENSITY = 1.7
-"""Of each of DECA's five lamps. Source: DECA, public code."""
+"""Of each lamp. Source: DECA, public code."""
 
 
 def directional_irradiance(

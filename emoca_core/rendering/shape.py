@@ -44,6 +44,6 @@ def render_shape(
     if detail_normals is not None:
         normals = sample_texture(detail_normals, interpolate_uv(renderer, fragments, topology))
     mask = fragments.mask * (towards < TURNED_AWAY)
-    shading = directional_irradiance(normals, normals.new_tensor(LAMPS["deca"]))
+    shading = directional_irradiance(normals, normals.new_tensor(LAMPS))
     image = (GREY * shading * mask).expand(-1, 3, -1, -1)
     return image if background is None else composite(image, mask, background)

@@ -1,7 +1,7 @@
 """The z-buffer for CUDA: Triton kernels that follow ``coverage``. Triton comes with torch's CUDA wheels on Linux.
 
-One 64-bit atomic minimum per covered pixel on (depth bits, triangle index) settles visibility whatever the order, so
-the pixels are those of the other kernels. Gradients are summed by atomic additions, whose order, and last bits, may vary.
+One 64-bit atomic minimum per covered pixel on (depth bits, triangle index) settles visibility in any order, so the
+pixels are those of the other kernels. Gradients are summed by atomic additions, whose order and last bits may vary.
 ``TRITON_INTERPRET=1`` runs the kernels on the CPU, slowly, for tests.
 """
 
