@@ -5,7 +5,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -121,7 +121,7 @@ def _is_obj(head: bytes) -> bool:
     return len(lines) > 1 and all(line.lstrip().startswith(known) for line in lines[:-1])
 
 
-def _npz(path: Path, file: BinaryIO) -> Content:
+def _npz(path: Path, file: io.BufferedIOBase) -> Content:
     shapes: dict[str, Shape] = {}
     with zipfile.ZipFile(file) as archive:
         for name in archive.namelist():
@@ -143,7 +143,7 @@ def _npy_header(file: Any) -> tuple[Shape, np.dtype]:
     return tuple(shape), dtype
 
 
-def _npy(path: Path, file: BinaryIO) -> Content:
+def _npy(path: Path, file: io.BufferedIOBase) -> Content:
     _, dtype = _npy_header(file)
     if dtype.hasobject:  # np.load would unpickle anything
         return _named(path, "npy", load_pickle(file, str(path)))
@@ -152,7 +152,7 @@ def _npy(path: Path, file: BinaryIO) -> Content:
     return _named(path, "npy", array)
 
 
-def _pickle(path: Path, file: BinaryIO) -> Content:
+def _pickle(path: Path, file: io.BufferedIOBase) -> Content:
     return _named(path, "pickle", load_pickle(file, str(path)))
 
 
@@ -173,13 +173,13 @@ def _shape_of(value: Any) -> Shape | None:
         return None  # configuration, names: not an array
 
 
-def _mat(path: Path, file: BinaryIO) -> Content:
+def _mat(path: Path, file: io.BufferedIOBase) -> Content:
     from emoca_core.formats.mat import mat_shapes, read_mat
 
     return Content(path, "mat", mat_shapes(path), lambda name: read_mat(path, name))
 
 
-def _weights(path: Path, file: BinaryIO) -> Content:
+def _weights(path: Path, file: io.BufferedIOBase) -> Content:
     from emoca_core.checkpoints import read_checkpoint
 
     tensors = read_checkpoint(path)
@@ -187,7 +187,7 @@ def _weights(path: Path, file: BinaryIO) -> Content:
     return Content(path, "weights", shapes, tensors.__getitem__)
 
 
-def _obj(path: Path, file: BinaryIO) -> Content:
+def _obj(path: Path, file: io.BufferedIOBase) -> Content:
     from emoca_core.formats.obj import read_obj
 
     mesh = read_obj(path)
@@ -195,14 +195,14 @@ def _obj(path: Path, file: BinaryIO) -> Content:
     return Content(path, "obj", {name: array.shape for name, array in entries.items()}, entries.__getitem__)
 
 
-def _picture(path: Path, file: BinaryIO) -> Content:
+def _picture(path: Path, file: io.BufferedIOBase) -> Content:
     from PIL import Image
 
     with Image.open(io.BytesIO(file.read())) as image:
         return _named(path, "picture", np.asarray(image))
 
 
-_OPENERS: Mapping[Container, Callable[[Path, BinaryIO], Content]] = {
+_OPENERS: Mapping[Container, Callable[[Path, io.BufferedIOBase], Content]] = {
     "npz": _npz,
     "npy": _npy,
     "pickle": _pickle,

@@ -9,7 +9,7 @@ import pickle
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -111,7 +111,7 @@ def to_array(value: Any) -> np.ndarray:
     return array
 
 
-def load_pickle(source: Path | str | bytes | IO[bytes], name: str | None = None) -> Any:
+def load_pickle(source: Path | str | bytes | io.BufferedIOBase, name: str | None = None) -> Any:
     """Unpickle numbers, and nothing but numbers.
 
     Args:
@@ -136,7 +136,7 @@ def load_pickle(source: Path | str | bytes | IO[bytes], name: str | None = None)
 
 
 class _Unpickler(pickle.Unpickler):
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: io.BufferedIOBase) -> None:
         super().__init__(file, encoding="latin1")  # the published files were written by Python 2
 
     def find_class(self, module: str, name: str) -> Any:

@@ -4,13 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny_flame
 import torch
 
 from emoca_core.formats.add import add_files
 from emoca_core.interfaces import FaceParameters, WeakPerspectiveCamera
 from emoca_plugins.face_models.flame import Flame
-
-from . import tiny_flame
 
 
 def add_all(files: list[Path]) -> None:
