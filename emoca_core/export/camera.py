@@ -23,6 +23,9 @@ LONG_FOCAL_DISTANCE = 10.0
 _FLIP = np.diag([1.0, -1.0, -1.0])
 """Model or glTF axes (y up, z backwards) to OpenCV axes (y down, z forwards) and back."""
 
+_ROUNDING = 1e-12
+"""Skew relative to the focal length that is the rounding noise of float64."""
+
 _MAX_SKEW = 1e-5
 """Skew relative to the focal length below which it is rounding noise of a float32 crop transform."""
 
@@ -213,4 +216,6 @@ def _rq2(block: Float[ndarray, "2 2"]) -> tuple[Float[ndarray, "2 2"], Float[nda
     rotation = np.array([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]])
     upper = block @ rotation[:2, :2].T
     upper[1, 0] = 0.0  # zero but for rounding
+    if abs(upper[0, 1]) < _ROUNDING * upper[0, 0]:
+        upper[0, 1] = 0.0
     return upper, rotation

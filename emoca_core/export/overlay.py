@@ -21,14 +21,14 @@ PANEL = 480
 """Side of each of the four panels, pixels."""
 
 _SUPERSAMPLING = 2
-_MARGIN = 0.12
+_MARGIN = 0.07
 """Room around the mesh, as a fraction of its larger side."""
 _GAP, _BORDER, _CAPTION = 8, 12, 30
 Color = tuple[int, int, int]
 Label = tuple[str, Color]
 _PAPER, _INK, _EMPTY = (255, 255, 255), (90, 90, 96), (236, 237, 240)
 _FITTED, _DETECTED = (64, 224, 170), (255, 166, 64)
-_OPACITY = 0.85
+_OPACITY = 0.8
 _CLOSED = frozenset({"right_eye", "left_eye", "outer_lips", "inner_lips"})
 
 
@@ -111,7 +111,7 @@ def _render(
     with torch.no_grad():
         fragments = renderer.rasterize(projected, torch.from_numpy(mesh.faces).to(device), (side, side))
         pictured = torch.nn.functional.normalize(renderer.interpolate(fragments, normals), dim=1)
-        light = directional_irradiance(pictured, pictured.new_tensor(LAMPS["deca"]))
+        light = directional_irradiance(pictured, pictured.new_tensor(LAMPS))
         image = (255 * GREY * light * fragments.mask).expand(-1, 3, -1, -1).clamp(0, 255)
         image, mask = (torch.nn.functional.avg_pool2d(x, _SUPERSAMPLING) for x in (image, fragments.mask))
     image = image / mask.clamp_min(1e-6)  # the average over the covered part

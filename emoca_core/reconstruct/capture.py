@@ -4,19 +4,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from emoca_core.cropping import choose_crop, crops_to_batch
 from emoca_core.errors import RecipeError
 from emoca_core.interfaces import CroppedFace, Detection
+from emoca_core.method import Method
 from emoca_core.photos import Photo, find_photos, read_photo
 from emoca_core.reconstruct.captured import CapturedFace, CropRecord
 from emoca_core.reconstruct.settings import Settings
-
-if TYPE_CHECKING:
-    from emoca_core.method import Method
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ class FoundFace:
     rule: str
 
 
-def reconstruct(method: "Method", photos: str | Path | Iterable[str | Path], **settings: Any) -> list[CapturedFace]:
+def reconstruct(method: Method, photos: str | Path | Iterable[str | Path], **settings: Any) -> list[CapturedFace]:
     """Reconstruct every face of some photos.
 
     Args:
@@ -59,7 +57,7 @@ def reconstruct(method: "Method", photos: str | Path | Iterable[str | Path], **s
     return [face for batch in batched(found, size) for face in capture_faces(method, batch, chosen)]
 
 
-def find_faces(method: "Method", photo: Photo, settings: Settings) -> list[FoundFace]:
+def find_faces(method: Method, photo: Photo, settings: Settings) -> list[FoundFace]:
     """Detect the faces of a photo and cut them out: all of them, or the largest where all photos show one person.
 
     Raises:
@@ -78,7 +76,7 @@ def find_faces(method: "Method", photo: Photo, settings: Settings) -> list[Found
     ]
 
 
-def capture_faces(method: "Method", faces: Sequence[FoundFace], settings: Settings) -> list[CapturedFace]:
+def capture_faces(method: Method, faces: Sequence[FoundFace], settings: Settings) -> list[CapturedFace]:
     """Encode one batch of faces, and pose their meshes."""
     if not faces:
         return []

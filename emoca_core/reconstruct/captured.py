@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from numpy import ndarray
 from PIL import Image
 
@@ -31,10 +31,8 @@ from emoca_core.export.overlay import overlay_picture
 from emoca_core.expressions import ARKIT_NAMES
 from emoca_core.files import atomic_write, sha256_of
 from emoca_core.interfaces import Detection, FaceGeometry, FaceParameters
+from emoca_core.method import Method
 from emoca_core.photos import Photo
-
-if TYPE_CHECKING:
-    from emoca_core.method import Method
 
 RECORD = "face.json"
 """Written last: a face is complete when this file is there."""
@@ -73,7 +71,7 @@ class CapturedFace:
         geometry: Its mesh: a batch of one on the CPU.
     """
 
-    method: "Method"
+    method: Method
     photo: Photo
     index: int
     detection: Detection
@@ -144,7 +142,7 @@ class CapturedFace:
         """Photo, landmarks, mesh over the photo, mesh alone; ``None`` without a camera."""
         if self.camera is None or self.landmarks is None:
             return None
-        caption = f"{self.photo.path.name}   face {self.index}   {self.method.name}"
+        caption = f"{self.photo.path.name}  ·  face {self.index}  ·  {self.method.name}"
         return overlay_picture(
             self.photo.pixels,
             self.camera,
@@ -240,7 +238,7 @@ def versions() -> dict[str, str]:
     return {"emoca_core": emoca_core.__version__, "torch": torch.__version__, "python": platform.python_version()}
 
 
-def describe_recipe(method: "Method") -> dict[str, Any]:
+def describe_recipe(method: Method) -> dict[str, Any]:
     """Name and parameters of every part, JSON-ready: defaults included, so that the result can be repeated."""
     parts = method.recipe.parts()
     return {
@@ -249,7 +247,7 @@ def describe_recipe(method: "Method") -> dict[str, Any]:
     }
 
 
-def describe_assets(method: "Method") -> dict[str, dict[str, str]]:
+def describe_assets(method: Method) -> dict[str, dict[str, str]]:
     """Name and SHA-256 of every file that the parts were built from."""
     return {name: {"file": path.name, "sha256": sha256_of(path)} for name, path in sorted(method.asset_paths().items())}
 
@@ -275,5 +273,5 @@ def _save_pictures(folder: Path, overlay: Image.Image) -> list[Path]:
     return [folder / "overlay.png", folder / "thumbnail.jpg"]
 
 
-def _to_uint8(texture: torch.Tensor) -> "np.ndarray[Any, Any]":
+def _to_uint8(texture: Float[torch.Tensor, "3 T T"]) -> UInt8[ndarray, "T T 3"]:
     return (texture.detach().cpu().clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()

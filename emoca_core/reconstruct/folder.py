@@ -7,19 +7,16 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from emoca_core.errors import EmocaError, ImageError, OutputError, RecipeError
+from emoca_core.method import Method
 from emoca_core.photos import Photo, find_photos, read_photo
 from emoca_core.reconstruct.capture import FoundFace, capture_faces, find_faces
 from emoca_core.reconstruct.results import Names, PhotoResult, fingerprint_of, photo_fingerprint, source_id
 from emoca_core.reconstruct.settings import Settings
 from emoca_core.reconstruct.sheet import write_index
-
-if TYPE_CHECKING:
-    from emoca_core.method import Method
 
 _BAD_FACE = (EmocaError, ValueError, RuntimeError, ArithmeticError)
 """What computing one face may raise; anything else is a bug, and stops the run."""
@@ -45,7 +42,7 @@ class Report:
 
 
 def reconstruct_to_folder(
-    method: "Method",
+    method: Method,
     inputs: Iterable[str | Path],
     out: str | Path,
     *,
@@ -109,7 +106,7 @@ class _Job:
 class _Run:
     """One call of ``reconstruct_to_folder``."""
 
-    method: "Method"
+    method: Method
     out: Path
     settings: Settings
     overwrite: bool

@@ -10,16 +10,14 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import emoca_core
 from emoca_core.export.codes import write_record
+from emoca_core.method import Method
 from emoca_core.photos import Photo, natural_key
 from emoca_core.reconstruct.captured import RECORD, describe_assets, describe_photo, describe_recipe
 from emoca_core.reconstruct.settings import Settings
-
-if TYPE_CHECKING:
-    from emoca_core.method import Method
 
 PHOTO_RECORD = "photo.json"
 CONTACT_SHEET = "index.html"
@@ -105,7 +103,7 @@ def source_id(path: Path) -> str:
     return hashlib.sha256(str(path.absolute()).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
-def fingerprint_of(method: "Method", settings: Settings) -> str:
+def fingerprint_of(method: Method, settings: Settings) -> str:
     """Hash of everything but the photo that a result depends on: version, parts, parameters, files, crop."""
     facts = {
         "version": emoca_core.__version__,
