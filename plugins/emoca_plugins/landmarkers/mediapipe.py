@@ -57,6 +57,8 @@ class MediaPipeLandmarker(Landmarker):
         """Least confidence of the detector and of the landmarks' presence."""
         search: bool = True
         """Also look at tiles and turned copies where the photo as a whole shows no face, or only small ones."""
+        usage_statistics: bool = False
+        """Let MediaPipe send its usage statistics to Google (never pictures; its own packages always do)."""
 
     params: Params
 
@@ -133,15 +135,15 @@ class MediaPipeLandmarker(Landmarker):
         from mediapipe.tasks.python import vision
 
         bundle = self.asset_paths[FILE]
-        score = self.params.min_score
+        score, statistics = self.params.min_score, self.params.usage_statistics
         detector = vision.FaceDetector.create_from_options(
             vision.FaceDetectorOptions(
-                base_options=_base_options(read_member(bundle, DETECTOR)), min_detection_confidence=score
+                base_options=_base_options(read_member(bundle, DETECTOR), statistics), min_detection_confidence=score
             )
         )
         landmarker = vision.FaceLandmarker.create_from_options(
             vision.FaceLandmarkerOptions(
-                base_options=_base_options(bundle.read_bytes()),
+                base_options=_base_options(bundle.read_bytes(), statistics),
                 num_faces=_FACES_IN_CROP,
                 min_face_detection_confidence=score,
                 min_face_presence_confidence=score,
@@ -156,14 +158,24 @@ class MediaPipeLandmarker(Landmarker):
 
 def _close(process: int, *tasks: Any) -> None:
     if process == os.getpid():
-        for task in tasks:
-            task.close()
+        with _native_log_kept_back():
+            for task in tasks:
+                task.close()
 
 
-def _base_options(model: bytes) -> Any:
+def _base_options(model: bytes, usage_statistics: bool) -> Any:
     from mediapipe.tasks.python import BaseOptions
 
-    return BaseOptions(model_asset_buffer=model)
+    class SilentBaseOptions(BaseOptions):  # type: ignore[misc]
+        """MediaPipe posts usage statistics and has no switch for it: without trusted certificates it cannot connect."""
+
+        def to_ctypes(self) -> Any:
+            options = super().to_ctypes()
+            if hasattr(options, "ca_bundle_path"):  # not in every version
+                options.ca_bundle_path = os.devnull.encode()
+            return options
+
+    return (BaseOptions if usage_statistics else SilentBaseOptions)(model_asset_buffer=model)
 
 
 def _to_mediapipe(image: UInt8[ndarray, "H W 3"]) -> Any:
