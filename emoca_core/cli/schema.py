@@ -1,5 +1,6 @@
 """Parameters in words: type, range, default and documentation of every field of a ``Params`` model."""
 
+import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -21,7 +22,7 @@ _TYPES = {"integer": "int", "number": "float", "string": "str", "boolean": "bool
 
 
 def describe_params(params: type[ComponentParams]) -> Iterator[str]:
-    """One line per field: name, type with range, default, documentation."""
+    """Lines of text: for each field its name, type with range, default, and documentation."""
     schema = params.model_json_schema()
     yield from _fields(schema, schema.get("$defs", {}), "  ")
 
@@ -31,7 +32,15 @@ def _fields(schema: Mapping[str, Any], definitions: Mapping[str, Any], indent: s
     for name, field in schema.get("properties", {}).items():
         default = "required" if name in required else f"default {_value(field.get('default'))}"
         head = f"{indent}{name:<24} {describe_type(field, definitions)}, {default}"
-        yield f"{head}\n{indent}    {' '.join(field['description'].split())}" if "description" in field else head
+        yield head
+        indented = indent + "    "
+        yield from textwrap.wrap(
+            field.get("description", ""),
+            120,
+            initial_indent=indented,
+            subsequent_indent=indented,
+            break_on_hyphens=False,
+        )
         for reference in _references(field):
             yield from _fields(definitions[reference], definitions, indent + "    ")
 
@@ -46,7 +55,8 @@ def describe_type(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> 
     for union in ("anyOf", "oneOf", "allOf"):
         if union in schema:
             return " or ".join(describe_type(option, definitions) for option in schema[union])
-    return " ".join([_name(schema, definitions), *(t.format(schema[k]) for k, t in _BOUNDS.items() if k in schema)])
+    bounds = () if "prefixItems" in schema else _BOUNDS.items()  # a tuple's length is in its name
+    return " ".join([_name(schema, definitions), *(text.format(schema[key]) for key, text in bounds if key in schema)])
 
 
 def _name(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
