@@ -22,8 +22,11 @@ CENTRE_DEPTH = 0.045
 """Where the rays start, metres behind the outer eye corners."""
 FIRST_TILT, CHIN_TILT, LAST_TILT = 30.0, 15.0, 105.0
 """Degrees between the face's axis and a ray: first one (more towards the chin, beyond the lips), last one."""
-VISIBLE = 0.02
-"""cos between normal and view direction from which a surface counts as seen."""
+VISIBLE, CHIN_VISIBLE = 0.02, 0.45
+"""cos between normal and view direction from which a surface counts as seen, at the sides and below the chin.
+
+Under the chin the true outline lies far back on skin that does not follow the jaw; the chin's edge, 2 mm above it, does.
+"""
 
 
 @dataclass(frozen=True)
@@ -128,16 +131,17 @@ def contour_table(mesh: HeadMesh, mean: np.ndarray, face: np.ndarray, ibug: np.n
 
 @dataclass(frozen=True)
 class RadialCurves:
-    """Surface curves [RAYS, RAY_STEPS] from the middle of the face outward; `last` is where each one must end."""
+    """Surface curves [RAYS, RAY_STEPS] from the middle of the face outward, and per curve where it must end and how steep counts as seen."""
 
     position: np.ndarray
     normal: np.ndarray
     last: np.ndarray
+    visible: np.ndarray
 
     def outline(self, yaw: float, frontal: np.ndarray | None) -> np.ndarray:
         """Step index [RAYS] at which each curve meets the outline seen from the given yaw."""
         towards_viewer = np.array([-np.sin(yaw), 0, np.cos(yaw)])
-        hidden = self.normal @ towards_viewer < VISIBLE
+        hidden = self.normal @ towards_viewer < self.visible[:, None]
         first = np.where(hidden.any(1), hidden.argmax(1), RAY_STEPS - 1)
         return np.minimum(first, self.last if frontal is None else frontal)
 
@@ -169,7 +173,8 @@ def _radial_curves(mesh: HeadMesh, mean: np.ndarray, face: np.ndarray, ibug: np.
     normal = (normal / np.linalg.norm(normal, axis=-1, keepdims=True)).reshape(*shape, 3)
     outside = ~(face[corner].all(1) | opening).reshape(shape)
     last = np.where(outside.any(1), outside.argmax(1) - 1, RAY_STEPS - 1)
-    return RadialCurves(position, normal, np.maximum(last, 0))
+    visible = VISIBLE + (CHIN_VISIBLE - VISIBLE) * np.clip(-np.sin(angles), 0, 1) ** 4
+    return RadialCurves(position, normal, np.maximum(last, 0), visible)
 
 
 def _farthest_hits(
