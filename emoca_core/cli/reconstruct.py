@@ -10,6 +10,7 @@ from emoca_core.cli import BAD_INPUT, Subparsers
 from emoca_core.errors import EmocaError, unknown_name
 
 if TYPE_CHECKING:
+    from emoca_core.method import Method
     from emoca_core.reconstruct import Report
 
 NAME = "reconstruct"
@@ -58,20 +59,25 @@ def add_method_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Reconstruct everything; the exit code is in the help text."""
-    report = reconstruct(args, args.paths, Path(args.out))
+    report = reconstruct(load(args), args, args.paths, Path(args.out))
     if report.faces or report.skipped:
-        print(f"{Path(args.out) / 'index.html'}")
+        print(Path(args.out) / "index.html")
     return exit_code(report)
 
 
-def reconstruct(args: argparse.Namespace, paths: Iterable[str | Path], out: Path) -> "Report":
-    """Assemble the method, run it over the photos, and sum up on stderr."""
+def load(args: argparse.Namespace) -> "Method":
+    """The method that the arguments name."""
     change = parse_changes(args.changes)
     from emoca_core.method import load_method
+
+    return load_method(args.recipe, registry_file=args.registry, change=change, device=args.device)
+
+
+def reconstruct(method: "Method", args: argparse.Namespace, paths: Iterable[str | Path], out: Path) -> "Report":
+    """Run a method over photos, and sum up on stderr."""
     from emoca_core.reconstruct import Settings, reconstruct_to_folder
 
     settings = Settings(args.crop, getattr(args, "same_person", False), args.batch_size)
-    method = load_method(args.recipe, registry_file=args.registry, change=change, device=args.device)
     report = reconstruct_to_folder(method, paths, out, settings=settings, overwrite=args.overwrite)
     print(summary(report), file=sys.stderr)
     return report

@@ -1,0 +1,36 @@
+"""``emoca demo``: pictures that show what the project does, from open parts only."""
+
+import argparse
+from pathlib import Path
+
+from emoca_core.cli import Subparsers
+from emoca_core.cli.reconstruct import add_method_arguments, exit_code, load, reconstruct
+
+NAME = "demo"
+HELP = "turn the example photos into 3D faces and draw the emotions"
+
+
+def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
+    """Declare the arguments."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(NAME, help=HELP, description=HELP)
+    parser.add_argument("--out", default="demo", metavar="DIR", help="output folder (default: %(default)s)")
+    parser.add_argument("--overwrite", action="store_true", help="do finished photos again")
+    add_method_arguments(parser)
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Reconstruct the example photos, draw the emotions, and say where the pictures are."""
+    from emoca_core.demo import draw_emotions, example_photos
+    from emoca_core.reconstruct.folder import writing_to
+
+    out = Path(args.out)
+    photos = example_photos()
+    method = load(args)
+    report = reconstruct(method, args, photos, out / "photos")
+    with writing_to(out):
+        draw_emotions(method.face_model, method.renderer, out / "emotions.png")
+    print("Look at:")
+    for picture in (*sorted(out.glob("photos/*/face_*/overlay.png")), out / "photos/index.html", out / "emotions.png"):
+        print(f"  {picture}")
+    return exit_code(report)
