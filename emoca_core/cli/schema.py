@@ -28,21 +28,14 @@ def describe_params(params: type[ComponentParams]) -> Iterator[str]:
 
 
 def _fields(schema: Mapping[str, Any], definitions: Mapping[str, Any], indent: str) -> Iterator[str]:
-    required = schema.get("required", ())
+    required, inner = schema.get("required", ()), indent + "    "
     for name, field in schema.get("properties", {}).items():
         default = "required" if name in required else f"default {_value(field.get('default'))}"
         head = f"{indent}{name:<24} {describe_type(field, definitions)}, {default}"
         yield head
-        indented = indent + "    "
-        yield from textwrap.wrap(
-            field.get("description", ""),
-            120,
-            initial_indent=indented,
-            subsequent_indent=indented,
-            break_on_hyphens=False,
-        )
+        yield from textwrap.wrap(field.get("description", ""), 120, initial_indent=inner, subsequent_indent=inner)
         for reference in _references(field):
-            yield from _fields(definitions[reference], definitions, indent + "    ")
+            yield from _fields(definitions[reference], definitions, inner)
 
 
 def describe_type(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:

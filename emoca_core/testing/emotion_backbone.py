@@ -10,10 +10,9 @@ def check(subject: Subject) -> None:
     backbone: EmotionBackbone = subject.build()
     subject.require(getattr(backbone, "feature_dims", None), "must declare feature_dims, the size of every feature")
     image = sample_image(112) if subject.sample is None else subject.sample
-    prediction = check_module(subject, lambda module, picture: module(picture), image)
-    _check_prediction(subject, backbone, prediction, len(image))
-    other_size = backbone(sample_image(80))
-    _check_prediction(subject, backbone, other_size, FACES)
+    _check_prediction(subject, backbone, backbone(image), len(image))
+    _check_prediction(subject, backbone, backbone(sample_image(80)), FACES)  # of another size
+    check_module(subject, lambda module, picture: module(picture), image)
     picture = image.clone().requires_grad_()
     feature = backbone(picture).features[next(iter(backbone.feature_dims))]
     gradient_of(subject, feature, picture, "the first feature must carry gradients to the picture")

@@ -155,6 +155,7 @@ def check_on(subject: Subject, renderer: Renderer, device: torch.device) -> None
     scene, expected = sample_scene(), reference_of(sample_scene(), IMAGE_SIZE)
     vertices, faces = scene.vertices.to(device), scene.faces.to(device)
     fragments = renderer.rasterize(vertices, faces, IMAGE_SIZE)
+    subject.require(isinstance(fragments, Fragments), "rasterize must return Fragments")
     _check_fragments(subject, fragments, expected)
     again = renderer.rasterize(vertices, faces, IMAGE_SIZE)
     subject.require_same(again.triangles, fragments.triangles, 0.0, "must give the same result twice")
@@ -164,7 +165,6 @@ def check_on(subject: Subject, renderer: Renderer, device: torch.device) -> None
 
 
 def _check_fragments(subject: Subject, fragments: Fragments, expected: Reference) -> None:
-    subject.require(isinstance(fragments, Fragments), "rasterize must return Fragments")
     triangles, depth = fragments.triangles.cpu(), fragments.depth.detach().cpu().double()
     subject.require(
         triangles.shape == expected.triangles.shape, f"triangles must be [B, H, W], are {tuple(triangles.shape)}"
@@ -180,7 +180,7 @@ def _check_fragments(subject: Subject, fragments: Fragments, expected: Reference
     off = ((depth - torch.from_numpy(expected.depth)).abs() > DEPTH_TOLERANCE * 10) & clear
     subject.require(not off.any(), "depth must be interpolated linearly in the image, -1 where nothing is visible")
     subject.require(
-        not fragments.mask.requires_grad and not fragments.depth.requires_grad, "visibility has no gradient"
+        not fragments.mask.requires_grad and not fragments.depth.requires_grad, "visibility must have no gradient"
     )
 
 
@@ -209,9 +209,7 @@ def _check_interpolation(
         actual = _values_and_gradients(
             vertices, attributes.to(vertices.device), upstream.to(vertices.device), render, renderer.differentiable
         )
-        subject.require_same(
-            actual[0], expected[0], VALUE_TOLERANCE, f"{what} attributes must be interpolated linearly"
-        )
+        subject.require_same(actual[0], expected[0], VALUE_TOLERANCE, f"{what} attributes must be linear in the image")
         subject.require(not actual[0][:, :, 0, 0].any(), "the background must be zero")
         if renderer.differentiable:
             promise = f"gradient of {what} attributes with respect to"

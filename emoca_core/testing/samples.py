@@ -64,15 +64,15 @@ def sample_image(size: int, count: int = FACES) -> Float[Tensor, "B 3 H W"]:
 def frontal_landmarks() -> Float[Tensor, "68 2"]:
     """The 68 iBUG points of a schematic frontal face, NDC (x right, y down)."""
     parts = [
-        _arc(0.0, -0.1, 0.62, 0.75, 180, 0, 17),  # jaw, from the subject's right ear to the left one
-        _arc(-0.3, -0.25, 0.2, 0.12, 200, 340, 5),  # right brow
-        _arc(0.3, -0.25, 0.2, 0.12, 200, 340, 5),  # left brow
+        _arc(0.0, -0.1, 0.62, 0.75, 180.0, 0.0, 17),  # jaw, from the subject's right ear to the left one
+        _arc(-0.3, -0.25, 0.2, 0.12, 200.0, 340.0, 5),  # right brow
+        _arc(0.3, -0.25, 0.2, 0.12, 200.0, 340.0, 5),  # left brow
         torch.stack([torch.zeros(4), torch.linspace(-0.2, 0.12, 4)], dim=1),  # bridge of the nose
-        _arc(0.0, 0.12, 0.12, 0.06, 170, 10, 5),  # below the nose
-        _arc(-0.3, -0.15, 0.1, 0.05, 180, 480, 6),  # right eye
-        _arc(0.3, -0.15, 0.1, 0.05, 180, 480, 6),  # left eye
-        _arc(0.0, 0.35, 0.22, 0.1, 180, 510, 12),  # outer lips
-        _arc(0.0, 0.35, 0.14, 0.04, 180, 495, 8),  # inner lips
+        _arc(0.0, 0.12, 0.12, 0.06, 170.0, 10.0, 5),  # below the nose
+        _arc(-0.3, -0.15, 0.1, 0.05, 180.0, 480.0, 6),  # right eye
+        _arc(0.3, -0.15, 0.1, 0.05, 180.0, 480.0, 6),  # left eye
+        _arc(0.0, 0.35, 0.22, 0.1, 180.0, 510.0, 12),  # outer lips
+        _arc(0.0, 0.35, 0.14, 0.04, 180.0, 495.0, 8),  # inner lips
     ]
     return torch.cat(parts)
 
