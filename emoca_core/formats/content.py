@@ -112,7 +112,8 @@ _TORCH_MAGIC = (0x1950A86A20F9469CFC6C).to_bytes(10, "little")
 def _is_pickle(head: bytes) -> bool:
     if head[:1] == b"\x80":
         return len(head) > 1 and head[1] <= 5
-    return head.startswith((b"(dp", b"(lp", b"cnumpy", b"ccopy_reg", b"(d", b"(i"))  # protocol 0 and 1 have no mark
+    # protocols 0 and 1 have no mark: a dictionary, a list or an array begins like this
+    return head.startswith((b"(d", b"(l", b"}q", b"]q", b"cnumpy", b"ccopy_reg", b"ccopyreg"))
 
 
 def _is_obj(head: bytes) -> bool:

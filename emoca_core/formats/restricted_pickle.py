@@ -178,6 +178,11 @@ def _bytes(text: str, encoding: str = "latin1") -> bytes:
     return text.encode("latin1")
 
 
+def _no_bytes() -> bytes:
+    """How Python 3 writes empty bytes for Python 2."""
+    return b""
+
+
 def _reconstruct_object(kind: type, base: type, state: object) -> object:
     """Protocol 0 and 1 make objects like this; only stand-ins may be made."""
     if not (isinstance(kind, type) and issubclass(kind, Passive)):
@@ -209,6 +214,8 @@ def _table() -> dict[str, Callable[..., Any] | type]:
         "numpy.dtype": np.dtype,
         "collections.OrderedDict": OrderedDict,
         "_codecs.encode": _bytes,
+        "builtins.bytes": _no_bytes,
+        "__builtin__.bytes": _no_bytes,
         "copy_reg._reconstructor": _reconstruct_object,
         "copyreg._reconstructor": _reconstruct_object,
         "builtins.object": object,

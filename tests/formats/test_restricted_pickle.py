@@ -32,6 +32,8 @@ def test_arrays_of_every_protocol(protocol: int, dtype: str) -> None:
 @pytest.mark.parametrize("protocol", [0, 2, 5])
 def test_sparse_matrices(make: type, protocol: int) -> None:
     dense = np.array([[0, 1.5, 0], [2, 0, 0]])
+    empty = np.zeros((2, 3))
+    assert np.array_equal(to_array(load_pickle(pickle.dumps(make(empty), protocol))), empty)
     assert np.array_equal(to_array(load_pickle(pickle.dumps(make(dense), protocol))), dense)
 
 

@@ -14,6 +14,8 @@ import numpy as np
 import scipy.sparse
 import torch
 
+from emoca_core.testing.samples import frontal_landmarks
+
 JOINTS = np.array([[0, -0.6, 0], [0, -0.4, 0], [0, -0.2, 0.2], [0.3, 0.3, 0.8], [-0.3, 0.3, 0.8]])  # of unit size
 RADIUS = 0.1  # metres
 
@@ -52,20 +54,26 @@ def tiny_arrays(rows: int = 9, columns: int = 14, seed: int = 0) -> dict[str, np
             -1, 2
         ),
         "uv_faces": faces.astype(np.int64),
-        **_embedding(len(faces), random),
+        **_embedding(vertices, faces, random),
         "mediapipe_indices": np.sort(random.choice(478, 105, replace=False)),
         "mediapipe_triangle": random.integers(len(faces), size=105),
         "mediapipe_weights": random.dirichlet(np.ones(3), size=105),
     }
 
 
-def _embedding(faces: int, random: np.random.Generator) -> dict[str, np.ndarray]:
-    shapes = {"static": (51,), "dynamic": (79, 17), "full": (1, 68)}
-    table = {}
-    for name, shape in shapes.items():
-        table[f"{name}_lmk_faces_idx"] = random.integers(faces, size=shape)
-        table[f"{name}_lmk_bary_coords"] = random.dirichlet(np.ones(3), size=shape)
-    return table
+def _embedding(vertices: np.ndarray, faces: np.ndarray, random: np.random.Generator) -> dict[str, np.ndarray]:
+    """A schematic face on the front of the sphere; contour rows other than the first are anywhere."""
+    points = frontal_landmarks().numpy() * [0.8 * RADIUS, -0.8 * RADIUS]
+    depth = np.sqrt(np.maximum(RADIUS**2 - (points**2).sum(1, keepdims=True), 0))
+    centres = vertices[faces].mean(1)
+    nearest = np.linalg.norm(centres - np.hstack([points, depth])[:, None], axis=-1).argmin(1)
+    table = {"static": nearest[17:], "dynamic": random.integers(len(faces), size=(79, 17)), "full": nearest[None]}
+    table["dynamic"][0] = nearest[:17]
+    weights = {name: random.dirichlet(np.ones(3), size=index.shape) for name, index in table.items()}
+    return {
+        **{f"{name}_lmk_faces_idx": index for name, index in table.items()},
+        **{f"{name}_lmk_bary_coords": weight for name, weight in weights.items()},
+    }
 
 
 class Ch:

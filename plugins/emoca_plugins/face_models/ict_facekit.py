@@ -35,6 +35,10 @@ PARTS = {
 """First and last-plus-one vertex of each part. Source: the model's README."""
 HELPERS = tuple(name for name in PARTS if name.endswith(("blend", "occlusion", "lacrimal_fluid", "eyelashes")))
 """Transparent shells for game engines; opaque, they would hide the eyes."""
+ATLAS_SIDE = 3
+"""Tiles per row of the atlas that the published UDIM tiles 0 to 6 and two more are packed into."""
+OVERLAPPING = {7: ("left_eyeball", "right_eyeball"), 8: HELPERS[2:6]}
+"""Atlas tile -> parts that the published layout puts on top of the face."""
 LANDMARKS = (
     *(1225, 1888, 1052, 367, 1719, 1722, 2199, 1447, 966, 3661, 4390, 3927, 3924, 2608, 3272, 4088, 3443),
     *(268, 493, 1914, 2044, 1401, 3615, 4240, 4114, 2734, 2509),
@@ -52,7 +56,7 @@ class IctFaceKit(MorphableModel):
     26,719 vertices, of which the helper shells around the eyes are left out of ``faces`` unless asked for. Blocks:
     ``shape`` (100, standard deviations), ``expression`` (53 activations, ``expression_names``: ARKit's without the
     tongue, with brow raise and cheek puff for each side), ``global_pose`` about the mesh's origin.
-    Landmarks: ``ibug68``, on fixed vertices.
+    Landmarks: ``ibug68``, on fixed vertices. Texture coordinates: the published UDIM tiles packed into one square.
 
     Source: the repository's README; its OBJ files in centimetres become metres here.
     """
@@ -84,12 +88,13 @@ class IctFaceKit(MorphableModel):
         self._constant("landmark_vertices", np.array(LANDMARKS))
         self._register_masks({name: _between(len(mean), *part) for name, part in PARTS.items()})
         faces, uv_faces = model.array("faces"), model.array("uv_faces")
+        uv = packed_uv(model.array("uv"), uv_faces, faces[:, 0])
         if not self.params.helper_shells:
             hidden = np.any([_between(len(mean), *PARTS[name]) for name in HELPERS], axis=0)
             keep = ~hidden[faces[:, 0]]
             faces, uv_faces = faces[keep], uv_faces[keep]
         self._constant("faces", faces)
-        self._constant("_uv", model.array("uv"))
+        self._constant("_uv", uv)
         self._constant("_uv_faces", uv_faces)
         self.expression_names = tuple(arkit_spelling(name) for name in ICT_EXPRESSIONS)
         self.blocks = {"shape": len(identity), "expression": len(ICT_EXPRESSIONS), "global_pose": 3}
@@ -99,6 +104,25 @@ class IctFaceKit(MorphableModel):
         rotation = rotation_vector_to_matrix(self._block(parameters, "global_pose"))
         vertices = from_planes(torch.addmm(self.mean, code, self.modes)) @ rotation.mT
         return FaceGeometry(vertices, {"ibug68": vertices[:, self.landmark_vertices]})
+
+
+def packed_uv(uv: np.ndarray, uv_faces: np.ndarray, vertex_of_face: np.ndarray) -> np.ndarray:
+    """UDIM texture coordinates as one atlas in [0, 1] without overlaps.
+
+    Args:
+        uv: [U, 2] published coordinates, u from 0 to 7.
+        uv_faces: [F, 3] triangles into them.
+        vertex_of_face: [F] a vertex of each triangle, which tells its part.
+    """
+    tile = np.floor(uv[:, 0]).astype(np.int64)
+    inside = uv - np.stack([tile, np.zeros_like(tile)], axis=1)
+    for number, parts in OVERLAPPING.items():
+        for part in parts:
+            first, end = PARTS[part]
+            tile[uv_faces[(vertex_of_face >= first) & (vertex_of_face < end)]] = number
+    corner = np.stack([tile % ATLAS_SIDE, tile // ATLAS_SIDE], axis=1)
+    packed: np.ndarray = (inside + corner) / ATLAS_SIDE
+    return packed
 
 
 def arkit_spelling(name: str) -> str:
