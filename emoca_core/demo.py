@@ -18,11 +18,11 @@ from emoca_core.interfaces import EXPRESSIONS, FaceModel, FaceParameters, Perspe
 from emoca_core.photos import PHOTO_SUFFIXES
 from emoca_core.rendering.face import render_face
 
-_TILE, _LABEL, _SUPERSAMPLING = 300, 30, 2
+_HEIGHT, _WIDTH, _LABEL, _SUPERSAMPLING = 340, 250, 34, 2
 _PAPER, _INK = (246, 246, 248), (70, 70, 78)
-_DISTANCE, _FOCAL = 1.2, 8.0
-"""Metres, and half-widths: shows 0.3 m at the face."""
-_LIGHT = (0.78, -0.06, 0.16, 0.22)
+_DISTANCE, _SEEN, _RAISED = 1.2, 0.31, 0.012
+"""Metres: from the camera to the face, height that a tile shows there, and by how much it looks above the face."""
+_LIGHT = (0.95, -0.08, 0.18, 0.26)
 """Irradiance of the bands 1, x, y, z: soft light from the upper front, a little from the subject's right."""
 _GAZE_AXES = (0, 3)
 """Pitch of the left and of the right eye in ``eye_pose``."""
@@ -73,7 +73,7 @@ def _people(face_model: FaceModel) -> Iterator[tuple[Float[Tensor, "1 S"], Float
     yield shape.to(device), albedo.to(device)
     random = torch.Generator().manual_seed(12)
     shape, tone = 0.8 * torch.randn(shape.shape, generator=random), albedo.clone()
-    tone[:, :1] = -1.2
+    tone[:, :1] = -0.8
     yield shape.to(device), tone.to(device)
 
 
@@ -103,19 +103,20 @@ def _parameters(
 
 def _render(face_model: FaceModel, renderer: Renderer, parameters: FaceParameters) -> Float[np.ndarray, "B H W 3"]:
     """Pictures in [0, 255], one for each row of the code."""
-    count, side = len(parameters), _TILE * _SUPERSAMPLING
+    count, size = len(parameters), (_HEIGHT * _SUPERSAMPLING, _WIDTH * _SUPERSAMPLING)
     device = face_model.faces.device
     ones = torch.ones(count, 1, device=device)
     with torch.no_grad():
         geometry = face_model(parameters)
         points = geometry.landmarks["ibug68"].mean(dim=1)
-        look_at = torch.stack([-points[:, 0], points[:, 1], _DISTANCE + points[:, 2]], dim=1)
-        camera = PerspectiveCamera(_FOCAL * ones.expand(-1, 2), 0 * ones.expand(-1, 2), look_at)
+        place = torch.stack([-points[:, 0], points[:, 1] + _RAISED, _DISTANCE + points[:, 2]], dim=1)
+        focal = 2 * _DISTANCE / _SEEN * ones * ones.new_tensor([_HEIGHT / _WIDTH, 1.0])
+        camera = PerspectiveCamera(focal, torch.zeros_like(focal), place)
         light = torch.zeros(count, 9, 3, device=device)
         for band, strength in enumerate(_LIGHT):
             light[:, band] = strength / SH_CONSTANTS[band]
         albedo = face_model.albedo(parameters)
-        picture = render_face(renderer, face_model, geometry, camera, albedo, light, (side, side))
+        picture = render_face(renderer, face_model, geometry, camera, albedo, light, size)
         paper = torch.tensor(_PAPER, device=device)[:, None, None] / 255
         image = picture.image.clamp(0, 1) + paper * (1 - picture.mask)
         image = torch.nn.functional.avg_pool2d(image, _SUPERSAMPLING)
@@ -123,11 +124,11 @@ def _render(face_model: FaceModel, renderer: Renderer, parameters: FaceParameter
 
 
 def _sheet(rows: Sequence[Float[np.ndarray, "B H W 3"]], names: Sequence[str]) -> Image.Image:
-    sheet = Image.new("RGB", (len(names) * _TILE, len(rows) * _TILE + _LABEL), _PAPER)
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(15)
+    sheet = Image.new("RGB", (len(names) * _WIDTH, len(rows) * _HEIGHT + _LABEL), _PAPER)
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(16)
     for column, name in enumerate(names):
         for row, pictures in enumerate(rows):
-            sheet.paste(Image.fromarray(pictures[column].astype(np.uint8)), (column * _TILE, row * _TILE))
-        middle = (column + 0.5) * _TILE, len(rows) * _TILE + _LABEL / 2
+            sheet.paste(Image.fromarray(pictures[column].astype(np.uint8)), (column * _WIDTH, row * _HEIGHT))
+        middle = (column + 0.5) * _WIDTH, len(rows) * _HEIGHT + _LABEL / 2 - 3
         draw.text(middle, name, fill=_INK, font=font, anchor="mm")
     return sheet

@@ -47,9 +47,11 @@ class Ball(FaceModel):
         self.blocks = {"shape": 2, "expression": 52, "global_pose": 3}
 
     def forward(self, parameters: FaceParameters) -> FaceGeometry:
-        moved = self.template + torch.einsum("be,evc->bvc", parameters.expression, self.basis)
+        count = len(parameters)
+        expression, pose = parameters.expression, parameters.global_pose
+        moved = self.template + torch.einsum("be,evc->bvc", expression, self.basis)
         vertices = moved * (1 + 0.1 * parameters.shape[:, :1, None])
-        turned = vertices @ rotation_vector_to_matrix(parameters.global_pose).mT
+        turned = vertices @ rotation_vector_to_matrix(torch.zeros(count, 3) if pose is None else pose).mT
         return FaceGeometry(turned, {"ibug68": turned[:, LANDMARKS]})
 
     def albedo(self, parameters: FaceParameters) -> Albedo:
