@@ -19,8 +19,10 @@ def keyed_arrays(shared: Path, name: str, gain: float, prefix: str = "") -> dict
     spec = importlib.util.spec_from_file_location("keyed_fill", shared / "parity" / "keyed_fill.py")
     module = sys.modules.setdefault("keyed_fill", importlib.util.module_from_spec(spec))
     spec.loader.exec_module(module)
-    keys = module.read_keys(str(shared / "spec" / "keys" / f"{name}.txt"))
-    return {key: module.fill_array(prefix + key, shape, gain) for key, shape in keys.items()}
+    lines = (shared / "spec" / "keys" / f"{name}.txt").read_text(encoding="utf-8").splitlines()
+    keys = {key: shape for key, shape, _ in (line.split("\t") for line in lines)}
+    shapes = {key: tuple(map(int, shape.split("x"))) if shape != "scalar" else () for key, shape in keys.items()}
+    return {key: module.fill_array(prefix + key, shape, gain) for key, shape in shapes.items()}
 
 
 def keyed_state(shared: Path, name: str, gain: float, prefix: str = "") -> dict[str, Tensor]:

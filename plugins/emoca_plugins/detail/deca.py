@@ -1,6 +1,6 @@
 """DECA's and EMOCA's detail: a latent code of wrinkles and its decoder into a displacement map."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import timm
@@ -22,6 +22,7 @@ UPSAMPLED = (64, 64, 32, 16)
 DECODER_EPS = 0.8
 """BatchNorm's *eps* of all but the first layer: ``BatchNorm2d(n, 0.8)`` was meant as the momentum, but the published
 weights depend on what it does."""
+Layers = Callable[[Tensor], Tensor]
 CONDITIONS: Mapping[Block, int] = {"jaw_pose": 3, "expression": 50}
 
 KEYS = KeyMap(
@@ -53,7 +54,11 @@ class DetailEncoder(nn.Module):
 
 
 class DetailDecoder(nn.Module):
-    """Latent vector to a 256 px map: linear layer to 8 px, then five times upsampling, convolution, BatchNorm."""
+    """Latent vector to a 256 px map: linear layer to 8 px, then five times upsampling, convolution, BatchNorm.
+
+    Every layer adds to the rounding of the one before, and the steep tanh at the end shows it. In evaluation on the CPU
+    the decoder therefore computes in float64 inside.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -72,7 +77,21 @@ class DetailDecoder(nn.Module):
 
     def forward(self, latent: Float[Tensor, "B 181"]) -> Float[Tensor, "B 1 256 256"]:
         """Displacements in metres."""
-        return cast(Tensor, self.conv_blocks(self.l1(latent).reshape(-1, 128, 8, 8)) * LARGEST)
+        if self.training or latent.device.type != "cpu":
+            return self._decode(self.l1, self.conv_blocks, latent)
+        precise = self._decode(_in_double(self.l1), _in_double(self.conv_blocks), latent.double())
+        return precise.to(latent.dtype)
+
+    @staticmethod
+    def _decode(linear: Layers, convolutions: Layers, latent: Tensor) -> Tensor:
+        return convolutions(linear(latent).reshape(-1, 128, 8, 8)) * LARGEST
+
+
+def _in_double(module: nn.Module) -> Layers:
+    """The module with its weights in float64; gradients still reach the float32 weights."""
+    state = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    double = {name: value.double() if value.is_floating_point() else value for name, value in state.items()}
+    return lambda x: cast(Tensor, torch.func.functional_call(module, double, x))
 
 
 class DecaDetail(DetailModel):

@@ -13,7 +13,7 @@ from emoca_core.cropping import EmocaCrop
 from emoca_core.errors import AssetFormatError, EmocaError, MissingAssetError
 from emoca_core.interfaces import Block, Encoder, FaceCrop, FaceModel, FaceParameters, Renderer, Unit
 from emoca_core.spec import ComponentParams
-from emoca_plugins.encoders.pose_from_landmarks import with_pose_from_landmarks
+from emoca_plugins.encoders.pose_from_landmarks import POSE_BLOCKS, with_pose_from_landmarks
 
 
 class CodesFromDisk(Encoder):
@@ -44,6 +44,7 @@ class CodesFromDisk(Encoder):
 
     params: Params
     crop_rule = EmocaCrop()
+    needs = frozenset({"keys", "landmarks"})
 
     def __init__(self, params: Params) -> None:
         super().__init__(params)
@@ -54,7 +55,9 @@ class CodesFromDisk(Encoder):
         self._face_model: tuple[FaceModel, ...] = ()  # a tuple hides it from torch: it belongs to the method
 
     def attach(self, face_model: FaceModel, renderer: Renderer) -> None:
+        """Head pose and camera join the code, because there is now a model whose landmarks can be compared."""
         self._face_model = (face_model,)
+        self.blocks = {**self.blocks, **POSE_BLOCKS}
 
     def forward(self, crop: FaceCrop) -> FaceParameters:
         """Look up the code of every face.
@@ -66,7 +69,7 @@ class CodesFromDisk(Encoder):
         """
         if crop.keys is None or len(crop.keys) != len(crop):
             raise EmocaError("codes_from_disk needs to know the photo of each face: set FaceCrop.keys to their paths")
-        read = {block: [self.read(key, block) for key in crop.keys] for block in self.blocks}
+        read = {block: [self.read(key, block) for key in crop.keys] for block in self.params.files}
         blocks = {block: torch.stack(codes).to(crop.image.device) for block, codes in read.items()}
         parameters = FaceParameters(units=dict(self.params.units)).replace(**blocks)
         landmarks = crop.landmarks.get("ibug68")
@@ -86,8 +89,8 @@ class CodesFromDisk(Encoder):
             code = np.load(path, allow_pickle=False).astype(np.float32).ravel()
         except (ValueError, OSError, EOFError) as error:
             raise AssetFormatError(f"{path} is not a plain npy file: {error}") from None
-        if code.size != self.blocks[block] or not np.isfinite(code).all():
-            raise AssetFormatError(f"{path} holds {code.size} values, expected {self.blocks[block]} finite ones")
+        if code.size != self.params.sizes[block] or not np.isfinite(code).all():
+            raise AssetFormatError(f"{path} holds {code.size} values, expected {self.params.sizes[block]} finite ones")
         return torch.from_numpy(code)
 
     def _path(self, key: str, file: str) -> Path:

@@ -15,7 +15,7 @@ from emoca_core.formats.content import open_content
 from emoca_core.interfaces import Block, Encoder, FaceCrop, FaceModel, FaceParameters, Renderer
 from emoca_core.spec import ComponentParams
 from emoca_plugins.encoders.caffe_resnet import CaffeResNet101, resize_legacy
-from emoca_plugins.encoders.pose_from_landmarks import with_pose_from_landmarks
+from emoca_plugins.encoders.pose_from_landmarks import POSE_BLOCKS, with_pose_from_landmarks
 from emoca_plugins.encoders.tf_keys import OPTIMIZER_SLOTS, to_torch_layout
 
 SIZE = 224
@@ -66,6 +66,7 @@ class Expnet(Encoder):
     params: Params
     blocks = BLOCKS
     crop_rule = ExpnetCrop()
+    needs = frozenset({"landmarks"})
     mean: Tensor
 
     def __init__(self, params: Params | None = None) -> None:
@@ -91,7 +92,9 @@ class Expnet(Encoder):
         self._face_model: tuple[FaceModel, ...] = ()  # a tuple hides it from torch: it belongs to the method
 
     def attach(self, face_model: FaceModel, renderer: Renderer) -> None:
+        """Head pose and camera join the code, because there is now a model whose landmarks can be compared."""
         self._face_model = (face_model,)
+        self.blocks = {**BLOCKS, **POSE_BLOCKS}
 
     def forward(self, crop: FaceCrop) -> FaceParameters:
         image = self.preprocess(crop.image)

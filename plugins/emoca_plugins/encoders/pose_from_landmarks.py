@@ -1,12 +1,17 @@
 """Head pose and camera for codes that come without: least squares on the 68 detected points."""
 
+from collections.abc import Mapping
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from emoca_core.geometry.rotations import matrix_to_rotation_vector
-from emoca_core.interfaces import FaceModel, FaceParameters, WeakPerspectiveCamera
+from emoca_core.interfaces import Block, FaceModel, FaceParameters, WeakPerspectiveCamera
 from emoca_plugins.encoders.landmark_fit_camera import scaled_orthographic_rotation
+
+POSE_BLOCKS: Mapping[Block, int] = {"global_pose": 3, "camera": 3}
+"""What is added to a code."""
 
 
 def with_pose_from_landmarks(

@@ -1,5 +1,6 @@
 """3DDFA-V2: BFM code and weak-perspective pose from one photo."""
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
@@ -45,8 +46,8 @@ class TddfaV2(Encoder):
     The network's outputs are whitened. Denormalised coefficients (``raw``) are what the face model takes, but their
     scales differ by five orders of magnitude; for a probe take ``whitened``, or standardise.
 
-    The published vertices use the 3x3 part of the pose as it is, which is a scaled rotation only nearly; here it
-    becomes the nearest scale and rotation, in the least-squares sense of its two image rows.
+    The published vertices use the 3x3 part of the pose as it is, which is a scaled rotation only nearly; here its two
+    image rows become perpendicular by turning both equally, and equally long: under half a pixel of 120 on real faces.
 
     Source: Guo et al., "Towards Fast, Accurate and Stable 3D Dense Face Alignment", ECCV 2020. Input BGR,
     (x - 127.5) / 128, 120 px.
@@ -126,10 +127,12 @@ def pose_to_camera(pose: Float[Tensor, "B 3 4"]) -> tuple[Float[Tensor, "B 3 3"]
     Published: p = s R v + t in pixels of a one-based image of 120 px whose y points up, v in micrometres; hence column
     p_x - 1 and row 120 - p_y.
     """
-    u, singular, v = torch.linalg.svd(pose[:, :2, :3], full_matrices=False)
-    rows = u @ v
-    rotation = torch.cat([rows, torch.linalg.cross(rows[:, 0], rows[:, 1])[:, None]], dim=1)
-    scale = singular.mean(1) * METRE * 2 / SIZE
+    first, second = nn.functional.normalize(pose[:, :2, :3], dim=-1).unbind(1)
+    # of unit vectors, sum and difference are perpendicular: the two rows turn equally, with a smooth gradient
+    middle, across = (nn.functional.normalize(v, dim=-1) for v in (first + second, first - second))
+    first, second = (middle + across) / math.sqrt(2), (middle - across) / math.sqrt(2)
+    rotation = torch.stack([first, second, torch.linalg.cross(first, second)], dim=1)
+    scale = pose[:, :2, :3].norm(dim=-1).mean(1) * METRE * 2 / SIZE
     # column p_x - 1 and row 120 - p_y of pixel centres, in NDC
     x = (2 * pose[:, 0, 3] - 1) / SIZE - 1
     y_up = (2 * pose[:, 1, 3] - 1) / SIZE - 1

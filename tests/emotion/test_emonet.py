@@ -1,0 +1,97 @@
+"""EmoNet against the published network: predictions, features, strictness, no side effects."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from published import deviation, golden, keyed_state
+from torch import nn
+from torch.nn import functional as F
+
+from emoca_core.errors import AssetFormatError, MissingAssetError
+from emoca_core.registry import get_registry
+from emoca_core.testing import check_component
+from emoca_plugins.emotion.emonet import EmoNet
+from emoca_plugins.emotion.emonet_network import ConvBlock
+
+
+@pytest.fixture(autouse=True)
+def no_assets_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EMOCA_ASSETS", str(tmp_path / "no-assets"))
+
+
+def write(shared: Path, folder: Path, classes: int, prefix: str = "") -> Path:
+    name = f"emonet_{classes}"
+    state = keyed_state(shared, name, float(golden(shared, name)["gain"]))
+    torch.save({prefix + key: tensor for key, tensor in state.items()}, folder / f"{name}.pth")
+    return folder / f"{name}.pth"
+
+
+@pytest.mark.parametrize(("classes", "prefix"), [(8, "module."), (5, "")])
+def test_predictions_and_features_equal_the_published_network(
+    shared: Path, tmp_path: Path, classes: int, prefix: str
+) -> None:
+    weights = str(write(shared, tmp_path, classes, prefix))
+    backbone = get_registry().build("emotion_backbone", "emonet", {"classes": classes, "weights": weights})
+    expected = golden(shared, f"emonet_{classes}")
+    image = torch.from_numpy(expected["input"])
+    heat = []
+    backbone.network.l1.register_forward_hook(lambda _, __, out: heat.append(out))
+    with torch.no_grad():
+        prediction = backbone(image)
+        stem = backbone.network.stem(image)
+    # measured 1e-5 at worst
+    assert deviation(prediction.logits, expected["f64.expression"]) < 1e-4
+    assert deviation(prediction.valence, expected["f64.valence"]) < 1e-4
+    assert deviation(prediction.arousal, expected["f64.arousal"]) < 1e-4
+    assert deviation(prediction.features["pooled"], expected["f64.emo_net_2_out"]) < 1e-4
+    assert deviation(prediction.features["map"].mean((2, 3)), expected["f64.conv1x1_in_mean_c"]) < 1e-4
+    assert deviation(F.avg_pool2d(heat[0], 8), expected["f64.heatmap_lowres"]) < 1e-4
+    assert deviation(stem.mean((2, 3)), expected["f64.conv4_mean_c"]) < 1e-4
+    assert prediction.features["map"].shape == (2, 768, 64, 64)
+    assert prediction.logits.shape[1] == len(backbone.labels) == classes
+    assert len(backbone.load_report.renamed) == 682
+
+
+def test_labels_follow_the_published_data_loader() -> None:
+    eight, five = (EmoNet(EmoNet.Params(weights="none", classes=n)).labels for n in (8, 5))
+    assert eight == ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger", "contempt")
+    assert five == ("neutral", "happy", "sad", "surprise", "anger")
+
+
+def test_strict_and_no_side_effects(shared: Path, tmp_path: Path) -> None:
+    path = write(shared, tmp_path, 8)
+    with pytest.raises(AssetFormatError, match=r"network\.emo_fc_2\.3\.weight is 10x128, expected 7x128"):
+        EmoNet(EmoNet.Params(weights=str(path), classes=5))
+    state = torch.load(path, weights_only=True)
+    del state["bl0.weight"]
+    torch.save({**state, "extra": torch.zeros(1)}, path)
+    with pytest.raises(AssetFormatError, match=r"missing: network\.bl0\.weight\n  unexpected: network\.extra"):
+        EmoNet(EmoNet.Params(weights=str(path)))
+    assert nn.InstanceNorm2d is not nn.BatchNorm2d
+    assert issubclass(nn.InstanceNorm2d, nn.modules.instancenorm._InstanceNorm)
+
+
+def test_missing_weights_are_named() -> None:
+    with pytest.raises(MissingAssetError, match=r"emonet_8\.pth"):
+        EmoNet()
+    with pytest.raises(MissingAssetError, match=r"emonet_5\.pth"):
+        EmoNet(EmoNet.Params(classes=5))
+
+
+def test_eval_and_train_switch_modes_and_return_the_module() -> None:
+    backbone = EmoNet(EmoNet.Params(weights="none"))
+    assert backbone.eval() is backbone and not backbone.network.bn1.training
+    assert backbone.train() is backbone and backbone.network.bn1.training
+
+
+def test_input_is_not_changed_by_a_block() -> None:
+    block, x = ConvBlock(8, 8).eval(), torch.randn(1, 8, 4, 4)
+    before = x.clone()
+    block(x)
+    assert torch.equal(x, before)
+
+
+@pytest.mark.slow
+def test_contract() -> None:
+    check_component("emotion_backbone", "emonet", {"weights": "none"})
