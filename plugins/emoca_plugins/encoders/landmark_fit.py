@@ -1,8 +1,10 @@
 """Analysis by synthesis: fits any face model with landmarks to the points and pixels of a crop."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Hashable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar, Literal
 
 import torch
@@ -10,10 +12,12 @@ from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor
 
+from emoca_core.cropping import UprightCrop
 from emoca_core.errors import EmocaError, RecipeError
 from emoca_core.geometry.rotations import rotation_vector_to_matrix
 from emoca_core.interfaces import Block, CropRule, Encoder, FaceCrop, FaceModel, FaceParameters, Renderer
 from emoca_core.spec import ComponentParams
+from emoca_plugins.encoders import landmark_fit_photometric as photometric
 from emoca_plugins.encoders.landmark_fit_camera import (
     Intrinsics,
     View,
@@ -22,11 +26,13 @@ from emoca_plugins.encoders.landmark_fit_camera import (
     rotation_vector,
     scaled_orthographic_rotation,
 )
-from emoca_plugins.encoders.landmark_fit_objective import LandmarkObjective
+from emoca_plugins.encoders.landmark_fit_objective import Directions, LandmarkObjective
 from emoca_plugins.encoders.landmark_fit_points import Targets, match_points
 from emoca_plugins.encoders.landmark_fit_solver import Sharing, levenberg_marquardt
 from emoca_plugins.encoders.landmark_fit_unknowns import Strength, Unknowns
 
+_FEW_FACES = 8
+_PHOTO_ROUNDS, _PHOTO_STEPS = 3, 4
 _FULLY_TURNED = math.radians(60)
 
 
@@ -52,10 +58,11 @@ class LandmarkFit(Encoder):
         """Assumed over the diagonal of the whole photo, degrees; 53.13 makes the focal length equal the diagonal."""
         minimum_distance: float = Field(default=0.6, ge=0.1)
         """Metres. A face that would be nearer is taken as a cut-out of a larger photo: the lens is lengthened."""
-        rounds: int = Field(default=2, ge=1)
-        """How often the model is linearised. Each round is one expensive derivative and several cheap steps."""
-        iterations: int = Field(default=6, ge=1)
-        """At most so many steps in each round."""
+        iterations: int = Field(default=12, ge=1)
+        """At most so many steps of the fit to landmarks."""
+        refinements: int = Field(default=0, ge=0)
+        """How often the fit is repeated with derivatives of the model at the face found. Those of the average face,
+        found once, serve models that are linear but for their joints; others may need 1 or 2."""
         landmark_sigma: float = Field(default=0.03, gt=0)
         """Expected error of a landmark, as a fraction of the root mean square radius of the face."""
         pair_sigma: float = Field(default=0.015, gt=0)
@@ -68,22 +75,33 @@ class LandmarkFit(Encoder):
         """Expected size of expression coefficients of models without ARKit names, in standard deviations."""
         activation_sigma: float = Field(default=0.2, gt=0)
         """Expected distance of ARKit activations from the landmarker's scores (from 0 without scores)."""
+        appearance: bool = True
+        """Also fit light and albedo to the pixels; without it these blocks are absent."""
+        albedo_sigma: float = Field(default=1.0, gt=0)
+        """Expected size of albedo coefficients, in the model's standard deviations."""
+        pixel_sigma: float = Field(default=0.06, gt=0)
+        """Expected error of a pixel's colour, of 1."""
+        photo_size: int = Field(default=128, ge=16)
+        """Side of the picture that is compared with the rendering, pixels."""
         jaw: Literal["joint", "coefficients"] = "joint"
         """What opens the mouth of a model that has both: the jaw joint, or jawOpen, jawLeft and jawRight."""
 
     params: Params
     needs: ClassVar[frozenset[str]] = frozenset({"landmarks"})
     blocks: Mapping[Block, int] = {}
+    crop_rule: CropRule = UprightCrop()
 
     def __init__(self, params: Params | None = None) -> None:
         super().__init__(params)
         self._parts: _Parts | None = None
+        self._directions: dict[Hashable, Directions] = {}
+        self._change: tuple[torch.device, photometric.AlbedoChange] | None = None
 
     def attach(self, face_model: FaceModel, renderer: Renderer) -> None:
         counts = _landmark_counts(face_model)
         unknowns = Unknowns.of(face_model.blocks, face_model.expression_names, self.params.jaw)
         self._parts = _Parts(face_model, renderer, counts)
-        self._unknowns = unknowns
+        self._unknowns, self._directions, self._change = unknowns, {}, None
         fitted: dict[Block, int] = {"global_pose": 3}
         for block, part in (("shape", "shape"), ("expression", "expression"), ("jaw_pose", "jaw"), ("eye_pose", "gaze")):
             if unknowns.has(part):
@@ -94,7 +112,7 @@ class LandmarkFit(Encoder):
         if self._parts is None:
             raise RecipeError("landmark_fit inverts a face model: call attach(face_model, renderer) before forward.")
         # forward-mode derivatives work under no_grad, but tensors made in inference mode take no part in them
-        with torch.inference_mode(False), torch.no_grad():
+        with torch.inference_mode(False), torch.no_grad(), _threads_for(len(crop)):
             return self._fit(crop.map(torch.clone), self._parts)
 
     def _fit(self, crop: FaceCrop, parts: _Parts) -> FaceParameters:
@@ -103,13 +121,10 @@ class LandmarkFit(Encoder):
         targets = match_points(crop, parts.landmark_counts)
         strength = Strength(p.shape_sigma, p.expression_sigma, p.activation_sigma)
         prior = unknowns.prior(_scores(crop), strength)
-        model = _landmark_model(parts.face_model)
-        expected = targets.of(model(unknowns.parameters(_upright(prior.mean, unknowns))).landmarks)
+        expected = targets.of(parts.face_model(unknowns.parameters(_upright(prior.mean, unknowns))).landmarks)
         intrinsics, view = _first_view(crop, targets, expected, p.field_of_view, p.minimum_distance)
-        start = unknowns.start(prior, view)
         objective = LandmarkObjective(
-            model=model,
-            vertex_count=int(model.faces.max()) + 1,
+            model=parts.face_model,
             unknowns=unknowns,
             targets=targets,
             weight=targets.weight * targets.contour_factor(_turned(view)),
@@ -118,19 +133,62 @@ class LandmarkFit(Encoder):
             sigma=p.landmark_sigma,
             pair_sigma=p.pair_sigma,
         )
-        x, sharing = start, Sharing.by_label(unknowns.shape_size, _identity(crop))
-        for _ in range(p.rounds):
+        x = unknowns.start(prior, view)
+        directions = self._average_directions(objective)
+        for refinement in range(p.refinements + 1):
             x = levenberg_marquardt(
                 x,
                 objective.residuals,
-                objective.linearised(x).jacobian,
+                partial(objective.jacobian, directions=directions if refinement == 0 else objective.directions(x)),
                 unknowns.around(prior, x),
-                sharing,
+                Sharing.by_label(unknowns.shape_size, _identity(crop)),
                 iterations=p.iterations,
                 robust_limit=p.robust_limit,
             )
-        camera = intrinsics.camera(unknowns.translation(x))
-        return unknowns.parameters(x).replace(camera=camera)
+        parameters = unknowns.parameters(x).replace(camera=intrinsics.camera(unknowns.translation(x)))
+        return self._with_appearance(crop, parameters, parts) if p.appearance else parameters
+
+    def _with_appearance(self, crop: FaceCrop, parameters: FaceParameters, parts: _Parts) -> FaceParameters:
+        p = self.params
+        return photometric.fit_appearance(
+            crop,
+            parameters,
+            parts.face_model,
+            parts.renderer,
+            self._albedo_change(parts.face_model, crop.image),
+            photometric.Strength(p.albedo_sigma, p.pixel_sigma, p.robust_limit),
+            _identity(crop),
+            size=p.photo_size,
+            rounds=_PHOTO_ROUNDS,
+            iterations=_PHOTO_STEPS,
+        )
+
+    def _average_directions(self, objective: LandmarkObjective) -> Directions:
+        """Of the average face, for these landmark sets on this device; kept."""
+        key = (objective.half_size.device, tuple((name, len(index)) for name, index in objective.targets.sources))
+        if key not in self._directions:
+            self._directions[key] = objective.directions(objective.half_size.new_zeros(1, objective.unknowns.size))
+        return self._directions[key]
+
+    def _albedo_change(self, face_model: FaceModel, like: Tensor) -> photometric.AlbedoChange:
+        """Found at the first photo on each device, and kept."""
+        if self._change is None or self._change[0] != like.device:
+            self._change = like.device, photometric.albedo_change(face_model, like)
+        return self._change[1]
+
+
+@contextmanager
+def _threads_for(faces: int) -> Iterator[None]:
+    """One thread for a few faces: their tensors are too small to split, and waiting for a busy core stalls the rest."""
+    threads = torch.get_num_threads()
+    if threads == 1 or faces > _FEW_FACES:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _landmark_counts(face_model: FaceModel) -> dict[str, int]:
@@ -148,12 +206,6 @@ def _landmark_counts(face_model: FaceModel) -> dict[str, int]:
     if "ibug68" not in landmarks:
         raise RecipeError(f"landmark_fit needs a face model with landmarks 'ibug68'; {name} has {sorted(landmarks)}.")
     return {key: int(points.shape[1]) for key, points in landmarks.items()}
-
-
-def _landmark_model(face_model: FaceModel) -> FaceModel:
-    """The model reduced to the vertices that carry landmarks, where it offers that."""
-    reduce = getattr(face_model, "landmark_model", None)
-    return reduce() if reduce else face_model
 
 
 def _first_view(

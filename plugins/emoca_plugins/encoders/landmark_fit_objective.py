@@ -22,8 +22,7 @@ class LandmarkObjective:
     """Reprojection residuals of the landmarks of one batch.
 
     Attributes:
-        model: The face model, or its reduction to the vertices that carry landmarks.
-        vertex_count: Vertices that ``model`` evaluates.
+        model: The face model.
         unknowns: Meaning of the columns of x.
         targets: Detected points.
         weight: How much each of them counts.
@@ -34,7 +33,6 @@ class LandmarkObjective:
     """
 
     model: FaceModel
-    vertex_count: int
     unknowns: Unknowns
     targets: Targets
     weight: Float[Tensor, "B N"]
@@ -55,12 +53,13 @@ class LandmarkObjective:
         """Whitened reprojection errors: of each point, then of the vector between the two points of each pair."""
         return self._whiten((self.project(x) - self.targets.points).mT)
 
-    def linearised(self, x: Float[Tensor, "B P"]) -> "Linearised":
-        """Directions in which coefficients move the points, by forward-mode differentiation: works with any model."""
-        columns = _differentiate(self.points, x, self.unknowns.directed, len(x) * self.vertex_count)
+    def directions(self, x: Float[Tensor, "B P"]) -> "Directions":
+        """How the unknowns move the points at x, by forward-mode differentiation: works with any model."""
+        elements = len(x) * (int(self.model.faces.max()) + 1)
+        columns = _differentiate(self.points, x, self.unknowns.directed, elements)
         unturned = columns.transpose(0, 1).flatten(1, 2) @ self.rotation(x)  # rows: p^T R is R^T p
         planes = unturned.unflatten(1, (len(columns), -1)).permute(3, 0, 1, 2)
-        return Linearised(self, planes.contiguous(), right_jacobian(x[:, self.unknowns.columns["rotation"]]))
+        return Directions(planes.contiguous(), right_jacobian(x[:, self.unknowns.columns["rotation"]]))
 
     def rotation(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B 3 3"]:
         """Orientation of the head."""
@@ -77,48 +76,48 @@ class LandmarkObjective:
         return torch.cat([error * (to_size * point_scale), gap * (to_size * pair_scale)], dim=-1)
 
 
-@dataclass(frozen=True)
-class Linearised:
-    """An objective whose unknowns act along directions that are fixed to the head.
+    def jacobian(self, x: Float[Tensor, "B P"], directions: "Directions") -> Float[Tensor, "B P 2 M"]:
+        """Derivatives of ``residuals``, unknowns first: d(f X/Z + c) = f (dX - X/Z dZ) / Z.
 
-    The expensive part of the Jacobian is evaluated once; turning and placing the head is followed at every step.
-
-    Attributes:
-        objective: What was linearised.
-        directions: x, y and z of the motion of each point per unit of each unknown (but those of the place), in the
-            axes of the unrotated head, metres.
-        right_jacobian: Of the rotation vector at which the directions were found.
-    """
-
-    objective: LandmarkObjective
-    directions: Float[Tensor, "3 B C N"]
-    right_jacobian: Float[Tensor, "B 3 3"]
-
-    def jacobian(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B P 2 M"]:
-        """Derivatives of ``objective.residuals``, unknowns first: d(f X/Z + c) = f (dX - X/Z dZ) / Z."""
-        o = self.objective
-        known = o.unknowns
-        rotation, translation = o.rotation(x), o.unknowns.translation(x)
-        points = o.intrinsics.camera(translation).to_camera_axes(o.points(x))
-        scale = o.intrinsics.focal[:, None] / points[..., 2:]
+        Turning and placing the head is followed exactly; the rest is as good as the directions.
+        """
+        known = self.unknowns
+        rotation, translation = self.rotation(x), known.translation(x)
+        points = self.intrinsics.camera(translation).to_camera_axes(self.points(x))
+        scale = self.intrinsics.focal[:, None] / points[..., 2:]
         slope = points[..., :2] / points[..., 2:]
         across = rotation[:, None, :2] * rotation.new_tensor([[1.0], [-1.0]])  # camera y and z oppose the model's
         by_axis = (scale[..., None] * (across + slope[..., None] * rotation[:, None, 2:])).permute(3, 0, 2, 1)
         columns = x.new_empty(*x.shape, *by_axis.shape[2:])
-        columns[:, list(known.directed)] = _combine(self.directions, by_axis)
-        columns[:, known.columns["rotation"]] = _combine(self._turning(x), by_axis)
+        columns[:, list(known.directed)] = _combine(directions.planes, by_axis)
+        turning = directions.turning(known, right_jacobian(x[:, known.columns["rotation"]]))
+        columns[:, known.columns["rotation"]] = _combine(turning, by_axis)
         columns[:, known.columns["place"]] = _placing(scale.mT, slope.mT, translation)
-        return o._whiten(columns)
+        return self._whiten(columns)
 
-    def _turning(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "3 B 3 N"]:
+
+@dataclass(frozen=True)
+class Directions:
+    """Directions, fixed to the head, in which the unknowns move its points.
+
+    For linear models with joints they hardly depend on the face, so that those of the average face serve all.
+
+    Attributes:
+        planes: x, y and z of the motion of each point per unit of each unknown (but those of the place), in the axes
+            of the unrotated head, metres. One face, or one for each of a batch.
+        right_jacobian: Of the rotation vector at which they were found.
+    """
+
+    planes: Float[Tensor, "3 B C N"]
+    right_jacobian: Float[Tensor, "B 3 3"]
+
+    def turning(self, unknowns: Unknowns, now: Float[Tensor, "B 3 3"]) -> Float[Tensor, "3 B 3 N"]:
         """Directions of the rotation vector where the head is now.
 
         d(R q) = R [J_r dr]x q is linear in J_r dr: the three directions are mixed by the change of J_r.
         """
-        known = self.objective.unknowns
-        now = right_jacobian(x[:, known.columns["rotation"]])
-        first = known.directed.index(known.columns["rotation"].start)
-        return torch.linalg.solve(self.right_jacobian, now).mT @ self.directions[:, :, first : first + 3]
+        first = unknowns.directed.index(unknowns.columns["rotation"].start)
+        return torch.linalg.solve(self.right_jacobian, now).mT @ self.planes[:, :, first : first + 3]
 
 
 def right_jacobian(vector: Float[Tensor, "B 3"]) -> Float[Tensor, "B 3 3"]:
@@ -141,7 +140,7 @@ def _combine(
     """Motion in the image of points that move along directions of the head."""
     out = directions[0, :, :, None] * by_axis[0, :, None]
     for axis in (1, 2):
-        out.addcmul_(directions[axis, :, :, None], by_axis[axis, :, None])
+        out = out.addcmul_(directions[axis, :, :, None], by_axis[axis, :, None])
     return out
 
 

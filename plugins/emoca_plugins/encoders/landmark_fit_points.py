@@ -108,7 +108,7 @@ def match_points(crop: FaceCrop, available: Mapping[str, int]) -> Targets:
     sources: list[tuple[str, Tensor]] = []
     start = 0
     for detected, of_model, count, total in sets:
-        chosen = _dense_selection(count) if of_model != "ibug68" else _sparse_selection(beside_dense=len(sets) > 1)
+        chosen = _dense_selection(count) if of_model != "ibug68" else _sparse_selection()
         index, pair = chosen.index.to(device), chosen.pairs.to(device)
         everything = crop.landmarks[detected].to(crop.image.dtype)
         where = everything[:, index]
@@ -123,7 +123,7 @@ def match_points(crop: FaceCrop, available: Mapping[str, int]) -> Targets:
         sources.append((of_model, index))
         pairs.append(pair + start)
         seen = finite[:, pair[:, 0]] & finite[:, pair[:, 1]]
-        pair_weights.append(seen.to(where.dtype) * (_PAIR_WEIGHT / len(sets) / len(pair)))
+        pair_weights.append(seen.to(where.dtype) * (_PAIR_WEIGHT / len(pair)))
         start += len(index)
     all_points, all_weights = torch.cat(points, dim=1), torch.cat(weights, dim=1)
     return Targets(
@@ -138,14 +138,17 @@ def match_points(crop: FaceCrop, available: Mapping[str, int]) -> Targets:
 
 
 def _common_sets(crop: FaceCrop, available: Mapping[str, int]) -> list[tuple[str, str, int, float]]:
-    """Detected set, the model's set, number of common points, total weight."""
+    """Detected set, the model's set, number of common points, total weight.
+
+    Dense points say all that sparse ones do, and sit on the same places of every face: iBUG's are taken without them.
+    """
     sets: list[tuple[str, str, int, float]] = []
     detected = next((name for name in _DENSE_SETS if name in crop.landmarks), None)
     of_model = next((name for name in _DENSE_SETS if name in available), None)
     if detected and of_model:
         count = min(crop.landmarks[detected].shape[1], available[of_model])
         sets.append((detected, of_model, count, _DENSE_WEIGHT))
-    if "ibug68" in crop.landmarks and "ibug68" in available:
+    elif "ibug68" in crop.landmarks and "ibug68" in available:
         sets.append(("ibug68", "ibug68", 68, _SPARSE_WEIGHT))
     for name, _, count, _ in sets:
         if crop.landmarks[name].shape[1] < count or count not in (68, 468, 478):
@@ -169,12 +172,10 @@ def _dense_selection(count: int) -> _Selection:
 
 
 @cache
-def _sparse_selection(beside_dense: bool) -> _Selection:
+def _sparse_selection() -> _Selection:
     emphasis = torch.ones(68)
     for feature, value in _SPARSE_EMPHASIS.items():
         emphasis[IBUG68[feature].tolist()] = value
-    if beside_dense:  # the jaw is left to the dense set, whose points keep their places on the face
-        emphasis[IBUG68["contour"].tolist()] = 0.0
     pairs = [*IBUG68_EYELID_PAIRS.tolist(), *IBUG68_LIP_PAIRS.tolist()]
     return _select(emphasis, IBUG68["contour"].tolist(), pairs)
 
