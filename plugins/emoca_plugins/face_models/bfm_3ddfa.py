@@ -84,10 +84,9 @@ class Bfm3ddfa(MorphableModel):
         for block, what in names:
             basis = first_columns(model.array(f"{block}_basis"), self.blocks[block], what, model.path)
             self._constant(f"{block}_modes", planes(points_of(basis) * MICROMETRE))
-        faces = facing_front(mean, triangles.array("faces"))
-        check_indices(faces, len(mean), "the triangle list", triangles.path)
+        check_indices(triangles.array("faces"), len(mean), "the triangle list", triangles.path)
         check_indices(model.array("landmark_vertices"), len(mean), "keypoints", model.path)
-        self._constant("faces", faces)
+        self._constant("faces", facing_front(mean, triangles.array("faces")))
         self._constant("landmark_vertices", model.array("landmark_vertices"))
 
     def _register_statistics(self, statistics: Content) -> None:
