@@ -25,12 +25,16 @@ def barycentric_points(
     Returns:
         The points; differentiable in `vertices` and `weights`.
     """
-    corners = faces[triangle_index]
-    if corners.ndim == 2:
-        points = vertices[:, corners.flatten()]
+    weights = weights.to(vertices.dtype).unsqueeze(-1)
+    corners = faces[triangle_index].transpose(-1, -2).flatten(-2)  # all first corners, all second ones, all third ones
+    if corners.ndim == 1:
+        points = vertices.index_select(1, corners)
     else:
-        points = torch.take_along_dim(vertices, corners.flatten(1).unsqueeze(-1), 1)
-    return (points.reshape(len(vertices), -1, 3, 3) * weights.to(vertices.dtype).unsqueeze(-1)).sum(2)
+        item = torch.arange(len(vertices), device=vertices.device).unsqueeze(1)
+        flat = (corners + item * vertices.shape[1]).flatten()
+        points = vertices.flatten(0, 1).index_select(0, flat).reshape(*corners.shape, 3)
+    a, b, c = points.chunk(3, 1)
+    return torch.addcmul(torch.addcmul(a * weights[..., 0, :], b, weights[..., 1, :]), c, weights[..., 2, :])
 
 
 def head_yaw_degrees(rotation: Float[Tensor, "B 3 3"]) -> Float[Tensor, " B"]:

@@ -40,8 +40,7 @@ def linear_blend_skinning(
     x, y, z = vertices.mT.contiguous().unsqueeze(2).unbind(1)
     posed = torch.addcmul(rows[:, :, 3], rows[:, :, 0], x)
     posed = torch.addcmul(posed, rows[:, :, 1], y)
-    posed = torch.addcmul(posed, rows[:, :, 2], z)
-    return posed.mT.contiguous(), transforms
+    return torch.addcmul(posed, rows[:, :, 2], z).mT.contiguous(), transforms
 
 
 def joint_transforms(

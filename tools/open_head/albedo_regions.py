@@ -165,11 +165,11 @@ def _draw_eye(drawn: np.ndarray, part: np.ndarray, side: str) -> None:
     own = part == f"eye_{side}"
     angle, azimuth = _eye_polar(own, side)
     colour = np.array(SCLERA) + np.clip((angle - 40) / 60, 0, 1)[:, None] * SCLERA_SIDE
-    fibres = 1 + 0.14 * np.sin(azimuth * 37) * np.sin(azimuth * 11) + 0.10 * np.sin(azimuth * 23 + angle * 0.25)
+    fibres = 1 + 0.07 * np.sin(azimuth * 13) * np.sin(azimuth * 5) + 0.05 * np.sin(azimuth * 9 + angle * 0.25)
     collarette = 1 + 0.25 * np.exp(-(((angle - eyes.PUPIL_ANGLE - 4) / 3) ** 2))
-    limbus = 1 - 0.55 * np.clip((angle - eyes.IRIS_ANGLE + 4.5) / 4.5, 0, 1)
+    limbus = 1 - 0.45 * np.clip((angle - eyes.IRIS_ANGLE + 6) / 6, 0, 1)
     iris = np.array(IRIS) * (fibres * collarette * limbus)[:, None]
-    for value, edge, softness in ((iris, eyes.IRIS_ANGLE, 2.0), (np.array(PUPIL), eyes.PUPIL_ANGLE, 1.2)):
+    for value, edge, softness in ((iris, eyes.IRIS_ANGLE, 3.5), (np.array(PUPIL), eyes.PUPIL_ANGLE, 1.2)):
         cover = np.clip((edge - angle) / softness + 0.5, 0, 1)[:, None]
         colour = colour * (1 - cover) + cover * value
     drawn[own] = colour

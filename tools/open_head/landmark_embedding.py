@@ -25,7 +25,7 @@ FIRST_TILT, CHIN_TILT, LAST_TILT = 30.0, 15.0, 105.0
 VISIBLE, CHIN_VISIBLE = 0.02, 0.45
 """cos between normal and view direction from which a surface counts as seen, at the sides and below the chin.
 
-Under the chin the true outline lies far back on skin that does not follow the jaw; the chin's edge, 2 mm above it, does.
+Below the chin the true outline lies far back on skin that does not follow the jaw; the chin's edge, 2 mm higher, does.
 """
 
 
@@ -131,7 +131,10 @@ def contour_table(mesh: HeadMesh, mean: np.ndarray, face: np.ndarray, ibug: np.n
 
 @dataclass(frozen=True)
 class RadialCurves:
-    """Surface curves [RAYS, RAY_STEPS] from the middle of the face outward, and per curve where it must end and how steep counts as seen."""
+    """Surface curves [RAYS, RAY_STEPS] from the middle of the face outward.
+
+    `last` is the step where each one must end, `visible` the cosine from which it counts as seen.
+    """
 
     position: np.ndarray
     normal: np.ndarray

@@ -38,6 +38,9 @@ class OpenHead(FaceModel):
         parents: Parent of each joint: root, neck, jaw, left eye, right eye.
         jaw_open_angle: Radians.
         mirror: For every vertex its partner on the other side of the face.
+
+    Source: distilled from MakeHuman's base mesh, targets and ARKit shapes (CC0) by `tools/open_head`; see
+    `docs/open-head.md`.
     """
 
     class Params(ComponentParams):
@@ -51,7 +54,6 @@ class OpenHead(FaceModel):
     params: Params
 
     modes: Tensor
-    template: Tensor
     joint_template: Tensor
     joint_modes: Tensor
     skinning_weights: Tensor
@@ -60,10 +62,8 @@ class OpenHead(FaceModel):
     face_part: Tensor
     semantic_directions: Tensor
     semantic_means: Tensor
-    ibug68_triangle: Tensor
-    ibug68_weights: Tensor
-    mediapipe478_triangle: Tensor
-    mediapipe478_weights: Tensor
+    static_triangle: Tensor
+    static_weights: Tensor
     contour_triangle: Tensor
     contour_weights: Tensor
 
@@ -97,9 +97,9 @@ class OpenHead(FaceModel):
         corrective = data["jaw_corrective"][None] / np.float32(math.sin(self.jaw_open_angle))
         modes = np.concatenate([data["shape_modes"][:count], data["expression_modes"], corrective]).astype(np.float32)
         vertices = modes.shape[1]
-        # coordinate planes instead of points: skinning then works on contiguous runs
-        self._constant("modes", modes.transpose(0, 2, 1).reshape(len(modes), -1))
-        self._constant("template", data["vertices"].T.reshape(-1))
+        # coordinate planes instead of points: skinning then works on contiguous runs. The template is mode 0.
+        template = data["vertices"].T.reshape(1, -1)
+        self._constant("modes", np.concatenate([template, modes.transpose(0, 2, 1).reshape(len(modes), -1)]))
         self._constant("joint_template", data["joints"].reshape(-1))
         self._constant("joint_modes", data["joint_modes"][:count].reshape(count, -1).astype(np.float32))
         self._constant("skinning_weights", data["skinning_weights"])
@@ -114,9 +114,12 @@ class OpenHead(FaceModel):
         self._constant("semantic_means", data["semantic_means"])
 
     def _register_landmarks(self, data: Mapping[str, np.ndarray]) -> None:
-        for name in ("ibug68", "mediapipe478", "contour"):
-            self._constant(f"{name}_triangle", data[f"{name}_triangle"].astype(np.int64))
-            self._constant(f"{name}_weights", data[f"{name}_weights"])
+        """The contour table, and all fixed points behind each other: 68 iBUG, 478 MediaPipe."""
+        embeddings = {"contour": ("contour",), "static": ("ibug68", "mediapipe478")}
+        for buffer, names in embeddings.items():
+            triangles = np.concatenate([data[f"{name}_triangle"] for name in names])
+            self._constant(f"{buffer}_triangle", triangles.astype(np.int64))
+            self._constant(f"{buffer}_weights", np.concatenate([data[f"{name}_weights"] for name in names]))
 
     def _constant(self, name: str, value: np.ndarray) -> None:
         """A buffer that moves with the module and is not part of checkpoints."""
@@ -152,8 +155,8 @@ class OpenHead(FaceModel):
         shape = self._block(parameters, "shape")
         expression = self._block(parameters, "expression")
         poses = [self._block(parameters, name) for name in ("global_pose", "neck_pose", "jaw_pose", "eye_pose")]
-        code = torch.cat([shape, expression, poses[2][:, :1].sin()], 1)
-        planes = torch.addmm(self.template, code, self.modes).reshape(len(code), 3, -1)
+        code = torch.cat([torch.ones_like(shape[:, :1]), shape, expression, poses[2][:, :1].sin()], 1)
+        planes = torch.mm(code, self.modes).reshape(len(code), 3, -1)
         joints = torch.addmm(self.joint_template, shape, self.joint_modes).reshape(len(code), -1, 3)
         rotations = rotation_vector_to_matrix(torch.cat(poses, 1).reshape(len(code), -1, 3))
         vertices, _ = linear_blend_skinning(planes.mT, rotations, joints, self.parents, self.skinning_weights)
@@ -189,9 +192,9 @@ class OpenHead(FaceModel):
         prototype = emotion_prototype(name, intensity)
         pitch = prototype.gaze_pitch
         return FaceParameters(
-            expression=self.template.new_tensor([prototype.vector()]),
-            jaw_pose=self.template.new_tensor([[prototype.jaw_open * self.jaw_open_angle, 0.0, 0.0]]),
-            eye_pose=self.template.new_tensor([[pitch, 0.0, 0.0, pitch, 0.0, 0.0]]),
+            expression=self.joint_template.new_tensor([prototype.vector()]),
+            jaw_pose=self.joint_template.new_tensor([[prototype.jaw_open * self.jaw_open_angle, 0.0, 0.0]]),
+            eye_pose=self.joint_template.new_tensor([[pitch, 0.0, 0.0, pitch, 0.0, 0.0]]),
             units={"expression": "activation"},
         )
 
@@ -218,16 +221,14 @@ class OpenHead(FaceModel):
     def _landmarks(
         self, vertices: Float[Tensor, "B V 3"], head_rotation: Float[Tensor, "B 3 3"]
     ) -> Mapping[str, Float[Tensor, "B _ 3"]]:
-        static = barycentric_points(vertices, self.faces, self.ibug68_triangle, self.ibug68_weights)
+        static = barycentric_points(vertices, self.faces, self.static_triangle, self.static_weights)
         contour = dynamic_contour_points(
             vertices, self.faces, head_rotation, self.contour_triangle, self.contour_weights
         )
         return {
-            "ibug68": torch.cat([contour, static[:, 17:]], 1),
-            "ibug68_static": static,
-            "mediapipe478": barycentric_points(
-                vertices, self.faces, self.mediapipe478_triangle, self.mediapipe478_weights
-            ),
+            "ibug68": torch.cat([contour, static[:, 17:68]], 1),
+            "ibug68_static": static[:, :68],
+            "mediapipe478": static[:, 68:],
         }
 
     def _block(self, parameters: FaceParameters, name: Block) -> Float[Tensor, "B D"]:
@@ -235,7 +236,7 @@ class OpenHead(FaceModel):
         size = self.blocks[name]
         value: Tensor | None = getattr(parameters, name)
         if value is None:
-            return self.template.new_zeros(len(parameters), size)
+            return self.joint_template.new_zeros(len(parameters), size)
         if value.shape[1] > size:
             raise ValueError(f"the open head's {name} has {size} numbers, got {value.shape[1]}")
-        return torch.nn.functional.pad(value.to(self.template), (0, size - value.shape[1]))
+        return torch.nn.functional.pad(value.to(self.joint_template), (0, size - value.shape[1]))
