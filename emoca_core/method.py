@@ -201,7 +201,7 @@ def _check_fit(name: str, encoder: Encoder, face_model: FaceModel, detail: Detai
     needed = dict(encoder.blocks)
     for block in ("shape", "expression", "albedo"):
         size, available = needed.get(block, 0), face_model.blocks.get(block, 0)
-        if size > available:
+        if size > available and (available or block != "albedo"):  # without an appearance, its code is ignored
             raise RecipeError(
                 f"recipe '{name}': {type(encoder).__name__} predicts {size} {block} coefficients, but "
                 f"{type(face_model).__name__} has {available}. Change the encoder's or the face model's parameters."
