@@ -190,7 +190,7 @@ def find_weights(asset: str, weights: str | None) -> Path | None:
 
 
 def find_all_weights(wanted: Mapping[str, str | None]) -> dict[str, Path]:
-    """Several files at once, by asset name; those that are to be initialised at random are left out.
+    """Several files at once, by the component's own asset names; what is to be initialised at random is left out.
 
     Args:
         wanted: Names of the component's own assets, each with its parameter.
@@ -198,14 +198,13 @@ def find_all_weights(wanted: Mapping[str, str | None]) -> dict[str, Path]:
     Raises:
         MissingAssetError: Lists every file that is not there.
     """
-    given: dict[str, Path | str | None] = {
-        asset_name(asset, weights): None
-        if weights is None or _is_name(weights)
-        else tf_index(Path(weights).expanduser())
-        for asset, weights in wanted.items()
-        if weights != NO_WEIGHTS
-    }
-    return find_assets(given)
+    named = {asset: asset_name(asset, weights) for asset, weights in wanted.items() if weights != NO_WEIGHTS}
+    found = find_assets({name: _given(wanted[asset]) for asset, name in named.items()})
+    return {asset: found[name] for asset, name in named.items()}
+
+
+def _given(weights: str | None) -> Path | None:
+    return None if weights is None or _is_name(weights) else tf_index(Path(weights).expanduser())
 
 
 def load_into(module: nn.Module, checkpoint: Checkpoint, keys: KeyMap) -> LoadReport:

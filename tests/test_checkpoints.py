@@ -227,6 +227,7 @@ def test_weights_parameter(tmp_path: Path, state: dict[str, Tensor], monkeypatch
         find_weights("emoca_v1", "emoca_v2")
     with pytest.raises(MissingAssetError, match=r"nowhere\.pth"):
         find_weights("deca", "nowhere.pth")
+    assert find_all_weights({"deca": str(path), "smirk": "none"}) == {"deca": path}
     with pytest.raises(MissingAssetError) as caught:
         find_all_weights({"expnet_shape": None, "expnet_mean": None, "expnet_expression": "none"})
     assert "'expnet_shape'" in str(caught.value) and "'expnet_mean'" in str(caught.value)

@@ -32,7 +32,7 @@ def params(shared: Path, mean_image: np.ndarray, tmp_path_factory: pytest.TempPa
     shape["shapeCNN/shapeCNN_fc1/biases"] = random.normal(size=198).astype("f4")
     np.save(folder / "3DMM_shape_mean.npy", mean_image[0].transpose(2, 0, 1))
     return {
-        "expression_weights": str(write_tf_bundle(folder / "ini_exprNet_model.ckpt", expression)),
+        "weights": str(write_tf_bundle(folder / "ini_exprNet_model.ckpt", expression)),
         "shape_weights": str(write_tf_bundle(folder / "ini_ShapeTextureNet_model.ckpt", shape)),
         "mean_image": str(folder / "3DMM_shape_mean.npy"),
     }
@@ -112,7 +112,7 @@ def test_reports_and_assets(encoder: Expnet) -> None:
 
 def test_networks_cannot_be_exchanged(params: dict[str, str]) -> None:
     with pytest.raises(AssetFormatError, match=r"fc\.weight is 29x2048, expected 198x2048"):
-        Expnet(Expnet.Params(**{**params, "shape_weights": params["expression_weights"]}))
+        Expnet(Expnet.Params(**{**params, "shape_weights": params["weights"]}))
 
 
 def test_all_missing_files_are_named_at_once() -> None:

@@ -8,12 +8,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from emoca_core.checkpoints import KeyMap, find_all_weights, load_into, read_checkpoint
+from emoca_core.checkpoints import NO_WEIGHTS, KeyMap, WeightsParams, find_all_weights, load_into, read_checkpoint
 from emoca_core.cropping import ExpnetCrop
 from emoca_core.errors import AssetFormatError
 from emoca_core.formats.content import open_content
 from emoca_core.interfaces import Block, Encoder, FaceCrop, FaceModel, FaceParameters, Renderer
-from emoca_core.spec import ComponentParams
 from emoca_plugins.encoders.caffe_resnet import CaffeResNet101, resize_legacy
 from emoca_plugins.encoders.pose_from_landmarks import POSE_BLOCKS, with_pose_from_landmarks
 from emoca_plugins.encoders.tf_keys import OPTIMIZER_SLOTS, to_torch_layout
@@ -51,17 +50,17 @@ class Expnet(Encoder):
     al., CVPR 2017. Input BGR 0-255 of 227 px, resized the TensorFlow 1 way to 224 px, minus a mean image.
     """
 
-    class Params(ComponentParams):
+    class Params(WeightsParams):
         """Parameters of ``expnet``."""
 
-        expression_weights: str | None = None
+        weights: str | None = None
         """Checkpoint of the expression network: asset name or path of the ``.index`` file; by default the asset
-        ``expnet_expression``. ``none`` initialises at random, for training only."""
+        ``expnet_expression``. ``none`` reads no file at all and initialises at random, for training only."""
         shape_weights: str | None = None
         """Checkpoint of the identity network; by default the asset ``expnet_shape``."""
         mean_image: str | None = None
         """Mean image to subtract; by default the asset ``expnet_mean``, the *shape* network's mean, which the published
-        code subtracts for both networks although it also loads one for expressions. ``none`` subtracts nothing."""
+        code subtracts for both networks although it also loads one for expressions."""
 
     params: Params
     blocks = BLOCKS
@@ -74,13 +73,12 @@ class Expnet(Encoder):
         self.expression_network = CaffeResNet101(EXPRESSION)
         self.shape_network = CaffeResNet101(SHAPE + ALBEDO)
         self.register_buffer("mean", torch.zeros(3, SIZE, SIZE))
-        self.asset_paths = find_all_weights(
-            {
-                "expnet_expression": self.params.expression_weights,
-                "expnet_shape": self.params.shape_weights,
-                "expnet_mean": self.params.mean_image,
-            }
-        )
+        wanted = {
+            "expnet_expression": self.params.weights,
+            "expnet_shape": self.params.shape_weights,
+            "expnet_mean": self.params.mean_image,
+        }
+        self.asset_paths = {} if self.params.weights == NO_WEIGHTS else find_all_weights(wanted)
         networks = {"expnet_expression": self.expression_network, "expnet_shape": self.shape_network}
         found = {name: path for name, path in self.asset_paths.items() if name in networks}
         self.load_reports = {
