@@ -85,14 +85,18 @@ def reconstruct(method: "Method", args: argparse.Namespace, paths: Iterable[str 
 
 def summary(report: "Report") -> str:
     """One line."""
-    parts = [f"{report.faces} faces from {report.photos} photos"]
+    parts = [f"{_count(report.faces, 'face')} from {_count(report.photos, 'photo')}"]
     if report.skipped:
-        parts.append(f"{report.skipped} photos were finished before")
+        parts.append(f"{_count(report.skipped, 'photo')} finished before")
     if report.without_face:
         parts.append(f"{len(report.without_face)} without a face")
     if report.failed:
         parts.append(f"{len(report.failed)} failed")
     return ", ".join(parts)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def exit_code(report: "Report") -> int:

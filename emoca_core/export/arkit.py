@@ -12,7 +12,8 @@ from torch import Tensor
 from emoca_core.expressions import ARKIT_NAMES
 from emoca_core.interfaces import FaceModel, FaceParameters
 
-JAW_NAMES = ("jawForward", "jawLeft", "jawOpen", "jawRight")
+JAW_NAMES = ("jawOpen", "jawLeft", "jawRight")
+"""What a jaw joint does; jawForward is a shift, and would only soak up the arc of a rotation."""
 
 
 @runtime_checkable
@@ -32,7 +33,7 @@ def arkit_activations(face_model: FaceModel, parameters: FaceParameters) -> dict
     """Express one fitted face in the 52 ARKit activations.
 
     Expression coefficients are taken as they are. A rotation of the jaw joint adds the non-negative combination of
-    jawForward, jawLeft, jawOpen and jawRight that moves the vertices most like it (least squares); rotations of the
+    jawOpen, jawLeft and jawRight that moves the vertices most like it (least squares); rotations of the
     eyes give eyeLook* where the model says what those stand for.
 
     Args:
@@ -76,7 +77,7 @@ def _jaw(face_model: FaceModel, parameters: FaceParameters) -> Mapping[str, floa
     vertices = face_model(posed).vertices.double().cpu().numpy()
     moved = (vertices[1:] - vertices[0]).reshape(count + 1, -1)
     gram, target = moved[1:] @ moved[1:].T, moved[1:] @ moved[0]
-    # the normal equations' Cholesky factor gives the same minimum with four rows instead of three per vertex
+    # the normal equations' Cholesky factor gives the same minimum with three rows instead of three per vertex
     factor = np.linalg.cholesky(gram + 1e-12 * np.trace(gram) * np.eye(count))
     solution, _ = scipy.optimize.nnls(factor.T, np.linalg.solve(factor, target))
     return dict(zip(JAW_NAMES, solution.tolist(), strict=True))

@@ -45,9 +45,8 @@ def write_contact_sheet(
         OSError: The file cannot be written.
     """
     rows, failures = list(rows), list(failures)
-    counted = f"{sum(row.thumbnail is not None for row in rows)} faces"
-    if failures:
-        counted += f", {len(failures)} photos failed"
+    faces = sum(row.thumbnail is not None for row in rows)
+    counted = f"faces: {faces}" + (f", failed: {len(failures)}" if failures else "")
     body = "\n".join(map(_row, rows))
     if failures:
         items = "\n".join(f"<li><b>{_text(name)}</b> {_text(reason)}</li>" for name, reason in failures)

@@ -38,23 +38,23 @@ def test_all_done_is_0(run, take_photo, tmp_path):
     code, out, err = run("reconstruct", photo, "--out", tmp_path / "out")
     assert code == 0
     assert out == [str(tmp_path / "out/index.html")]
-    assert err == ["1 faces from 1 photos"]
+    assert err == ["1 face from 1 photo"]
     code, _, err = run("reconstruct", photo, "--out", tmp_path / "out")
-    assert code == 0 and err == ["0 faces from 0 photos, 1 photos were finished before"]
+    assert code == 0 and err == ["0 faces from 0 photos, 1 photo finished before"]
 
 
 def test_some_failed_is_1(run, take_photo, tmp_path):
     photo = take_photo(tmp_path / "one")
     code, _, err = run("reconstruct", photo, tmp_path / "missing.jpg", "--out", tmp_path / "out")
     assert code == 1
-    assert err == [f"{tmp_path / 'missing.jpg'}: no such file or folder.", "1 faces from 1 photos, 1 failed"]
+    assert err == [f"{tmp_path / 'missing.jpg'}: no such file or folder.", "1 face from 1 photo, 1 failed"]
 
 
 def test_a_photo_without_a_face_is_a_result_beside_others(run, take_photo, tmp_path):
     photos = take_photo(tmp_path / "one"), take_photo(tmp_path / "none", faces=0)
     code, _, err = run("reconstruct", *photos, "--out", tmp_path / "out")
     assert code == 0
-    assert err == [f"{photos[1]}: no face found", "1 faces from 1 photos, 1 without a face"]
+    assert err == [f"{photos[1]}: no face found", "1 face from 1 photo, 1 without a face"]
 
 
 def test_nothing_worked_is_2(run, take_photo, tmp_path):

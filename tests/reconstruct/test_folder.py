@@ -110,7 +110,7 @@ def test_bad_inputs_are_one_line_each(run, take_photo, tmp_path):
     assert all("\n" not in line and reason in line for line, (_, reason) in zip(lines, report.failed, strict=True))
     assert not any(line.count(name) > 1 for line, (name, _) in zip(lines, report.failed, strict=True))
     page = (tmp_path / "out/index.html").read_text()
-    assert "5 photos failed" in page and "text.jpg" in page
+    assert "faces: 1, failed: 5" in page and "text.jpg" in page
 
 
 def test_output_is_never_input(run, take_photo, tmp_path):
