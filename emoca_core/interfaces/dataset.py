@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from emoca_core.interfaces.component import Component
-from emoca_core.interfaces.face import FaceParameters
+from emoca_core.interfaces.face import FaceGeometry, FaceParameters
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class FaceSample:
         clip: Video the frame belongs to, or ``None``.
         landmarks: 68 iBUG points in the image's NDC, or ``None``.
         parameters: The true code (batch of one) of synthetic faces, or ``None``.
+        geometry: The true geometry (batch of one) of synthetic faces, or ``None``.
     """
 
     image: Float[Tensor, "3 H W"]
@@ -35,6 +36,7 @@ class FaceSample:
     clip: str | None = None
     landmarks: Float[Tensor, "68 2"] | None = None
     parameters: FaceParameters | None = None
+    geometry: FaceGeometry | None = None
 
 
 class FaceDataset(Component):

@@ -31,6 +31,7 @@ _COMPONENTS = (
     # losses
     # datasets
     ComponentSpec("dataset", "manifest", "emoca_plugins.datasets.manifest:ManifestFaces"),
+    ComponentSpec("dataset", "synthetic_faces", "emoca_plugins.datasets.synthetic_faces:SyntheticFaces"),
     # detail
     ComponentSpec("detail", "deca", "emoca_plugins.detail.deca:DecaDetail"),
 )

@@ -1,0 +1,170 @@
+"""Rendered faces with known truth: endless, seeded, the same on every machine and in every worker."""
+
+import math
+from collections.abc import Sequence
+from operator import itemgetter
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor
+
+from emoca_core import ComponentParams, get_registry
+from emoca_core.errors import RecipeError
+from emoca_core.expressions import ARKIT_NAMES
+from emoca_core.interfaces import (
+    EXPRESSIONS,
+    FaceDataset,
+    FaceGeometry,
+    FaceModel,
+    FaceParameters,
+    FaceSample,
+    PerspectiveCamera,
+    Renderer,
+)
+from emoca_core.rendering.face import render_face
+from emoca_plugins.datasets.synthetic_emotions import Emotions, draw_emotions
+from emoca_plugins.datasets.synthetic_scene import backgrounds, camera_around, draw_lighting, photograph
+
+DRAWS = 1024
+"""Random numbers of one face; every quantity reads its own range of them, so adding one does not move the others."""
+
+
+class SyntheticFaces(FaceDataset):
+    """Faces of a model with ARKit expressions, in random identity, albedo, pose, light, framing and emotion.
+
+    Face ``i`` depends on ``seed`` and ``i`` alone. A sample carries its class, valence and arousal, the whole code, the
+    geometry, and the 68 landmarks. Identities repeat (``faces_per_identity``), so that exchange losses and folds by
+    person have something to work with. ``DataLoader`` renders whole batches at once.
+
+    Source: this project; emotions from ``emoca_core.expressions``, valence and arousal as in ``synthetic_emotions``.
+    """
+
+    class Params(ComponentParams):
+        length: int = Field(default=100_000, ge=1)
+        """Number of faces; any number costs the same."""
+        seed: int = 0
+        """Another seed gives other faces."""
+        image_size: int = Field(default=224, ge=16)
+        """Side of the images, pixels."""
+        labels: tuple[str, ...] = EXPRESSIONS[:7]
+        """Expression classes that are drawn, equally often."""
+        face_model: str = "open_head"
+        """Name of a face model with ARKit expressions."""
+        renderer: str = "zbuffer"
+        """Name of a renderer."""
+        texture_size: int = Field(default=256, ge=32)
+        """Side of the face's texture, pixels."""
+        identity_sigma: float = Field(default=0.75, ge=0)
+        """Spread of identities, standard deviations of the model; the model's own 1.0 looks sculpted."""
+        albedo_sigma: float = Field(default=0.8, ge=0)
+        """Spread of albedo codes, standard deviations of the model."""
+        faces_per_identity: int = Field(default=4, ge=1)
+        """Consecutive faces that are the same person."""
+        yaw_degrees: float = Field(default=30.0, ge=0, le=90)
+        """Standard deviation of the head's turn; pitch has half of it, roll a third."""
+        activation_noise: float = Field(default=0.08, ge=0)
+        """Mean strength of random activations on top of the emotion, [0, 1]."""
+
+    params: Params
+
+    def __init__(self, params: Params | None = None) -> None:
+        super().__init__(params)
+        registry = get_registry()
+        options = {"texture_size": self.params.texture_size} if self.params.face_model == "open_head" else {}
+        self.face_model: FaceModel = registry.build("face_model", self.params.face_model, options)
+        self.renderer: Renderer = registry.build("renderer", self.params.renderer)
+        if self.face_model.expression_names != ARKIT_NAMES:
+            raise RecipeError(f"synthetic_faces needs ARKit expressions; {self.params.face_model} has none")
+        self.expressions = torch.arange(self.params.length) % len(self.params.labels)
+
+    def __len__(self) -> int:
+        return self.params.length
+
+    def __getitem__(self, index: int) -> FaceSample:
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        return self.__getitems__([index])[0]
+
+    @torch.no_grad()
+    def __getitems__(self, indices: Sequence[int]) -> list[FaceSample]:
+        """Render several faces at once; ``DataLoader`` calls this."""
+        size = self.params.image_size
+        parameters, emotions = self.draw(indices)
+        geometry = self.face_model(parameters)
+        assert isinstance(parameters.camera, PerspectiveCamera)
+        rendering = render_face(
+            self.renderer,
+            self.face_model,
+            geometry,
+            parameters.camera,
+            self.face_model.albedo(parameters),
+            parameters.lighting,
+            (size, size),
+        )
+        draws = self._draws(indices)
+        images = photograph(rendering, backgrounds(draws[:, 700:800], size), draws[:, 800:810])
+        landmarks = parameters.camera.project(geometry.landmarks["ibug68"])[..., :2]
+        return [
+            FaceSample(
+                image=images[row],
+                key=f"synthetic/{self.params.seed}/{index}",
+                expression=int(self.expressions[index]),
+                valence=float(emotions.valence[row]),
+                arousal=float(emotions.arousal[row]),
+                identity=f"synthetic-{self.params.seed}-{index // self.params.faces_per_identity}",
+                landmarks=landmarks[row],
+                parameters=parameters.map(itemgetter(slice(row, row + 1))),
+                geometry=geometry.map(itemgetter(slice(row, row + 1))),
+            )
+            for row, index in enumerate(indices)
+        ]
+
+    def draw(self, indices: Sequence[int]) -> tuple[FaceParameters, Emotions]:
+        """Codes and emotions of some faces."""
+        draws, blocks = self._draws(indices), self.face_model.blocks
+        people = self._draws([index // self.params.faces_per_identity for index in indices], stream=1)
+        emotions = draw_emotions(
+            self.expressions[list(indices)], draws[:, :200], self.params.labels, self.params.activation_noise
+        )
+        turn = _normal(draws[:, 200:203])
+        spread = math.radians(self.params.yaw_degrees) * turn.new_tensor([0.5, 1.0, 1 / 3])
+        jaw = getattr(self.face_model, "jaw_open_angle", 0.36) * emotions.jaw_open
+        still = torch.zeros_like(jaw)
+        gaze = 0.12 * _normal(draws[:, 203:205]) + torch.stack([emotions.gaze_pitch, still], 1)
+        eyes = torch.cat([gaze, still[:, None]], 1).repeat(1, 2)
+        parameters = FaceParameters(
+            shape=self.params.identity_sigma * _normal(people[:, : blocks["shape"]]),
+            expression=emotions.activations,
+            global_pose=(turn * spread).clamp(-1.3, 1.3),
+            jaw_pose=torch.stack([jaw, still, still], 1),
+            eye_pose=eyes,
+            albedo=self.params.albedo_sigma * _normal(people[:, 500 : 500 + blocks["albedo"]]),
+            lighting=draw_lighting(draws[:, 300:340]),
+            units={"expression": "activation"},
+        )
+        geometry: FaceGeometry = self.face_model(parameters)
+        return parameters.replace(camera=camera_around(geometry.landmarks["ibug68"], draws[:, 340:350])), emotions
+
+    def _draws(self, indices: Sequence[int], stream: int = 0) -> Float[Tensor, "B D"]:
+        """Uniform numbers in (0, 1) that depend on seed, stream and index alone."""
+        rows = [
+            torch.rand(DRAWS, generator=torch.Generator().manual_seed(_mixed(self.params.seed, stream, index)))
+            for index in indices
+        ]
+        return torch.stack(rows).clamp(1e-6, 1 - 1e-6)
+
+
+def _normal(uniform: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+    return math.sqrt(2) * torch.erfinv(2 * uniform - 1)
+
+
+def _mixed(*numbers: int) -> int:
+    """One 63-bit seed of several numbers (splitmix64), so that neighbouring indices are unrelated."""
+    state = 0
+    for number in numbers:
+        state = (state + number + 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
+        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
+        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
+        state ^= state >> 31
+    return state & 0x7FFFFFFFFFFFFFFF
