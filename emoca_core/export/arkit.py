@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-import scipy.optimize
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -32,9 +31,9 @@ def has_arkit_names(face_model: FaceModel) -> bool:
 def arkit_activations(face_model: FaceModel, parameters: FaceParameters) -> dict[str, float]:
     """Express one fitted face in the 52 ARKit activations.
 
-    Expression coefficients are taken as they are. A rotation of the jaw joint adds the non-negative combination of
-    jawOpen, jawLeft and jawRight that moves the vertices most like it (least squares); rotations of the
-    eyes give eyeLook* where the model says what those stand for.
+    Expression coefficients are taken as they are. A rotation of the jaw joint adds the combination of jawOpen and
+    jawLeft or jawRight that moves the vertices most like it (least squares); rotations of the eyes give eyeLook* where
+    the model says what those stand for.
 
     Args:
         face_model: A model for which ``has_arkit_names`` holds.
@@ -75,12 +74,11 @@ def _jaw(face_model: FaceModel, parameters: FaceParameters) -> Mapping[str, floa
         jaw_pose=torch.cat([torch.zeros_like(jaw), jaw, jaw.new_zeros(count, 3)]),
     )
     vertices = face_model(posed).vertices.double().cpu().numpy()
-    moved = (vertices[1:] - vertices[0]).reshape(count + 1, -1)
-    gram, target = moved[1:] @ moved[1:].T, moved[1:] @ moved[0]
-    # the normal equations' Cholesky factor gives the same minimum with three rows instead of three per vertex
-    factor = np.linalg.cholesky(gram + 1e-12 * np.trace(gram) * np.eye(count))
-    solution, _ = scipy.optimize.nnls(factor.T, np.linalg.solve(factor, target))
-    return dict(zip(JAW_NAMES, solution.tolist(), strict=True))
+    turned, opened, left, right = (vertices[1:] - vertices[0]).reshape(count + 1, -1)
+    # left and right as one signed movement: both at once would only soak up the arc of an opening
+    movements = np.stack([opened, (left - right) / 2], axis=1)
+    opening, sideways = np.linalg.solve(movements.T @ movements, movements.T @ turned).tolist()
+    return {"jawOpen": max(opening, 0.0), "jawLeft": max(sideways, 0.0), "jawRight": max(-sideways, 0.0)}
 
 
 def _gaze(model: GazeModel, eye_pose: Float[Tensor, "1 6"], names: Sequence[str]) -> Mapping[str, float]:
