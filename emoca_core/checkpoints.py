@@ -173,7 +173,7 @@ def asset_name(asset: str, weights: str | None) -> str:
 
 def _is_name(weights: str) -> bool:
     path = Path(weights)
-    return not path.suffix and path.name == weights and not tf_index(path).exists()
+    return not path.suffix and path.name == weights and not tf_index(path).is_file()
 
 
 def find_weights(asset: str, weights: str | None) -> Path | None:
