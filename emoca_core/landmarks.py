@@ -1,12 +1,12 @@
 """Index tables of the two landmark sets, ``ibug68`` and ``mediapipe478``: features, pairs, mirror images, conversion.
 
-"Left" and "right" are the subject's. All indices are zero-based; all arrays are read-only int64. Arrays of points may
-be NumPy or torch, with points in the last but one dimension.
+"Left" and "right" are the subject's. All indices are zero-based int64 arrays, to be treated as constants. Arrays of
+points may be NumPy or torch, with points in the last but one dimension.
 """
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Int
@@ -15,16 +15,13 @@ from numpy import ndarray
 from emoca_core.errors import unknown_name
 
 Points = TypeVar("Points")
-LandmarkSet = Literal["ibug68", "mediapipe468", "mediapipe478"]
 
 LANDMARK_COUNT: Mapping[str, int] = MappingProxyType({"ibug68": 68, "mediapipe468": 468, "mediapipe478": 478})
 """Points of each set. ``mediapipe468`` is ``mediapipe478`` without the irises."""
 
 
 def _table(values: Iterable[object]) -> Int[ndarray, "..."]:
-    array = np.array(list(values), dtype=np.int64)
-    array.setflags(write=False)
-    return array
+    return np.array(list(values), dtype=np.int64)
 
 
 def _groups(**groups: Iterable[int]) -> Mapping[str, Int[ndarray, " _"]]:
@@ -203,7 +200,7 @@ def mediapipe_to_ibug68(points: Points) -> Points:
     return points[..., MEDIAPIPE_TO_IBUG68, :]  # type: ignore[index, no-any-return]
 
 
-def mirror_order(landmark_set: LandmarkSet) -> Int[ndarray, " L"]:
+def mirror_order(landmark_set: str) -> Int[ndarray, " L"]:
     """The permutation that renames the points of a face after its picture was mirrored.
 
     Flip the points' x first: ``mirrored = flipped[..., mirror_order(name), :]``.

@@ -143,7 +143,8 @@ def natural_key(path: str | Path) -> tuple[tuple[int, int, str], ...]:
     """Sort key that orders the numbers in a name by their value."""
     path = Path(path)
     parts = [*re.split(r"(\d+)", str(path.with_suffix("")).casefold()), path.suffix.casefold()]
-    return tuple((1, int(part), part) if part.isdigit() else (0, 0, part) for part in parts if part)
+    key = [(1, int(part), "") if part.isdecimal() else (0, 0, part) for part in parts if part]
+    return (*key, (0, 0, str(path)))  # 1.jpg and 01.jpg still have an order
 
 
 def _behind(path: Path, suffixes: frozenset[str]) -> Sequence[Path]:

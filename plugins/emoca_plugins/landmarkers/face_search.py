@@ -17,13 +17,17 @@ from emoca_core.cropping.warp import square_to_image, transform_points
 VIEW_SIZE = 128
 """Side of a view in pixels: what the detector sees."""
 
+SURE = 0.8
+"""The detector's confidence from which its finding needs no second look."""
+
 _PADDED = 1.6
 _OVERLAP = 0.5
 _QUARTER_TURNS = tuple(np.deg2rad([90, -90, 180]))
 _EIGHTH_TURNS = tuple(np.deg2rad([45, -45, 135, -135]))
 _SAME_FACE = 0.5
-_SMALL_FOR_HALVES = 0.4
-_SMALL_FOR_QUARTERS = 0.12
+_SMALLEST_TILE = 64
+_AROUND = 2.0
+_SMALL = {2: 0.4, 4: 0.12}
 
 
 class Pyramid:
@@ -85,18 +89,18 @@ def first_views(photo: Pyramid) -> Iterator[View]:
     yield _view(photo, _middle(photo), _PADDED * max(photo.height, photo.width))
 
 
-def closer_views(photo: Pyramid, found: Iterable[Candidate]) -> Iterator[View]:
-    """Overlapping tiles, where the photo may hold faces too small for the whole view.
+def closer_views(photo: Pyramid, tiles: int, found: Iterable[Candidate]) -> Iterator[View]:
+    """Overlapping tiles of 1/2 or 1/4 of the shorter side, if the photo may hold faces too small for larger views.
 
-    Tiles of half the shorter side unless the largest face found so far is large; of a quarter if it is small, or
-    there is none.
+    Args:
+        photo: Where to look.
+        tiles: 2 or 4.
+        found: Seen in larger views. Who is near the camera is alone or in good company: beside a large face, no small
+            ones are looked for.
     """
     shorter = min(photo.height, photo.width)
-    largest = max((candidate.side for candidate in found), default=0.0) / shorter
-    if largest < _SMALL_FOR_HALVES:
-        yield from _tiles(photo, shorter / 2)
-    if largest < _SMALL_FOR_QUARTERS:
-        yield from _tiles(photo, shorter / 4)
+    if max((candidate.side for candidate in found), default=0.0) < _SMALL[tiles] * shorter:
+        yield from _tiles(photo, shorter / tiles)
 
 
 def turned_views(photo: Pyramid) -> Iterator[View]:
@@ -105,6 +109,17 @@ def turned_views(photo: Pyramid) -> Iterator[View]:
         yield _view(photo, _middle(photo), max(photo.height, photo.width), turn)
     for turn in _QUARTER_TURNS:
         yield from _tiles(photo, min(photo.height, photo.width) / 1.5, turn)
+
+
+def both_ways(photo: Pyramid, candidate: Candidate) -> Iterator[View]:
+    """A closer look at an uncertain candidate, as it was found and upside down; nothing for a certain one.
+
+    An upside-down face often passes for an upright one, but the detector is far surer of it the right way up
+    (0.9 against 0.6).
+    """
+    if candidate.score < SURE:
+        for turn in (0.0, np.pi):
+            yield _view(photo, candidate.centre, _AROUND * candidate.side, candidate.roll + turn)
 
 
 def distinct(candidates: Iterable[Candidate]) -> list[Candidate]:
@@ -126,19 +141,21 @@ def _middle(photo: Pyramid) -> Float[ndarray, "2"]:
     return np.array([(photo.width - 1) / 2, (photo.height - 1) / 2])
 
 
-def _tiles(photo: Pyramid, side: float, turn: float = 0.0) -> Iterator[View]:
+def _tiles(photo: Pyramid, side: int | float, turn: float = 0.0) -> Iterator[View]:
+    if side < _SMALLEST_TILE:
+        return
     for y in _positions(photo.height, side):
         for x in _positions(photo.width, side):
             yield _view(photo, np.array([x, y]), side, turn)
 
 
-def _positions(length: int, side: float) -> Float[ndarray, " n"]:
+def _positions(length: int, side: int | float) -> Float[ndarray, " n"]:
     """Centres of overlapping tiles that cover a length."""
     count = int(np.ceil((length - side) / (side * (1 - _OVERLAP)))) + 1 if length > side else 1
     return np.linspace(side / 2, length - side / 2, count) - 0.5 if count > 1 else np.array([(length - 1) / 2])
 
 
-def _view(photo: Pyramid, centre: Float[ndarray, "2"], side: float, turn: float = 0.0) -> View:
+def _view(photo: Pyramid, centre: Float[ndarray, "2"], side: int | float, turn: float = 0.0) -> View:
     to_photo = square_to_image(centre, side, VIEW_SIZE, turn)
     return View(photo.cut(to_photo, VIEW_SIZE), to_photo)
 

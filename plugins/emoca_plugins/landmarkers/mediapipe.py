@@ -6,6 +6,7 @@ import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ _CROP_SIZE = 384
 _CROP_MARGIN = 2.0
 """Its side in units of the detector's box."""
 _FACES_IN_CROP = 2
+_STRICT_PRESENCE = 0.95
+"""Where the detector is less than sure, the landmarks must be: walls and cloth reach presence 0.8 but not this."""
 _RIGHT_EYE, _LEFT_EYE = 0, 1
 """Among the detector's key points."""
 
@@ -66,7 +69,7 @@ class MediaPipeLandmarker(Landmarker):
         super().__init__(params)
         self.asset_paths = {FILE: find_bundle(self.params.bundle)}
         self._lock = threading.Lock()
-        self._tasks: tuple[int, Any, Any] | None = None
+        self._tasks: _Tasks | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {"params": self.params}  # the tasks hold threads of this process
@@ -76,23 +79,37 @@ class MediaPipeLandmarker(Landmarker):
 
     def detect(self, photo: UInt8[ndarray, "H W 3"]) -> list[Detection]:
         pyramid = Pyramid(photo)
-        faces = [face for candidate in self._search(pyramid) if (face := self._landmarks(pyramid, candidate))]
-        faces.sort(key=lambda face: -_side(face))
-        return _without_repeats(faces)[: self.params.max_faces]
+        faces = self._faces(pyramid, self._upright(pyramid))
+        if not faces and self.params.search:
+            turned = [one for view in face_search.turned_views(pyramid) for one in self._candidates(view)]
+            faces = self._faces(pyramid, self._straightened(pyramid, turned))
+        return faces[: self.params.max_faces]
 
-    def _search(self, photo: Pyramid) -> list[Candidate]:
+    def _upright(self, photo: Pyramid) -> list[Candidate]:
         whole, padded = face_search.first_views(photo)
-        found = self._candidates(whole) or self._candidates(padded)
-        if not self.params.search:
-            return face_search.distinct(found)
-        for view in face_search.closer_views(photo, found):
-            found = found + self._candidates(view)
-        if not found:
-            found = [one for view in face_search.turned_views(photo) for one in self._candidates(view)]
-        return face_search.distinct(found)
+        found = self._straightened(photo, self._candidates(whole) or self._candidates(padded))
+        for tiles in (2, 4) if self.params.search else ():
+            closer = [one for view in face_search.closer_views(photo, tiles, found) for one in self._candidates(view)]
+            found = self._straightened(photo, found + closer)
+        return found
+
+    def _faces(self, photo: Pyramid, candidates: list[Candidate]) -> list[Detection]:
+        """Those candidates in which the landmarks confirm a face, largest first, each face once."""
+        found = [self._landmarks(photo, candidate) for candidate in candidates]
+        faces = [face for face in found if face is not None]
+        return _without_repeats(sorted(faces, key=lambda face: -_side(face)))
+
+    def _straightened(self, photo: Pyramid, candidates: list[Candidate]) -> list[Candidate]:
+        """Each face once, as it is seen best: an uncertain finding may be an upside-down face."""
+        best = []
+        for candidate in face_search.distinct(candidates):
+            again = [one for view in face_search.both_ways(photo, candidate) for one in self._candidates(view)]
+            same = [one for one in again if face_search.same_face(one, candidate)]
+            best.append(max([candidate, *same], key=lambda one: one.score))
+        return face_search.distinct(best)
 
     def _candidates(self, view: View) -> list[Candidate]:
-        detector, _ = self._get_tasks()
+        detector = self._get_tasks().detector
         size = face_search.VIEW_SIZE
         candidates = []
         for one in detector.detect(_to_mediapipe(view.image)).detections:
@@ -104,7 +121,8 @@ class MediaPipeLandmarker(Landmarker):
         return candidates
 
     def _landmarks(self, photo: Pyramid, candidate: Candidate) -> Detection | None:
-        _, landmarker = self._get_tasks()
+        tasks = self._get_tasks()
+        landmarker = tasks.landmarker if candidate.score >= face_search.SURE else tasks.strict_landmarker
         to_photo = square_to_image(candidate.centre, _CROP_MARGIN * candidate.side, _CROP_SIZE, candidate.roll)
         result = landmarker.detect(_to_mediapipe(photo.cut(to_photo, _CROP_SIZE)))
         if not result.face_landmarks:
@@ -121,45 +139,58 @@ class MediaPipeLandmarker(Landmarker):
             head_pose=_turned_back(result.facial_transformation_matrixes[chosen], candidate.roll),
         )
 
-    def _get_tasks(self) -> tuple[Any, Any]:
-        """Detector and landmarker of this process: their threads do not survive a fork."""
+    def _get_tasks(self) -> "_Tasks":
+        """The tasks of this process: their threads do not survive a fork."""
         with self._lock:
-            if self._tasks is None or self._tasks[0] != os.getpid():
+            if self._tasks is None or self._tasks.process != os.getpid():
                 with _native_log_kept_back():
-                    self._tasks = (os.getpid(), *self._create_tasks())
+                    self._tasks = _create_tasks(self.asset_paths[FILE], self.params)
                 # Closed with this object, or before the interpreter takes MediaPipe's own clean-up apart.
-                weakref.finalize(self, _close, *self._tasks)
-            return self._tasks[1:]
+                weakref.finalize(self, _close, self._tasks)
+            return self._tasks
 
-    def _create_tasks(self) -> tuple[Any, Any]:
-        from mediapipe.tasks.python import vision
 
-        bundle = self.asset_paths[FILE]
-        score, statistics = self.params.min_score, self.params.usage_statistics
-        detector = vision.FaceDetector.create_from_options(
-            vision.FaceDetectorOptions(
-                base_options=_base_options(read_member(bundle, DETECTOR), statistics), min_detection_confidence=score
-            )
-        )
-        landmarker = vision.FaceLandmarker.create_from_options(
+@dataclass(frozen=True)
+class _Tasks:
+    process: int
+    detector: Any
+    landmarker: Any
+    strict_landmarker: Any
+
+
+def _create_tasks(bundle: Path, params: MediaPipeLandmarker.Params) -> _Tasks:
+    from mediapipe.tasks.python import vision
+
+    def landmarker(presence: float) -> Any:
+        return vision.FaceLandmarker.create_from_options(
             vision.FaceLandmarkerOptions(
-                base_options=_base_options(bundle.read_bytes(), statistics),
+                base_options=_base_options(bundle.read_bytes(), params.usage_statistics),
                 num_faces=_FACES_IN_CROP,
-                min_face_detection_confidence=score,
-                min_face_presence_confidence=score,
+                min_face_detection_confidence=params.min_score,
+                min_face_presence_confidence=presence,
                 output_face_blendshapes=True,
                 output_facial_transformation_matrixes=True,
             )
         )
-        blank = _to_mediapipe(np.zeros((64, 64, 3), np.uint8))
-        detector.detect(blank), landmarker.detect(blank)  # what they log, they log at the first picture
-        return detector, landmarker
+
+    detector = vision.FaceDetector.create_from_options(
+        vision.FaceDetectorOptions(
+            base_options=_base_options(read_member(bundle, DETECTOR), params.usage_statistics),
+            min_detection_confidence=params.min_score,
+        )
+    )
+    strict = max(params.min_score, _STRICT_PRESENCE)
+    tasks = _Tasks(os.getpid(), detector, landmarker(params.min_score), landmarker(strict))
+    blank = _to_mediapipe(np.zeros((64, 64, 3), np.uint8))
+    for task in (tasks.detector, tasks.landmarker, tasks.strict_landmarker):
+        task.detect(blank)  # what they log, they log at the first picture
+    return tasks
 
 
-def _close(process: int, *tasks: Any) -> None:
-    if process == os.getpid():
+def _close(tasks: _Tasks) -> None:
+    if tasks.process == os.getpid():
         with _native_log_kept_back():
-            for task in tasks:
+            for task in (tasks.detector, tasks.landmarker, tasks.strict_landmarker):
                 task.close()
 
 

@@ -1,0 +1,167 @@
+"""MediaPipe's landmarker behind the search: several, small, lying and frame-filling faces, and none."""
+
+import os
+import pickle
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy import ndarray
+from PIL import Image
+
+from emoca_core.cropping.warp import rotation
+from emoca_core.expressions import ARKIT_NAMES
+from emoca_core.photos import find_photos, read_photo
+from emoca_core.registry import get_registry
+from emoca_plugins.landmarkers.mediapipe import MediaPipeLandmarker
+
+EYES = (33, 263)
+
+
+@pytest.fixture(scope="module")
+def landmarker() -> MediaPipeLandmarker:
+    return MediaPipeLandmarker()
+
+
+@pytest.fixture(scope="module")
+def portrait() -> ndarray:
+    """A public-domain photo of an astronaut with one face, 91 of 512 pixels wide, as packaged in scikit-image."""
+    return pytest.importorskip("skimage.data").astronaut()
+
+
+def error(points: ndarray, expected: ndarray) -> float:
+    """Mean distance in units of the distance between the outer corners of the eyes."""
+    return float(np.linalg.norm(points - expected, axis=1).mean() / np.linalg.norm(np.subtract(*expected[list(EYES)])))
+
+
+def test_one_face(landmarker: MediaPipeLandmarker, portrait: ndarray) -> None:
+    (face,) = landmarker.detect(portrait)
+    points = face.landmarks["mediapipe478"]
+    assert points.shape == (478, 2) and face.landmarks["ibug68"].shape == (68, 2)
+    np.testing.assert_allclose(face.box, [*points.min(0), *points.max(0)])
+    assert 170 < face.box[0] < face.box[2] < 280 and 60 < face.box[1] < face.box[3] < 190
+    assert 0.5 < face.score <= 1
+    assert face.blendshapes is not None and face.blendshapes.shape == (52,)
+    smile = [face.blendshapes[ARKIT_NAMES.index(f"mouthSmile{side}")] for side in ("Left", "Right")]
+    assert min(smile) > 0.6 and face.blendshapes[ARKIT_NAMES.index("tongueOut")] == 0
+    assert face.head_pose is not None
+    turn = face.head_pose[:3, :3]
+    np.testing.assert_allclose(turn @ turn.T, np.eye(3), atol=1e-3)
+    assert face.head_pose[2, 3] < 0, "the face is before a camera that looks along -z"
+
+
+def test_points_are_in_opencv_pixels(landmarker: MediaPipeLandmarker, portrait: ndarray) -> None:
+    """The plain task on the same picture, without our search, crop and way back."""
+    from emoca_plugins.landmarkers.mediapipe import _to_mediapipe
+
+    window = np.ascontiguousarray(portrait[:256, 96:352])
+    task = landmarker._get_tasks().landmarker
+    plain = np.array([(p.x, p.y) for p in task.detect(_to_mediapipe(window)).face_landmarks[0]]) * 256 - 0.5 + (96, 0)
+    points = landmarker.detect(portrait)[0].landmarks["mediapipe478"]
+    assert error(points, plain) < 0.02
+    assert np.abs((points - plain).mean(0)).max() < 0.7, "pixels: no systematic shift"
+
+
+@pytest.mark.parametrize("degrees", [-30, 90, 135, 180, -135])
+def test_lying_faces(landmarker: MediaPipeLandmarker, portrait: ndarray, degrees: int) -> None:
+    """Turned clockwise about the face: the same points, turned; the head pose tells by how much."""
+    middle = np.array([224.0, 120.0])
+    (upright,) = landmarker.detect(portrait)
+    image = Image.fromarray(portrait).rotate(-degrees, Image.Resampling.BICUBIC, center=tuple(middle + 0.5))
+    (face,) = landmarker.detect(np.asarray(image))
+    expected = (upright.landmarks["mediapipe478"] - middle) @ rotation(np.deg2rad(degrees)).T + middle
+    assert error(face.landmarks["mediapipe478"], expected) < 0.04
+    assert face.head_pose is not None and upright.head_pose is not None
+    turn = face.head_pose[:3, :3] @ upright.head_pose[:3, :3].T
+    seen = np.rad2deg(np.arctan2(turn[1, 0], turn[0, 0]))  # y is up: clockwise is negative
+    assert abs((seen + degrees + 180) % 360 - 180) < 5
+
+
+def test_small_faces_and_several(landmarker: MediaPipeLandmarker, portrait: ndarray) -> None:
+    """Three faces, 40, 60 and 100 pixels wide, in a large photo, largest first."""
+    photo = np.full((1400, 1800, 3), 120, np.uint8)
+    places = [(100, 800, 560), (900, 100, 340), (1500, 1150, 225)]
+    for left, top, side in places:
+        photo[top : top + side, left : left + side] = Image.fromarray(portrait).resize((side, side))
+    (reference,) = landmarker.detect(portrait)
+    faces = landmarker.detect(photo)
+    assert len(faces) == 3
+    for face, (left, top, side) in zip(faces, places, strict=True):
+        expected = (reference.landmarks["mediapipe478"] + 0.5) * side / 512 - 0.5 + (left, top)
+        assert error(face.landmarks["mediapipe478"], expected) < 0.06
+
+
+def test_face_that_fills_the_frame(landmarker: MediaPipeLandmarker, portrait: ndarray) -> None:
+    (reference,) = landmarker.detect(portrait)
+    x0, y0, x1, y1 = reference.box.round().astype(int)
+    (face,) = landmarker.detect(np.ascontiguousarray(portrait[y0:y1, x0:x1]))
+    assert error(face.landmarks["mediapipe478"] + (x0, y0), reference.landmarks["mediapipe478"]) < 0.06
+
+
+@pytest.mark.parametrize("fill", [lambda rng: 0, lambda rng: 255, lambda rng: rng.integers(0, 256, (300, 400, 3))])
+def test_no_face_is_an_empty_list(landmarker: MediaPipeLandmarker, fill: Callable[..., ndarray]) -> None:
+    photo = np.zeros((300, 400, 3), np.uint8)
+    photo[:] = fill(np.random.default_rng(0))
+    assert landmarker.detect(photo) == []
+
+
+@pytest.mark.parametrize("size", [(16, 16), (16, 2000), (2000, 16)])
+def test_odd_sizes(landmarker: MediaPipeLandmarker, size: tuple[int, int]) -> None:
+    assert landmarker.detect(np.full((*size, 3), 90, np.uint8)) == []
+
+
+def test_params(portrait: ndarray) -> None:
+    photo = np.concatenate([portrait, portrait], axis=1)
+    make = MediaPipeLandmarker.Params
+    assert len(MediaPipeLandmarker(make(max_faces=1)).detect(photo)) == 1
+    small = np.full((1024, 1024, 3), 120, np.uint8)
+    small[400:680, 400:680] = Image.fromarray(portrait).resize((280, 280))
+    assert MediaPipeLandmarker(make(search=False)).detect(small) == []
+    assert len(MediaPipeLandmarker(make()).detect(small)) == 1
+
+
+def test_the_registry_builds_it() -> None:
+    landmarker = get_registry().build("landmarker", "mediapipe", {"max_faces": 2})
+    assert isinstance(landmarker, MediaPipeLandmarker) and landmarker.asset_paths
+
+
+def test_threads_and_pickles(landmarker: MediaPipeLandmarker, portrait: ndarray) -> None:
+    expected = landmarker.detect(portrait)[0].landmarks["mediapipe478"]
+    copy = pickle.loads(pickle.dumps(landmarker))
+    assert copy.params == landmarker.params
+    with ThreadPoolExecutor(2) as pool:
+        for faces in pool.map(copy.detect, [portrait] * 4):
+            np.testing.assert_array_equal(faces[0].landmarks["mediapipe478"], expected)
+
+
+def test_does_not_write_on_its_input(landmarker: MediaPipeLandmarker, portrait: ndarray) -> None:
+    photo = portrait.copy()
+    photo.setflags(write=False)
+    landmarker.detect(photo[:, ::-1])
+    np.testing.assert_array_equal(photo, portrait)
+
+
+def test_terminal_stays_clean(portrait: ndarray, capfd: pytest.CaptureFixture[str]) -> None:
+    MediaPipeLandmarker().detect(portrait)
+    assert capfd.readouterr() == ("", "")
+    os.write(2, b"later messages of others arrive")
+    assert capfd.readouterr().err == "later messages of others arrive"
+
+
+@pytest.mark.slow
+def test_real_photos(shared: Path, landmarker: MediaPipeLandmarker) -> None:
+    expected = {
+        "multi_face": 5,
+        "no_face": 0,
+        "sample1": 3,
+        "sample2": 3,
+        "sample3": 3,
+        "sample4": 4,
+        "sample5": 5,
+        "sample6": 4,
+    }
+    for path in find_photos(shared / "data" / "photos"):
+        faces = landmarker.detect(read_photo(path).pixels)
+        assert len(faces) == expected.get(path.stem, 1), path.name
