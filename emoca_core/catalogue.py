@@ -88,6 +88,8 @@ class Recipe(_Strict):
     detail: Use | None = None
     emotion_backbone: Use | None = None
     losses: dict[str, Term] = Field(default_factory=dict)
+    probe: tuple[str, ...] = ()
+    """Blocks of the face code that the emotion probe reads, in this order."""
     training: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Settings of the training stages, by stage."""
 

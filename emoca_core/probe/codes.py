@@ -1,0 +1,167 @@
+"""The code of every face, computed once for each method and kept by content: probes train on the cache."""
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy import ndarray
+from safetensors.numpy import load_file, save_file
+from torch import Tensor
+from tqdm.auto import tqdm
+
+import emoca_core
+from emoca_core.cropping import SHARED_CROP, CropPolicy, choose_crop, crops_to_batch
+from emoca_core.datasets import Manifest
+from emoca_core.errors import RecipeError
+from emoca_core.files import atomic_write, sha256_of
+from emoca_core.interfaces import CropRule, EmotionBackbone, EmotionPrediction, FaceCrop
+from emoca_core.method import Method
+from emoca_core.photos import read_photo
+from emoca_core.probe.detections import PART, Detections, cache_folder, manifest_hash
+
+
+class CodeSource(ABC):
+    """Whatever turns face crops into one vector each.
+
+    Attributes:
+        name: As shown in tables.
+        rule: How faces are cut for it.
+        crop: Name of the crop policy, recorded with the result.
+    """
+
+    name: str
+    rule: CropRule
+    crop: CropPolicy
+
+    @abstractmethod
+    def encode(self, crop: FaceCrop) -> Float[Tensor, "B D"]:
+        """The code of every face of a batch, on the CPU."""
+
+    @abstractmethod
+    def description(self) -> dict[str, Any]:
+        """Everything that the codes depend on besides the images."""
+
+
+@dataclass(frozen=True)
+class RecipeSource(CodeSource):
+    """Blocks of a method's face code."""
+
+    name: str
+    method: Method
+    blocks: tuple[str, ...]
+    crop: CropPolicy = "shared"
+
+    @property
+    def rule(self) -> CropRule:  # type: ignore[override]
+        """The method's own rule, or the shared one."""
+        return choose_crop(self.crop, self.method.encoder.crop_rule)
+
+    def encode(self, crop: FaceCrop) -> Float[Tensor, "B D"]:
+        parameters = self.method.encode(crop.map(lambda tensor: tensor.to(self.method.device)))
+        return parameters.select(self.blocks).cpu()
+
+    def description(self) -> dict[str, Any]:
+        return {
+            "recipe": self.method.recipe.model_dump(mode="json", exclude={"losses", "training", "summary"}),
+            "blocks": list(self.blocks),
+            "crop": self.crop,
+            "assets": {name: sha256_of(path) for name, path in self.method.asset_paths().items() if path.is_file()},
+            "version": emoca_core.__version__,
+        }
+
+
+@dataclass(frozen=True)
+class BackboneSource(CodeSource):
+    """The default feature of an emotion backbone: an image network in the same table."""
+
+    name: str
+    backbone: EmotionBackbone
+    card: Mapping[str, Any]
+    crop: CropPolicy = "shared"
+
+    @property
+    def rule(self) -> CropRule:  # type: ignore[override]
+        """The shared rule: backbones have none of their own."""
+        return SHARED_CROP
+
+    def encode(self, crop: FaceCrop) -> Float[Tensor, "B D"]:
+        device = next(self.backbone.parameters()).device
+        feature = next(iter(self.backbone.feature_dims))
+        seen: EmotionPrediction = self.backbone(crop.image.to(device))
+        return seen.features[feature].flatten(1).float().cpu()
+
+    def description(self) -> dict[str, Any]:
+        state = hashlib.sha256()
+        for key, tensor in sorted(self.backbone.state_dict().items()):
+            state.update(key.encode() + tensor.cpu().contiguous().numpy().tobytes())
+        return {"backbone": dict(self.card), "weights": state.hexdigest(), "version": emoca_core.__version__}
+
+
+def recipe_source(method: Method, crop: CropPolicy = "shared") -> RecipeSource:
+    """A method as it enters the probe.
+
+    Raises:
+        RecipeError: The recipe does not say which blocks its probe reads.
+    """
+    if not method.recipe.probe:
+        raise RecipeError(f"recipe '{method.name}' has no 'probe': list the blocks to read, e.g. [shape, expression]")
+    return RecipeSource(method.name, method, method.recipe.probe, crop)
+
+
+def extract_codes(
+    source: CodeSource, manifest: Manifest, detections: Detections, batch_size: int = 32
+) -> Float[ndarray, "N D"]:
+    """Codes of all rows; NaN in rows without a face. Parts that are in the cache are read from there.
+
+    Args:
+        source: The method.
+        manifest: The images.
+        detections: Their faces.
+        batch_size: Faces encoded at once.
+    """
+    description = {**source.description(), "images": manifest_hash(manifest), "rule": repr(source.rule)}
+    folder = cache_folder("codes", description)
+    parts = []
+    for start in tqdm(range(0, len(manifest), PART), desc=source.name, unit="part", disable=None):
+        file = folder / f"{start:09d}.safetensors"
+        if not file.exists():
+            rows = range(start, min(start + PART, len(manifest)))
+            _write_part(file, _encode_rows(source, manifest, detections, rows, batch_size), description)
+        parts.append(load_file(file)["codes"])
+    width = max(part.shape[1] for part in parts)
+    return np.concatenate([part if part.shape[1] == width else np.full((len(part), width), np.nan) for part in parts])
+
+
+@torch.no_grad()
+def _encode_rows(
+    source: CodeSource, manifest: Manifest, detections: Detections, rows: range, batch_size: int
+) -> Float[ndarray, "N D"]:
+    present = [row for row in rows if row in detections.faces]
+    found: list[tuple[list[int], Tensor]] = []
+    for start in range(0, len(present), batch_size):
+        batch = present[start : start + batch_size]
+        found.append((batch, source.encode(_crops(source.rule, manifest, detections, batch))))
+    width = found[0][1].shape[1] if found else 0
+    codes = np.full((len(rows), width), np.nan, np.float32)
+    for batch, values in found:
+        codes[np.array(batch) - rows.start] = values.numpy()
+    return codes
+
+
+def _crops(rule: CropRule, manifest: Manifest, detections: Detections, rows: Sequence[int]) -> FaceCrop:
+    photos = [read_photo(manifest.image_path(manifest[row])) for row in rows]
+    faces = [detections.faces[row] for row in rows]
+    cropped = [rule(photo.pixels, face) for photo, face in zip(photos, faces, strict=True)]
+    return crops_to_batch(cropped, faces, [photo.size for photo in photos])
+
+
+def _write_part(file: Path, codes: Float[ndarray, "N D"], description: Mapping[str, Any]) -> None:
+    with atomic_write(file) as temporary:
+        save_file({"codes": codes}, temporary, {"description": json.dumps(description, default=str)})
