@@ -15,6 +15,7 @@ from emoca_core.cropping.warp import rotation
 from emoca_core.expressions import ARKIT_NAMES
 from emoca_core.photos import find_photos, read_photo
 from emoca_core.registry import get_registry
+from emoca_core.testing import check_component
 from emoca_plugins.landmarkers.mediapipe import MediaPipeLandmarker
 
 EYES = (33, 263)
@@ -125,6 +126,10 @@ def test_params(portrait: ndarray) -> None:
 def test_the_registry_builds_it() -> None:
     landmarker = get_registry().build("landmarker", "mediapipe", {"max_faces": 2})
     assert isinstance(landmarker, MediaPipeLandmarker) and landmarker.asset_paths
+
+
+def test_contract(portrait: ndarray) -> None:
+    check_component("landmarker", "mediapipe", sample=np.concatenate([portrait[:, ::-1], portrait], axis=1))
 
 
 def test_threads_and_pickles(landmarker: MediaPipeLandmarker, portrait: ndarray) -> None:

@@ -97,7 +97,7 @@ class MediaPipeLandmarker(Landmarker):
         """Those candidates in which the landmarks confirm a face, largest first, each face once."""
         found = [self._landmarks(photo, candidate) for candidate in candidates]
         faces = [face for face in found if face is not None]
-        return _without_repeats(sorted(faces, key=lambda face: -_side(face)))
+        return _without_repeats(sorted(faces, key=lambda face: -np.prod(face.box[2:] - face.box[:2])))
 
     def _straightened(self, photo: Pyramid, candidates: list[Candidate]) -> list[Candidate]:
         """Each face once, as it is seen best: an uncertain finding may be an upside-down face."""
