@@ -16,6 +16,8 @@ from tools.open_head.sources import Archive, read_target
 
 MODES = 100
 SEED = 0
+BLOCK = 250
+"""People whose targets are added up at a time. Everything is float64: float16 then hides the order of summation."""
 SEMANTIC = ("gender", "age", "weight", "muscle", "height", *RACES)
 TOOTH_SHIFTS = {"upper": np.array([0, -0.0016, -0.0032]), "lower": np.array([0, 0, -0.0042])}
 """Metres; keeps the teeth behind closed lips and shows the upper incisors' edge 1.6 mm below the lip line."""
@@ -105,12 +107,17 @@ def random_heads(
     """Sample adults and bring them to the model's frame: origin in the face, sizes damped, teeth behind the lips."""
     needed = mesh.needed
     phenotypes, sliders = sample_adults(count, targets.local, rng)
-    points = targets.displace(phenotypes, sliders) + mesh.base.vertices[needed].astype(np.float32)
-    vertices = mesh.assemble(points, needed)
-    joints = _rest_joints(mesh, points)
+    vertices = np.empty((count, mesh.vertex_count, 3))
+    joints = np.empty((count, 3, 3))
+    for start in range(0, count, BLOCK):
+        some = slice(start, start + BLOCK)
+        points = targets.displace({name: values[some] for name, values in phenotypes.items()}, sliders[some])
+        points += mesh.base.vertices[needed]
+        vertices[some] = mesh.assemble(points, needed)
+        joints[some] = _rest_joints(mesh, points)
     origin, scale, mean_size = normalise_heads(vertices, face, area_weights(mesh, face), mean_size)
     for jaw, shift in TOOTH_SHIFTS.items():
-        vertices[:, np.isin(mesh.vertex_part, [f"teeth_{jaw}", f"gums_{jaw}"])] += shift.astype(np.float32)
+        vertices[:, np.isin(mesh.vertex_part, [f"teeth_{jaw}", f"gums_{jaw}"])] += shift
     return Heads(vertices, (joints - origin[:, None]) * scale[:, None, None], phenotypes, mean_size)
 
 
@@ -187,7 +194,7 @@ def held_out_heads(head: HeadModel, targets: ShapeTargets, count: int) -> tuple[
     """
     rng = np.random.default_rng(SEED + 1)
     people = random_heads(head.mesh, targets, head.masks["face"], count, rng, head.mean_size)
-    source = people.vertices.astype(np.float64)
+    source = people.vertices
     basis = head.identity.modes.reshape(MODES, -1)
     codes = (source - head.identity.mean).reshape(count, -1) @ basis.T / (basis**2).sum(1)
     return source, codes

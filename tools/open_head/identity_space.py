@@ -41,30 +41,31 @@ def normalise_heads(
         The centroids [n, 3] that were subtracted, the scales [n] that were applied afterwards, and the mean size.
     """
     origin = np.einsum("v,nvc->nc", area_weights, heads)
-    heads -= origin[:, None].astype(heads.dtype)
+    heads -= origin[:, None]
     size = face_size(heads, face)
     mean_size = float(size.mean()) if mean_size is None else mean_size
     scale = (mean_size / size) ** SIZE_DAMPING
-    heads *= scale[:, None, None].astype(heads.dtype)
+    heads *= scale[:, None, None]
     return origin, scale, mean_size
 
 
 def face_size(heads: np.ndarray, face: np.ndarray) -> np.ndarray:
     """Norm [n] of the centred face."""
-    region = heads[:, face].astype(np.float64)
+    region = heads[:, face]
     size: np.ndarray = np.sqrt(((region - region.mean(1, keepdims=True)) ** 2).sum((1, 2)))
     return size
 
 
 def fit_identity_space(heads: np.ndarray, count: int) -> IdentitySpace:
-    """PCA through the Gram matrix (fewer heads than coordinates).
+    """PCA through the Gram matrix (fewer heads than coordinates). Centres the heads in place.
 
     Signs are fixed: the largest displacement of every mode is positive, so every machine writes the same file.
     """
     samples = len(heads)
-    mean = heads.mean(0, dtype=np.float64)
-    centred = (heads - mean.astype(heads.dtype)).reshape(samples, -1)
-    values, vectors = np.linalg.eigh((centred @ centred.T).astype(np.float64))
+    mean = heads.mean(0)
+    heads -= mean
+    centred = heads.reshape(samples, -1)
+    values, vectors = np.linalg.eigh(centred @ centred.T)
     values, vectors = np.maximum(values[::-1], 0), vectors[:, ::-1][:, :count]
     explained = np.cumsum(values) / values.sum()
     norm = np.sqrt(values[:count])

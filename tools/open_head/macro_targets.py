@@ -66,7 +66,7 @@ class ShapeTargets:
         """Displacements [n, A, 3] of n people from phenotypes (each [n]) and slider values [n, L] in [-1, 1]."""
         coefficients = np.concatenate(
             [macro_coefficients(phenotypes, self.factors), np.maximum(sliders, 0), np.maximum(-sliders, 0)], 1
-        ).astype(np.float32)
+        )
         basis = np.concatenate([self.macro, self.positive, self.negative])
         moved: np.ndarray = coefficients @ basis.reshape(len(basis), -1)
         return moved.reshape(len(coefficients), -1, 3)
