@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from emoca_core.errors import AssetFormatError, MissingAssetError, UnknownNameError
 from emoca_core.interfaces import FaceCrop, FaceParameters
 from emoca_core.registry import get_registry
-from emoca_core.testing import check_component
 from emoca_plugins.detail.deca import DecaDetail
 
 
@@ -99,8 +98,3 @@ def test_missing_weights_and_blocks_are_named(model: DecaDetail) -> None:
         DecaDetail()
     with pytest.raises(UnknownNameError, match="jaw_pose"):
         model.decode(FaceParameters(expression=torch.zeros(1, 50), detail=torch.zeros(1, 128)))
-
-
-@pytest.mark.slow
-def test_contract() -> None:
-    check_component("detail", "deca", {"weights": "none"})

@@ -10,7 +10,6 @@ from torch.nn import functional as F
 
 from emoca_core.errors import AssetFormatError, MissingAssetError
 from emoca_core.registry import get_registry
-from emoca_core.testing import check_component
 from emoca_plugins.emotion.emonet import EmoNet
 from emoca_plugins.emotion.emonet_network import ConvBlock
 
@@ -90,8 +89,3 @@ def test_input_is_not_changed_by_a_block() -> None:
     before = x.clone()
     block(x)
     assert torch.equal(x, before)
-
-
-@pytest.mark.slow
-def test_contract() -> None:
-    check_component("emotion_backbone", "emonet", {"weights": "none"})

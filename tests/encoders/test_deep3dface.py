@@ -11,7 +11,6 @@ from emoca_core.errors import AssetFormatError, MissingAssetError
 from emoca_core.geometry.rotations import rotation_vector_to_matrix
 from emoca_core.interfaces import FaceCrop
 from emoca_core.registry import get_registry
-from emoca_core.testing import check_component
 from emoca_plugins.encoders.deep3dface import Deep3DFace, parameters_from_coefficients
 
 VARIANTS = {
@@ -127,7 +126,3 @@ def test_pose_has_a_gradient_at_zero() -> None:
     assert pose is not None
     (gradient,) = torch.autograd.grad(pose.sum(), coefficients)
     torch.testing.assert_close(gradient[0, 224:227], torch.ones(3))
-
-
-def test_contract() -> None:
-    check_component("encoder", "deep3dface", {"weights": "none", "depth": 18})

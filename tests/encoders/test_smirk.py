@@ -9,7 +9,6 @@ from published import deviation, golden, keyed_state
 from emoca_core.errors import MissingAssetError
 from emoca_core.interfaces import FaceCrop
 from emoca_core.registry import get_registry
-from emoca_core.testing import check_component
 from emoca_plugins.encoders.smirk import Smirk, limited_jaw
 
 
@@ -68,7 +67,3 @@ def test_jaw_only_opens_and_turns_little() -> None:
 def test_missing_weights_are_named() -> None:
     with pytest.raises(MissingAssetError, match=r"SMIRK_em1\.pt"):
         Smirk()
-
-
-def test_contract() -> None:
-    check_component("encoder", "smirk", {"weights": "none"})

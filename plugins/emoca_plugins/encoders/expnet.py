@@ -57,7 +57,8 @@ class Expnet(Encoder):
         """Checkpoint of the expression network: asset name or path of the ``.index`` file; by default the asset
         ``expnet_expression``. ``none`` reads no file at all and initialises at random, for training only."""
         shape_weights: str | None = None
-        """Checkpoint of the identity network; by default the asset ``expnet_shape``."""
+        """Checkpoint of the identity network; by default the asset ``expnet_shape``. ``none`` initialises it at random,
+        for those who only use the expression."""
         mean_image: str | None = None
         """Mean image to subtract; by default the asset ``expnet_mean``, the *shape* network's mean, which the published
         code subtracts for both networks although it also loads one for expressions."""
