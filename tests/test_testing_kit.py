@@ -192,6 +192,13 @@ class ForgetsItsWeights(Good):
         self.register_buffer("weights", torch.rand(3), persistent=False)
 
 
+class StaysBehind(Good):
+    """Source: this test."""
+
+    def _apply(self, move, recurse=True):
+        return self
+
+
 class NotFinite(Good):
     """Source: this test."""
 
@@ -296,6 +303,7 @@ BROKEN = {
     KeepsATensorAside: "'scale' holds a plain tensor",
     KeepsATensorInAList: "'scales' holds a plain tensor",
     ForgetsItsWeights: "must rebuild the same component",
+    StaysBehind: "must move weights",
     NotFinite: "must be finite",
     ReturnsDouble: "float32 in must give float32 out",
     CutOffFromTheGraph: "no gradient arrives",
@@ -528,7 +536,6 @@ def test_an_encoder_that_reads_what_it_does_not_declare_is_told(written):
     [
         ({"needs": frozenset({"smell"})}, "needs names unknown fields: .'smell'."),
         ({"crop_rule": None}, "must be a CropRule"),
-        ({"attach": lambda self, face_model, renderer: None}, "pass parts="),
     ],
 )
 def test_an_encoder_with_broken_declarations_is_told(written, changes, said):

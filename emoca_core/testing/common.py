@@ -192,7 +192,7 @@ def check_module(
             pick = partial(_slice, slice(face, face + 1))
             promise = "a face must not depend on the others of its batch"
             subject.require_same(call(component, changed(batch, pick)), changed(result, pick), tolerance, promise)
-    _check_saving(subject, component, build, lambda module: call(module, batch), result)
+    _check_saving_and_moving(subject, component, build, lambda module: call(module, batch), result)
     _check_precision(subject, build, call, batch, result, double, tolerance)
     _check_devices(subject, build, call, batch, result, tolerance)
     return result
@@ -219,13 +219,15 @@ def _plain_tensors(value: object) -> Iterator[bool]:
             yield from _plain_tensors(item)
 
 
-def _check_saving(
+def _check_saving_and_moving(
     subject: Subject, component: ModuleComponent, build: Callable[[], Any], call: Callable[[Any], Any], result: object
 ) -> None:
     state = {key: tensor.clone() for key, tensor in component.state_dict().items()}
     again = build()
     again.load_state_dict(state)
     subject.require_same(call(again), result, 0.0, "parameters and state_dict must rebuild the same component")
+    left = [key for key, tensor in again.to("meta").state_dict().items() if tensor.device.type != "meta"]
+    subject.require(not left, f".to(device) must move {', '.join(left)}")
 
 
 def _check_precision(
@@ -254,9 +256,6 @@ def _check_devices(
     result: object,
     tolerance: float,
 ) -> None:
-    moved = build().to("meta")
-    left = [key for key, tensor in moved.state_dict().items() if tensor.device.type != "meta"]
-    subject.require(not left, f".to(device) must move {', '.join(left)}")
     if torch.cuda.is_available():
         on_gpu = call(build().cuda(), changed(batch, Tensor.cuda))
         stayed = [key for key, tensor in tensors_of(on_gpu).items() if not tensor.is_cuda]

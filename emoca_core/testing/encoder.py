@@ -25,7 +25,7 @@ def check(subject: Subject) -> None:
     subject.require(encoder.needs <= optional, f"needs names unknown fields: {sorted(encoder.needs - optional)}")
 
     crop = subject.sample if subject.sample is not None else sample_crop(encoder.crop_rule.size)
-    inverts = type(encoder).attach is not Encoder.attach
+    inverts = subject.parts is not None
     tolerance = ITERATIVE_TOLERANCE if inverts else SINGLE_TOLERANCE
     parameters = check_module(
         subject,
@@ -37,15 +37,15 @@ def check(subject: Subject) -> None:
     subject.require(isinstance(parameters, FaceParameters), "must return FaceParameters")
     found = {name: block.shape[1] for name, block in parameters.blocks().items()}
     subject.require(found == dict(encoder.blocks), f"predicts {found}, blocks declares {dict(encoder.blocks)}")
-    subject.require_same(encoder(crop), parameters, tolerance, "what is not in `needs` must not change the result")
+    promise = "what is not in `needs` must not change the result"
+    subject.require_same(encoder(crop), encoder(_only(crop, encoder)), tolerance, promise)
     _check_training(subject, encoder, crop)
 
 
 def _build(subject: Subject) -> Encoder:
     encoder = cast(Encoder, subject.build())
-    if type(encoder).attach is not Encoder.attach:
-        subject.require(subject.parts is not None, "inverts its parts: pass parts=(face_model, renderer)")
-        encoder.attach(*subject.parts)  # type: ignore[misc]
+    if subject.parts is not None:
+        encoder.attach(*subject.parts)
     return encoder
 
 

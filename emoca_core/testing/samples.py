@@ -18,7 +18,7 @@ from emoca_core.interfaces import (
     WeakPerspectiveCamera,
 )
 
-FACES = 3
+FACES = 2  # not 3, which is also the number of colours and of axes
 SIZES: Mapping[Block, int] = {
     "shape": 100,
     "expression": 52,
