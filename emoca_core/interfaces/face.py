@@ -158,7 +158,7 @@ class FaceParameters:
         Raises:
             UnknownNameError: A block that this code does not have.
         """
-        blocks = self.blocks()
+        blocks, names = self.blocks(), list(names)
         for name in names:
             if name not in blocks:
                 raise unknown_name("block in this face code", name, blocks)
