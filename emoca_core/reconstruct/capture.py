@@ -83,6 +83,7 @@ def capture_faces(method: Method, faces: Sequence[FoundFace], settings: Settings
     batch = crops_to_batch(
         [face.cropped for face in faces], [face.detection for face in faces], [face.photo.size for face in faces]
     )
+    batch = replace(batch, keys=tuple(str(face.photo.path) for face in faces))
     if settings.same_person:
         batch = replace(batch, identity=torch.zeros(len(faces), dtype=torch.int64))
     with torch.no_grad():
