@@ -89,6 +89,7 @@ print("same picture")
 """
 
 
+@pytest.mark.slow
 def test_triton_in_its_interpreter() -> None:
     pytest.importorskip("triton")
     environment = {**os.environ, "TRITON_INTERPRET": "1"}  # read when Triton is imported: needs its own process
