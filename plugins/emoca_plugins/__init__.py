@@ -11,6 +11,7 @@ _COMPONENTS = (
     ComponentSpec("face_model", "ict_facekit", "emoca_plugins.face_models.ict_facekit:IctFaceKit"),
     ComponentSpec("face_model", "gnm", "emoca_plugins.face_models.gnm:GnmHead", extra="gnm"),
     # encoders
+    ComponentSpec("encoder", "landmark_fit", "emoca_plugins.encoders.landmark_fit:LandmarkFit"),
     ComponentSpec("encoder", "deca", "emoca_plugins.encoders.deca:Deca"),
     ComponentSpec("encoder", "emoca", "emoca_plugins.encoders.emoca:Emoca"),
     ComponentSpec("encoder", "deep3dface", "emoca_plugins.encoders.deep3dface:Deep3DFace"),
@@ -19,6 +20,9 @@ _COMPONENTS = (
     ComponentSpec("encoder", "expnet", "emoca_plugins.encoders.expnet:Expnet"),
     ComponentSpec("encoder", "smirk", "emoca_plugins.encoders.smirk:Smirk"),
     ComponentSpec("encoder", "codes_from_disk", "emoca_plugins.encoders.codes_from_disk:CodesFromDisk"),
+    ComponentSpec(
+        "encoder", "mediapipe_blendshapes", "emoca_plugins.encoders.mediapipe_blendshapes:MediapipeBlendshapes"
+    ),
     # renderers
     ComponentSpec("renderer", "zbuffer", "emoca_plugins.renderers.zbuffer:ZBuffer"),
     ComponentSpec("renderer", "pytorch3d", "emoca_plugins.renderers.pytorch3d:PyTorch3DRenderer", "pytorch3d"),

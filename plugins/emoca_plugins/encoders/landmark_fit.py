@@ -29,8 +29,16 @@ from emoca_plugins.encoders.landmark_fit_camera import (
 from emoca_plugins.encoders.landmark_fit_objective import Directions, LandmarkObjective
 from emoca_plugins.encoders.landmark_fit_points import Targets, match_points
 from emoca_plugins.encoders.landmark_fit_solver import Sharing, levenberg_marquardt
-from emoca_plugins.encoders.landmark_fit_unknowns import Strength, Unknowns
+from emoca_plugins.encoders.landmark_fit_unknowns import Part, Strength, Unknowns
 
+_BLOCK_OF: Mapping[Part, Block] = {
+    "shape": "shape",
+    "expression": "expression",
+    "rotation": "global_pose",
+    "jaw": "jaw_pose",
+    "gaze": "eye_pose",
+    "eyelids": "eyelids",
+}
 _FEW_FACES = 8
 _PHOTO_ROUNDS, _PHOTO_STEPS = 3, 4
 _FULLY_TURNED = math.radians(60)
@@ -74,10 +82,10 @@ class LandmarkFit(Encoder):
         expression_sigma: float = Field(default=1.0, gt=0)
         """Expected size of expression coefficients of models without ARKit names, in standard deviations."""
         activation_sigma: float = Field(default=0.2, gt=0)
-        """Expected distance of ARKit activations from the landmarker's scores (from 0 without scores)."""
+        """Expected distance of ARKit activations from the landmarker's scores; without scores twice that from 0."""
         appearance: bool = True
         """Also fit light and albedo to the pixels; without it these blocks are absent."""
-        albedo_sigma: float = Field(default=1.0, gt=0)
+        albedo_sigma: float = Field(default=0.5, gt=0)
         """Expected size of albedo coefficients, in the model's standard deviations."""
         pixel_sigma: float = Field(default=0.06, gt=0)
         """Expected error of a pixel's colour, of 1."""
@@ -102,11 +110,10 @@ class LandmarkFit(Encoder):
         unknowns = Unknowns.of(face_model.blocks, face_model.expression_names, self.params.jaw)
         self._parts = _Parts(face_model, renderer, counts)
         self._unknowns, self._directions, self._change = unknowns, {}, None
-        fitted: dict[Block, int] = {"global_pose": 3}
-        for block, part in (("shape", "shape"), ("expression", "expression"), ("jaw_pose", "jaw"), ("eye_pose", "gaze")):
-            if unknowns.has(part):
-                fitted[block] = face_model.blocks[block]
-        self.blocks = fitted
+        blocks = {block: face_model.blocks[block] for part, block in _BLOCK_OF.items() if unknowns.has(part)}
+        if self.params.appearance:
+            blocks |= {"albedo": face_model.blocks.get("albedo", 0), "lighting": 27}
+        self.blocks = {**blocks, "camera": 7}
 
     def forward(self, crop: FaceCrop) -> FaceParameters:
         if self._parts is None:
@@ -119,7 +126,8 @@ class LandmarkFit(Encoder):
         p = self.params
         unknowns = self._unknowns
         targets = match_points(crop, parts.landmark_counts)
-        strength = Strength(p.shape_sigma, p.expression_sigma, p.activation_sigma)
+        activation = p.activation_sigma * (2 if crop.blendshapes is None else 1)
+        strength = Strength(p.shape_sigma, p.expression_sigma, activation)
         prior = unknowns.prior(_scores(crop), strength)
         expected = targets.of(parts.face_model(unknowns.parameters(_upright(prior.mean, unknowns))).landmarks)
         intrinsics, view = _first_view(crop, targets, expected, p.field_of_view, p.minimum_distance)
@@ -199,7 +207,9 @@ def _landmark_counts(face_model: FaceModel) -> dict[str, int]:
     """
     name = type(face_model).__name__
     if "global_pose" not in face_model.blocks:
-        raise RecipeError(f"landmark_fit needs a face model with a global_pose; {name} has {sorted(face_model.blocks)}.")
+        raise RecipeError(
+            f"landmark_fit needs a face model with a global_pose; {name} has {sorted(face_model.blocks)}."
+        )
     with torch.no_grad():
         still = torch.zeros(1, 3, device=face_model.faces.device)
         landmarks = face_model(FaceParameters(global_pose=still)).landmarks

@@ -1,5 +1,6 @@
 """Where a face model's landmarks fall in the picture, how far from the detected ones, and the derivatives of that."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -58,7 +59,7 @@ class LandmarkObjective:
         elements = len(x) * (int(self.model.faces.max()) + 1)
         columns = _differentiate(self.points, x, self.unknowns.directed, elements)
         unturned = columns.transpose(0, 1).flatten(1, 2) @ self.rotation(x)  # rows: p^T R is R^T p
-        planes = unturned.unflatten(1, (len(columns), -1)).permute(3, 0, 1, 2)
+        planes = unturned.reshape(len(x), len(columns), -1, 3).permute(3, 0, 1, 2)
         return Directions(planes.contiguous(), right_jacobian(x[:, self.unknowns.columns["rotation"]]))
 
     def rotation(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B 3 3"]:
@@ -74,7 +75,6 @@ class LandmarkObjective:
         first, second = self.targets.pairs.unbind(1)
         gap = error.index_select(-1, first) - error.index_select(-1, second)
         return torch.cat([error * (to_size * point_scale), gap * (to_size * pair_scale)], dim=-1)
-
 
     def jacobian(self, x: Float[Tensor, "B P"], directions: "Directions") -> Float[Tensor, "B P 2 M"]:
         """Derivatives of ``residuals``, unknowns first: d(f X/Z + c) = f (dX - X/Z dZ) / Z.
@@ -117,7 +117,8 @@ class Directions:
         d(R q) = R [J_r dr]x q is linear in J_r dr: the three directions are mixed by the change of J_r.
         """
         first = unknowns.directed.index(unknowns.columns["rotation"].start)
-        return torch.linalg.solve(self.right_jacobian, now).mT @ self.planes[:, :, first : first + 3]
+        mixing: Tensor = torch.linalg.solve(self.right_jacobian, now).mT
+        return mixing @ self.planes[:, :, first : first + 3]
 
 
 def right_jacobian(vector: Float[Tensor, "B 3"]) -> Float[Tensor, "B 3 3"]:
@@ -131,12 +132,12 @@ def right_jacobian(vector: Float[Tensor, "B 3"]) -> Float[Tensor, "B 3 3"]:
     cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=1).reshape(-1, 3, 3)
     linear = 2 * (angle / 2).sin().square() / angle.square()
     quadratic = torch.where(angle < 0.1, 1 / 6 - angle.square() / 120, (angle - angle.sin()) / angle.pow(3))
-    return torch.eye(3, device=vector.device, dtype=vector.dtype) - linear * cross + quadratic * (cross @ cross)
+    identity = torch.eye(3, device=vector.device, dtype=vector.dtype)
+    jacobian: Tensor = identity - linear * cross + quadratic * (cross @ cross)
+    return jacobian
 
 
-def _combine(
-    directions: Float[Tensor, "3 B C N"], by_axis: Float[Tensor, "3 B 2 N"]
-) -> Float[Tensor, "B C 2 N"]:
+def _combine(directions: Float[Tensor, "3 #B C N"], by_axis: Float[Tensor, "3 B 2 N"]) -> Float[Tensor, "B C 2 N"]:
     """Motion in the image of points that move along directions of the head."""
     out = directions[0, :, :, None] * by_axis[0, :, None]
     for axis in (1, 2):
@@ -164,11 +165,29 @@ def _differentiate(
         columns: Which unknowns.
         elements: Size of the largest intermediate result of one direction.
     """
+    directions = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)[list(columns)]
+    return derivatives_along(function, x, directions, max(1, _CHUNK_ELEMENTS // elements))
+
+
+def derivatives_along(
+    function: Callable[[Tensor], Tensor], x: Float[Tensor, "B P"], directions: Float[Tensor, "C P"], at_once: int
+) -> Tensor:
+    """Forward-mode derivatives of a batched function, one for each direction, stacked in front: [C, ...].
+
+    Args:
+        function: Of [B, P].
+        x: Where.
+        directions: The same for every item of the batch.
+        at_once: Number of directions that are evaluated together.
+    """
 
     def along(direction: Tensor) -> Tensor:
         derivative: Tensor = torch.func.jvp(function, (x,), (direction.expand_as(x),))[1]
         return derivative
 
-    directions = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)[list(columns)]
-    result: Tensor = torch.func.vmap(along, chunk_size=max(1, _CHUNK_ELEMENTS // elements))(directions)
+    with warnings.catch_warnings():
+        # torch announces, at its own first use of forward mode, that its own code will stop using TorchScript
+        warnings.filterwarnings("ignore", message=".*torch.jit.*", category=FutureWarning)
+        warnings.filterwarnings("ignore", message=".*torch.jit.*", category=DeprecationWarning)
+        result: Tensor = torch.func.vmap(along, chunk_size=at_once)(directions)
     return result

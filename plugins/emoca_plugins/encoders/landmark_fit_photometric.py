@@ -9,21 +9,25 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from emoca_core.geometry.lighting import SH_CONSTANTS, spherical_harmonics
-from emoca_core.interfaces import Albedo, FaceCrop, FaceModel, FaceParameters, Fragments, Renderer
+from emoca_core.interfaces import FaceCrop, FaceModel, FaceParameters, Fragments, Renderer
 from emoca_core.rendering.face import interpolate_normals, interpolate_uv
 from emoca_core.rendering.topology import sample_texture
+from emoca_plugins.encoders.landmark_fit_objective import derivatives_along
 from emoca_plugins.encoders.landmark_fit_solver import Prior, Sharing, levenberg_marquardt
 
 _REGIONS = ("face", "eye_left", "eye_right")
-"""Vertex masks whose pixels count, where the model has them: hair, teeth and the mouth's dark are not its to explain."""
+"""Vertex masks whose pixels count, where the model has them: hair, teeth and the dark of the mouth are left out."""
 _PIXELS = 1024  # at most so many pixels of each face take part
-_INDEPENDENT_PIXELS = 150.0  # what they are worth together: the errors of neighbours are alike
+_INDEPENDENT_PIXELS = 60.0  # what they are worth together: the errors of neighbours are alike
+_SATURATED, _SATURATED_WEIGHT = 0.97, 0.1  # a channel beyond this says only that the surface was at least as bright
 _CHANGE_SIZE = 256  # side of the texture that the change of the albedo is kept in, texels
-_LIGHT = (0.60, 0.0, 0.0, 0.35)  # expected even light and light from the front, brightness of a white surface
-_LIGHT_SIGMA = (0.15, 0.25, 0.25, 0.25, 0.1, 0.1, 0.1, 0.1, 0.1)  # of each band, brightness of a white surface
-_TINT_SIGMA = (0.08, 0.05, 0.05, 0.05, 0.03, 0.03, 0.03, 0.03, 0.03)  # of the same, per colour difference
-_TINTS = ((1.0, 1.0, 1.0), (1.0, 0.0, -1.0), (-0.5, 1.0, -0.5))
-"""Grey, red against blue, green against both: light is expected to be nearly grey."""
+_LIGHT = (0.60, 0.0, 0.0, 0.35, 0.0, 0.0, 0.0, 0.0, 0.0)  # expected grey light, brightness of a white surface by band
+_LIGHT_SIGMA = (0.06, 0.20, 0.20, 0.08, 0.06, 0.06, 0.06, 0.06, 0.06)  # its standard deviation
+_TINT_SIGMA = 0.2  # of the colour of all light, relative
+_DIRECTED_TINT_SIGMA = 0.06  # of the colour of light from one side, brightness of a white surface
+_TINTS = ((1.0, 0.0, -1.0), (-0.5, 1.0, -0.5))
+"""Red against blue, and green against both."""
+_LIGHT_COLUMNS = [9, 2, 6]  # grey bands, tint of all light, two tints of three directed bands
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,19 @@ class Strength:
 
 
 @dataclass(frozen=True)
+class _Surface:
+    """D numbers everywhere on the mesh, one set for each face or one for all; ``None`` is white.
+
+    Attributes:
+        texture: In UV space.
+        vertices: At the vertices.
+    """
+
+    texture: Float[Tensor, "#B D T T"] | None = None
+    vertices: Float[Tensor, "#B V D"] | None = None
+
+
+@dataclass(frozen=True)
 class _Pixels:
     """The visible pixels of the face that take part.
 
@@ -49,13 +66,13 @@ class _Pixels:
         color: The photo, RGB.
         bands: Spherical harmonics of the normal.
         weight: How much each counts; zero for padding.
-        sample: Reads an albedo at the pixels.
+        sample: Reads surfaces at the pixels, [B, D, N].
     """
 
     color: Float[Tensor, "B 3 N"]
     bands: Float[Tensor, "B 9 N"]
     weight: Float[Tensor, "B N"]
-    sample: Callable[[Albedo], Tensor]
+    sample: Callable[[_Surface], Tensor]
 
 
 @dataclass(frozen=True)
@@ -67,7 +84,7 @@ class AlbedoChange:
         count: Number of coefficients.
     """
 
-    surface: Albedo
+    surface: _Surface
     count: int
 
 
@@ -83,7 +100,7 @@ def albedo_change(face_model: FaceModel, like: Tensor) -> AlbedoChange:
     albedo = face_model.albedo(FaceParameters(albedo=code))
     textured = albedo.texture is not None
     if count == 0 or (not textured and albedo.vertex_colors is None):
-        return AlbedoChange(Albedo(), 0)
+        return AlbedoChange(_Surface(), 0)
 
     def surface(value: Tensor) -> Tensor:
         albedo = face_model.albedo(FaceParameters(albedo=value))
@@ -91,13 +108,12 @@ def albedo_change(face_model: FaceModel, like: Tensor) -> AlbedoChange:
         assert picture is not None
         return picture
 
-    def along(direction: Tensor) -> Tensor:
-        change: Tensor = torch.func.jvp(surface, (code,), (direction[None],))[1][0]
-        return _smaller(change[None])[0] if textured else change
-
-    columns = [along(direction) for direction in torch.eye(count, dtype=code.dtype, device=code.device)]
+    columns = []
+    for direction in torch.eye(count, dtype=code.dtype, device=code.device):  # one at a time: textures are large
+        column = derivatives_along(surface, code, direction[None], 1)[0]
+        columns.append((_smaller(column) if textured else column)[0])
     stacked = torch.cat(columns, dim=0 if textured else 1)[None]
-    return AlbedoChange(Albedo(texture=stacked) if textured else Albedo(vertex_colors=stacked), count)
+    return AlbedoChange(_Surface(texture=stacked) if textured else _Surface(vertices=stacked), count)
 
 
 def fit_appearance(
@@ -133,17 +149,18 @@ def fit_appearance(
     count = change.count
     sharing = Sharing.by_label(count, identity)
     prior = _prior(crop.image, count, strength)
-    x, to_light = prior.mean.clone(), crop.image.new_tensor(_TINTS)
+    x, tints = prior.mean.clone(), crop.image.new_tensor(_TINTS)
 
     def colors_of(code: Tensor) -> Tensor:
-        return pixels.sample(face_model.albedo(parameters.replace(albedo=code if count else None)))
+        albedo = face_model.albedo(parameters.replace(albedo=code if count else None))
+        return pixels.sample(_Surface(albedo.texture, albedo.vertex_colors))
 
     average = colors_of(x[:, :count])
-    first = pixels.sample(change.surface).unflatten(1, (count, 3)) if count else average[:, None][:, :0]
+    first = pixels.sample(change.surface).reshape(len(x), count, 3, -1) if count else average[:, None][:, :0]
     for _ in range(rounds if count else 1):
         colors = colors_of(x[:, :count])
         slope = _slope(x[:, :count], average, first, colors)
-        objective = _PhotoObjective(pixels, x[:, :count], colors, slope, to_light, strength)
+        objective = _PhotoObjective(pixels, x[:, :count], colors, slope, tints, strength)
         x = levenberg_marquardt(
             x,
             objective.residuals,
@@ -153,7 +170,7 @@ def fit_appearance(
             iterations=iterations,
             robust_limit=strength.robust_limit,
         )
-    return parameters.replace(albedo=x[:, :count] if count else None, lighting=_lighting(x[:, count:], to_light))
+    return parameters.replace(albedo=x[:, :count] if count else None, lighting=_lighting(x[:, count:], tints))
 
 
 def _slope(
@@ -167,7 +184,7 @@ def _slope(
     Albedo models are linear in colour (the change stays) or in its logarithm (it is proportional to the colour);
     whichever foretells the colours at ``code`` better is taken, for each face.
     """
-    step = (code[:, None] @ first.flatten(2)).unflatten(2, average.shape[1:])[:, 0]
+    step = (code[:, None] @ first.flatten(2)).reshape(average.shape)
     base = average.clamp_min(1e-3)
     ratio = (colors / base).clamp(0, 10)
     error_linear = (average + step - colors).square().sum((1, 2))
@@ -190,7 +207,7 @@ class _PhotoObjective:
         code: Where the albedo was linearised.
         albedo: Colours there.
         change: Their change per coefficient.
-        to_light: From grey and tints to RGB.
+        tints: RGB of each tint.
         strength: Regularisation.
     """
 
@@ -198,7 +215,7 @@ class _PhotoObjective:
     code: Float[Tensor, "B A"]
     albedo: Float[Tensor, "B 3 N"]
     change: Float[Tensor, "B A 3 N"]
-    to_light: Float[Tensor, "3 3"]
+    tints: Float[Tensor, "2 3"]
     strength: Strength
 
     def residuals(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B 3 N"]:
@@ -206,11 +223,15 @@ class _PhotoObjective:
         return (self._albedo(x) * self._shading(x) - self.pixels.color) * self._scale[:, None]
 
     def jacobian(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B P 3 N"]:
-        """Their derivatives: shading times change of albedo, albedo times bands of every tint."""
+        """Their derivatives: shading times change of albedo, and albedo times change of shading."""
         by_code = self.change * (self._shading(x) * self._scale[:, None])[:, None]
-        lit = (self._albedo(x) * self._scale[:, None])[:, None] * self.to_light[None, :, :, None]
-        by_light = lit[:, :, None] * self.pixels.bands[:, None, :, None]
-        return torch.cat([by_code, by_light.flatten(1, 2)], dim=1)
+        grey, tint, _ = torch.split(x[:, self.code.shape[1] :], _LIGHT_COLUMNS, dim=1)
+        bands = self.pixels.bands
+        by_grey = (1 + tint @ self.tints)[:, None, :, None] * bands[:, :, None]
+        by_tint = (grey[:, None] @ bands)[:, :, None] * self.tints[None, :, :, None]
+        by_directed = self.tints[None, :, None, :, None] * bands[:, None, 1:4, None]
+        shading = torch.cat([by_grey, by_tint, by_directed.flatten(1, 2)], dim=1)
+        return torch.cat([by_code, shading * (self._albedo(x) * self._scale[:, None])[:, None]], dim=1)
 
     @property
     def _scale(self) -> Float[Tensor, "B N"]:
@@ -218,10 +239,10 @@ class _PhotoObjective:
 
     def _albedo(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B 3 N"]:
         step = x[:, : self.code.shape[1]] - self.code
-        return self.albedo + (step[:, None] @ self.change.flatten(2)).unflatten(2, self.albedo.shape[1:])[:, 0]
+        return self.albedo + (step[:, None] @ self.change.flatten(2)).reshape(self.albedo.shape)
 
     def _shading(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B 3 N"]:
-        return _lighting(x[:, self.code.shape[1] :], self.to_light).mT @ self.pixels.bands
+        return _lighting(x[:, self.code.shape[1] :], self.tints).mT @ self.pixels.bands
 
 
 def _visible_pixels(
@@ -235,7 +256,8 @@ def _visible_pixels(
     photo = F.interpolate(crop.image, (size, size), mode="bilinear", antialias=True, align_corners=False)
     facing = (-towards[:, 0]).clamp(0, 1) * (towards[:, 0] < -0.2)  # grazing pixels are half background
     inside = F.interpolate(_inside_photo(crop), (size, size), mode="bilinear", align_corners=False)[:, 0] > 0.999
-    weight = (facing * _region(fragments, face_model, renderer) * inside).flatten(1)
+    exposed = torch.where(photo.amax(1) > _SATURATED, _SATURATED_WEIGHT, 1.0)
+    weight = (facing * _region(fragments, face_model, renderer) * inside * exposed).flatten(1)
     index, chosen = _choose(weight)
 
     def gather(image: Tensor) -> Tensor:
@@ -263,7 +285,7 @@ def _inside_photo(crop: FaceCrop) -> Float[Tensor, "B 1 H W"]:
     x, y = (crop.crop_to_image.to(points)[:, :2] @ points).unbind(1)
     last = crop.photo_size.to(points) - 1
     inside = (x >= 0) & (y >= 0) & (x <= last[:, 1:]) & (y <= last[:, :1])
-    return inside.to(points.dtype).unflatten(1, (1, height, width))
+    return inside.to(points.dtype).reshape(len(crop), 1, height, width)
 
 
 def _region(fragments: Fragments, face_model: FaceModel, renderer: Renderer) -> Float[Tensor, "B H W"]:
@@ -288,40 +310,40 @@ def _choose(weight: Float[Tensor, "B Q"]) -> tuple[Int[Tensor, "B N"], Float[Ten
 
 def _sampler(
     fragments: Fragments, face_model: FaceModel, renderer: Renderer, gather: Callable[[Tensor], Tensor]
-) -> Callable[[Albedo], Tensor]:
-    """Reads albedos, one for each face or one for all, at the chosen pixels."""
+) -> Callable[[_Surface], Tensor]:
+    """Reads surfaces at the chosen pixels."""
     grid = None
     if face_model.uv is not None:
         grid = gather(interpolate_uv(renderer, fragments, face_model).permute(0, 3, 1, 2)).mT[:, :, None]
 
-    def sample(albedo: Albedo) -> Tensor:
-        if albedo.texture is not None and grid is not None:
-            if len(albedo.texture) == len(grid):
-                return sample_texture(albedo.texture, grid)[..., 0]
-            row = sample_texture(albedo.texture, grid.reshape(1, -1, 1, 2))[0, ..., 0]  # one texture for all faces
-            return row.unflatten(1, grid.shape[:2]).transpose(0, 1)
-        if albedo.vertex_colors is not None:
-            colors = albedo.vertex_colors.expand(len(fragments.vertices), -1, -1)
-            return gather(renderer.interpolate(fragments, colors))
+    def sample(surface: _Surface) -> Tensor:
+        if surface.texture is not None and grid is not None:
+            if len(surface.texture) == len(grid):
+                return sample_texture(surface.texture, grid)[..., 0]
+            row = sample_texture(surface.texture, grid.reshape(1, -1, 1, 2))[0, ..., 0]  # one texture for all faces
+            return row.reshape(len(row), *grid.shape[:2]).transpose(0, 1)
+        if surface.vertices is not None:
+            values = surface.vertices.expand(len(fragments.vertices), -1, -1)
+            return gather(renderer.interpolate(fragments, values))
         return gather(fragments.mask.expand(-1, 3, -1, -1))
 
     return sample
 
 
 def _prior(like: Tensor, count: int, strength: Strength) -> Prior:
-    """Average albedo under even, nearly white light."""
-    mean, sigma = like.new_zeros(count + 27), like.new_full((count + 27,), strength.albedo)
+    """Average albedo under light from the front that is nearly white."""
     scale = 1 / like.new_tensor(SH_CONSTANTS)
-    mean[count : count + 4] = scale[:4] * like.new_tensor(_LIGHT)
-    sigma[count : count + 9] = scale * like.new_tensor(_LIGHT_SIGMA)
-    sigma[count + 9 :] = (scale * like.new_tensor(_TINT_SIGMA)).repeat(2)
+    code = like.new_full((count,), strength.albedo)
+    tint, directed = like.new_full((2,), _TINT_SIGMA), (scale[1:4] * _DIRECTED_TINT_SIGMA).repeat(2)
+    mean = torch.cat([0 * code, scale * like.new_tensor(_LIGHT), 0 * tint, 0 * directed])
+    sigma = torch.cat([code, scale * like.new_tensor(_LIGHT_SIGMA), tint, directed])
     infinite = torch.full_like(mean, torch.inf)
-    everyone = (len(like), -1)
-    return Prior(
-        mean.expand(everyone), sigma.square().reciprocal().expand(everyone), -infinite.expand(everyone), infinite.expand(everyone)
-    )
+    return Prior(*(value.expand(len(like), -1) for value in (mean, sigma.square().reciprocal(), -infinite, infinite)))
 
 
-def _lighting(x: Float[Tensor, "B 27"], to_light: Float[Tensor, "3 3"]) -> Float[Tensor, "B 9 3"]:
-    """Nine bands of grey and of two tints to nine bands of RGB."""
-    return x.unflatten(1, (3, 9)).mT @ to_light
+def _lighting(x: Float[Tensor, "B 17"], tints: Float[Tensor, "2 3"]) -> Float[Tensor, "B 9 3"]:
+    """Nine grey bands, the tint of all light, and the tints of the three directed bands, to nine bands of RGB."""
+    grey, tint, directed = torch.split(x, _LIGHT_COLUMNS, dim=1)
+    lighting = grey[:, :, None] * (1 + tint @ tints)[:, None]
+    lighting[:, 1:4] += directed.reshape(-1, 2, 3).mT @ tints
+    return lighting

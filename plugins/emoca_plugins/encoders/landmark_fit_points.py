@@ -14,6 +14,7 @@ from emoca_core.landmarks import (
     IBUG68,
     IBUG68_EYELID_PAIRS,
     IBUG68_LIP_PAIRS,
+    LANDMARK_COUNT,
     MEDIAPIPE,
     MEDIAPIPE_EYELID_PAIRS,
     MEDIAPIPE_LIP_PAIRS,
@@ -146,13 +147,19 @@ def _common_sets(crop: FaceCrop, available: Mapping[str, int]) -> list[tuple[str
     detected = next((name for name in _DENSE_SETS if name in crop.landmarks), None)
     of_model = next((name for name in _DENSE_SETS if name in available), None)
     if detected and of_model:
-        count = min(crop.landmarks[detected].shape[1], available[of_model])
-        sets.append((detected, of_model, count, _DENSE_WEIGHT))
+        sets.append((detected, of_model, min(LANDMARK_COUNT[detected], LANDMARK_COUNT[of_model]), _DENSE_WEIGHT))
     elif "ibug68" in crop.landmarks and "ibug68" in available:
-        sets.append(("ibug68", "ibug68", 68, _SPARSE_WEIGHT))
-    for name, _, count, _ in sets:
-        if crop.landmarks[name].shape[1] < count or count not in (68, 468, 478):
-            raise EmocaError(f"landmark_fit: landmark set '{name}' has {crop.landmarks[name].shape[1]} points.")
+        sets.append(("ibug68", "ibug68", LANDMARK_COUNT["ibug68"], _SPARSE_WEIGHT))
+    for name, model_name, _, _ in sets:
+        sizes = (
+            (crop.landmarks[name].shape[1], LANDMARK_COUNT[name]),
+            (available[model_name], LANDMARK_COUNT[model_name]),
+        )
+        if any(found != expected for found, expected in sizes):
+            raise EmocaError(
+                f"landmark_fit: '{name}' of the crop has {sizes[0][0]} points and should have {sizes[0][1]}; "
+                f"'{model_name}' of the face model has {sizes[1][0]} and should have {sizes[1][1]}."
+            )
     if not sets:
         raise EmocaError(
             f"landmark_fit: the crop has the landmark sets {sorted(crop.landmarks) or 'none'}, the face model has "

@@ -59,9 +59,9 @@ class Sharing:
 
 
 Residuals = Callable[[Tensor], Tensor]
-"""[B, P] to whitened residual vectors [B, 2, N]."""
+"""[B, P] to N whitened residual vectors of D dimensions, [B, D, N]."""
 Jacobian = Callable[[Tensor], Tensor]
-"""[B, P] to their derivatives [B, P, 2, N], unknowns first."""
+"""[B, P] to their derivatives [B, P, D, N], unknowns first."""
 
 
 def huber_weight(squared: Float[Tensor, "*n"], limit: float) -> Float[Tensor, "*n"]:
@@ -134,7 +134,7 @@ def _share(x: Float[Tensor, "B P"], sharing: Sharing) -> Float[Tensor, "B P"]:
 
 
 def _cost(
-    x: Float[Tensor, "B P"], r: Float[Tensor, "B 2 N"], prior: Prior, sharing: Sharing, limit: float
+    x: Float[Tensor, "B P"], r: Float[Tensor, "B D N"], prior: Prior, sharing: Sharing, limit: float
 ) -> Float[Tensor, "G"]:
     """Cost of each group; the prior of shared unknowns counts once."""
     data = huber_loss(r.square().sum(1), limit).sum(-1)
@@ -146,8 +146,8 @@ def _cost(
 
 def _step(
     x: Float[Tensor, "B P"],
-    r: Float[Tensor, "B 2 N"],
-    derivatives: Float[Tensor, "B P 2 N"],
+    r: Float[Tensor, "B D N"],
+    derivatives: Float[Tensor, "B P D N"],
     prior: Prior,
     sharing: Sharing,
     damping: Float[Tensor, "G"],

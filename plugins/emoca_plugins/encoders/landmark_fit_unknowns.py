@@ -93,16 +93,16 @@ class Unknowns:
     @property
     def size(self) -> int:
         """Number of unknowns per face."""
-        return self.columns["eyelids"].stop
+        return int(self.columns["eyelids"].stop)
 
     @property
     def shape_size(self) -> int:
         """Number of identity coefficients; they are the first columns."""
-        return self.columns["shape"].stop
+        return int(self.columns["shape"].stop)
 
     def has(self, part: Part) -> bool:
         """Whether the model has this part."""
-        return self.columns[part].stop > self.columns[part].start
+        return bool(self.columns[part].stop > self.columns[part].start)
 
     @property
     def directed(self) -> tuple[int, ...]:
