@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -162,6 +163,32 @@ def test_float32_agrees_with_the_naive_twin(arrays):
         assert np.abs(geometry.vertices[k].numpy() - vertices).max() < 2e-7
         assert np.abs(geometry.landmarks["ibug68"][k].numpy() - dynamic).max() < 2e-7
         assert np.abs(geometry.landmarks["ibug68_static"][k].numpy() - static).max() < 2e-7
+
+
+def test_agrees_with_smplx(tmp_path):
+    """Another implementation, on the same file. Its contour is left out: it takes the yaw with the opposite sign."""
+    smplx = pytest.importorskip("smplx")
+    arrays = tiny_flame.tiny_arrays(seed=4)
+    path = tiny_flame.write_model(tmp_path / "FLAME_NEUTRAL.pkl", arrays, chumpy=False)
+    static = {"lmk_face_idx": arrays["static_lmk_faces_idx"], "lmk_b_coords": arrays["static_lmk_bary_coords"]}
+    (tmp_path / "flame_static_embedding.pkl").write_bytes(pickle.dumps(static))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # its own use of deprecated calls
+        peer = smplx.FLAME(str(path.parent), num_betas=100, num_expression_coeffs=50, batch_size=4)
+    code = random_parameters(4, seed=6)
+    embedding = tiny_flame.write_embedding(tmp_path / "embedding.npy", arrays)
+    ours = Flame(Flame.Params(model=path, landmarks=embedding, uv=False))(code)
+    theirs = peer(
+        betas=code.shape,
+        expression=code.expression,
+        global_orient=code.global_pose,
+        neck_pose=code.neck_pose,
+        jaw_pose=code.jaw_pose,
+        leye_pose=code.eye_pose[:, :3],
+        reye_pose=code.eye_pose[:, 3:],
+    )
+    assert (ours.vertices - theirs.vertices).abs().max() < 2e-7  # metres; both in float32
+    assert (ours.landmarks["ibug68"][:, 17:] - theirs.joints[:, -51:]).abs().max() < 2e-7
 
 
 def test_static_contour_on_request(arrays):

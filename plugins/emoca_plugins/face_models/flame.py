@@ -85,6 +85,10 @@ class Flame(MorphableModel):
     joint_mean: Tensor
     joint_modes: Tensor
     skinning_weights: Tensor
+    fixed_triangle: Tensor
+    fixed_weights: Tensor
+    contour_triangle: Tensor
+    contour_weights: Tensor
     eyelid_modes: Tensor
     mediapipe_indices: Int[Tensor, "105"]
 
@@ -130,7 +134,9 @@ class Flame(MorphableModel):
         regressor = model.array("J_regressor")
         self.parents = tuple(int(parent) for parent in model.array("parents"))
         self._constant("mean", planes(template))
-        self._constant("modes", planes(np.concatenate([basis, np.moveaxis(model.array("posedirs"), 2, 0)])))
+        # the mean is the first mode, with coefficient 1: one product makes the rest shape, without another pass
+        rows = [template[None], basis, np.moveaxis(model.array("posedirs"), 2, 0)]
+        self._constant("modes", planes(np.concatenate(rows)))
         # joints are linear in the shape: regressing them from the mean and each mode once saves a pass per forward
         self._constant("joint_mean", (regressor @ template).reshape(-1))
         self._constant("joint_modes", (regressor @ basis).reshape(len(basis), -1))
@@ -139,16 +145,21 @@ class Flame(MorphableModel):
         self._constant("faces", model.array("faces"))
 
     def _register_landmarks(self, embedding: Content, mediapipe: Content | None) -> None:
-        for name, prefix in (("inner", "static"), ("contour", "dynamic"), ("static", "full")):
-            triangles = embedding.array(f"{prefix}_lmk_faces_idx")
-            check_indices(triangles, len(self.faces), f"{prefix}_lmk_faces_idx", embedding.path)
-            self._constant(f"{name}_triangle", triangles)
-            self._constant(f"{name}_weights", embedding.array(f"{prefix}_lmk_bary_coords"))
+        tables = {
+            name: (embedding.array(f"{prefix}_lmk_faces_idx"), embedding.array(f"{prefix}_lmk_bary_coords"))
+            for name, prefix in (("inner", "static"), ("static", "full"), ("contour", "dynamic"))
+        }
         if mediapipe is not None:
-            check_indices(mediapipe.array("lmk_face_idx"), len(self.faces), "lmk_face_idx", mediapipe.path)
-            self._constant("mediapipe_triangle", mediapipe.array("lmk_face_idx"))
-            self._constant("mediapipe_weights", mediapipe.array("lmk_b_coords"))
+            tables["mediapipe"] = mediapipe.array("lmk_face_idx"), mediapipe.array("lmk_b_coords")
             self._constant("mediapipe_indices", mediapipe.array("landmark_indices"))
+        for name, (triangles, _) in tables.items():
+            check_indices(triangles, len(self.faces), f"{name} lmk_faces_idx", embedding.path)
+        self._constant("contour_triangle", tables["contour"][0])
+        self._constant("contour_weights", tables.pop("contour")[1])
+        # all points that are fixed on the surface, in one table: one gather per forward
+        self.fixed_points = {name: len(triangles) for name, (triangles, _) in tables.items()}
+        self._constant("fixed_triangle", np.concatenate([triangles for triangles, _ in tables.values()]))
+        self._constant("fixed_weights", np.concatenate([weights for _, weights in tables.values()]))
 
     def _register_extras(self, assets: dict[str, Content]) -> None:
         vertices = len(self.skinning_weights)
@@ -191,7 +202,7 @@ class Flame(MorphableModel):
 
     def _pose_surface(self, code: Float[Tensor, "B D"], rotations: Float[Tensor, "B J 3 3"]) -> Float[Tensor, "B V 3"]:
         bend = rotations[:, 1:] - torch.eye(3, dtype=code.dtype, device=code.device)
-        rest = torch.addmm(self.mean, torch.cat([code, bend.flatten(1)], 1), self.modes)
+        rest = torch.cat([torch.ones_like(code[:, :1]), code, bend.flatten(1)], 1) @ self.modes
         joints = torch.addmm(self.joint_mean, code, self.joint_modes).reshape(len(code), -1, 3)
         vertices, _ = linear_blend_skinning(from_planes(rest), rotations, joints, self.parents, self.skinning_weights)
         return vertices
@@ -199,19 +210,16 @@ class Flame(MorphableModel):
     def _landmarks(
         self, vertices: Float[Tensor, "B V 3"], head: Float[Tensor, "B 3 3"]
     ) -> dict[str, Float[Tensor, "B _ 3"]]:
-        static = self._embedded("static", vertices)
-        sets = {"ibug68": static, "ibug68_static": static}
+        points = barycentric_points(vertices, self.faces, self.fixed_triangle, self.fixed_weights)
+        parts = torch.split(points, list(self.fixed_points.values()), dim=1)
+        fixed = dict(zip(self.fixed_points, parts, strict=True))
+        sets = {"ibug68": fixed["static"], "ibug68_static": fixed["static"]}
         if self.params.dynamic_contour:
-            table = self.get_buffer("contour_triangle"), self.get_buffer("contour_weights")
-            contour = dynamic_contour_points(vertices, self.faces, head, *table)
-            sets["ibug68"] = torch.cat([contour, self._embedded("inner", vertices)], 1)
-        if self.params.mediapipe_landmarks:
-            sets["mediapipe105"] = self._embedded("mediapipe", vertices)
+            contour = dynamic_contour_points(vertices, self.faces, head, self.contour_triangle, self.contour_weights)
+            sets["ibug68"] = torch.cat([contour, fixed["inner"]], 1)
+        if "mediapipe" in fixed:
+            sets["mediapipe105"] = fixed["mediapipe"]
         return sets
-
-    def _embedded(self, name: str, vertices: Float[Tensor, "B V 3"]) -> Float[Tensor, "B L 3"]:
-        triangles, weights = self.get_buffer(f"{name}_triangle"), self.get_buffer(f"{name}_weights")
-        return barycentric_points(vertices, self.faces, triangles, weights)
 
     def joints(self, parameters: FaceParameters) -> Float[Tensor, "B 5 3"]:
         """Rest positions of root, neck, jaw, left eye, right eye, metres."""
