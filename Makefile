@@ -30,7 +30,9 @@ test-all: lint ## also the slow tests
 
 bench: $(STAMP) ## measure speed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group bench
-	@set -e; for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file; done
+	@set -e; for file in $(filter-out benchmarks/landmark_fit.py,$(wildcard benchmarks/*.py)); do \
+		echo "== $$file"; $(BIN)/python $$file; done
+	@echo "== benchmarks/landmark_fit.py"; $(BIN)/python benchmarks/landmark_fit.py examples/photos
 
 docs: $(STAMP) ## write the documentation to site/
 	$(BIN)/python docs/make_site.py
