@@ -2,8 +2,8 @@
 
     python benchmarks/command_line.py [--rounds 11]
 
-Prints the median wall time and the least CPU time; the latter hardly depends on what else the machine does. Python alone
-and pydantic alone are the floor.
+Prints the median wall time and the least CPU time; the latter hardly depends on what else the machine does. Python
+alone and pydantic alone are the floor.
 """
 
 import argparse
