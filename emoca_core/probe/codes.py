@@ -1,12 +1,14 @@
 """The code of every face, computed once for each method and kept by content: probes train on the cache."""
 
+import dataclasses
 import hashlib
+import inspect
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -16,15 +18,22 @@ from safetensors.numpy import load_file, save_file
 from torch import Tensor
 from tqdm.auto import tqdm
 
-import emoca_core
 from emoca_core.cropping import SHARED_CROP, CropPolicy, choose_crop, crops_to_batch
 from emoca_core.datasets import Manifest
-from emoca_core.errors import RecipeError
 from emoca_core.files import atomic_write, sha256_of
-from emoca_core.interfaces import CropRule, EmotionBackbone, EmotionPrediction, FaceCrop
-from emoca_core.method import Method
+from emoca_core.interfaces import (
+    Component,
+    CropRule,
+    DetailModel,
+    EmotionBackbone,
+    EmotionPrediction,
+    Encoder,
+    FaceCrop,
+    FaceParameters,
+)
 from emoca_core.photos import read_photo
 from emoca_core.probe.detections import PART, Detections, cache_folder, manifest_hash
+from emoca_core.spec import Kind
 
 
 class CodeSource(ABC):
@@ -40,6 +49,11 @@ class CodeSource(ABC):
     rule: CropRule
     crop: CropPolicy
 
+    @property
+    @abstractmethod
+    def inputs(self) -> tuple[str, ...]:
+        """Names of what the vector is made of, in order: blocks of a face code, or a feature."""
+
     @abstractmethod
     def encode(self, crop: FaceCrop) -> Float[Tensor, "B D"]:
         """The code of every face of a batch, on the CPU."""
@@ -51,29 +65,44 @@ class CodeSource(ABC):
 
 @dataclass(frozen=True)
 class RecipeSource(CodeSource):
-    """Blocks of a method's face code."""
+    """Blocks of a method's face code.
+
+    Attributes:
+        parts: The encoder and whatever else of the recipe the code needs.
+        blocks: What the probe reads, in this order.
+        device: Where the parts are.
+    """
 
     name: str
-    method: Method
+    parts: Mapping[Kind, Component]
     blocks: tuple[str, ...]
+    device: torch.device
     crop: CropPolicy = "shared"
 
     @property
     def rule(self) -> CropRule:  # type: ignore[override]
         """The method's own rule, or the shared one."""
-        return choose_crop(self.crop, self.method.encoder.crop_rule)
+        return choose_crop(self.crop, cast(Encoder, self.parts["encoder"]).crop_rule)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return self.blocks
 
     def encode(self, crop: FaceCrop) -> Float[Tensor, "B D"]:
-        parameters = self.method.encode(crop.map(lambda tensor: tensor.to(self.method.device)))
-        return parameters.select(self.blocks).cpu()
+        crop = crop.map(lambda tensor: tensor.to(self.device))
+        parameters: FaceParameters = cast(Encoder, self.parts["encoder"])(crop)
+        if "detail" in self.parts:
+            parameters = cast(DetailModel, self.parts["detail"])(crop, parameters)
+        return parameters.select(self.blocks).float().cpu()
 
     def description(self) -> dict[str, Any]:
+        assets = {name: path for part in self.parts.values() for name, path in part.asset_paths.items()}
         return {
-            "recipe": self.method.recipe.model_dump(mode="json", exclude={"losses", "training", "summary"}),
+            "parts": {kind: part.params.model_dump(mode="json") for kind, part in self.parts.items()},
+            "code": {kind: code_hash(part) for kind, part in self.parts.items()},
+            "assets": {name: sha256_of(path) for name, path in assets.items() if path.is_file()},
             "blocks": list(self.blocks),
             "crop": self.crop,
-            "assets": {name: sha256_of(path) for name, path in self.method.asset_paths().items() if path.is_file()},
-            "version": emoca_core.__version__,
         }
 
 
@@ -91,28 +120,33 @@ class BackboneSource(CodeSource):
         """The shared rule: backbones have none of their own."""
         return SHARED_CROP
 
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return (next(iter(self.backbone.feature_dims)),)
+
     def encode(self, crop: FaceCrop) -> Float[Tensor, "B D"]:
         device = next(self.backbone.parameters()).device
-        feature = next(iter(self.backbone.feature_dims))
         seen: EmotionPrediction = self.backbone(crop.image.to(device))
-        return seen.features[feature].flatten(1).float().cpu()
+        return seen.features[self.inputs[0]].flatten(1).float().cpu()
 
     def description(self) -> dict[str, Any]:
         state = hashlib.sha256()
         for key, tensor in sorted(self.backbone.state_dict().items()):
             state.update(key.encode() + tensor.cpu().contiguous().numpy().tobytes())
-        return {"backbone": dict(self.card), "weights": state.hexdigest(), "version": emoca_core.__version__}
+        return {
+            "backbone": dict(self.card),
+            "code": code_hash(self.backbone),
+            "weights": state.hexdigest(),
+            "feature": self.inputs[0],
+        }
 
 
-def recipe_source(method: Method, crop: CropPolicy = "shared") -> RecipeSource:
-    """A method as it enters the probe.
-
-    Raises:
-        RecipeError: The recipe does not say which blocks its probe reads.
-    """
-    if not method.recipe.probe:
-        raise RecipeError(f"recipe '{method.name}' has no 'probe': list the blocks to read, e.g. [shape, expression]")
-    return RecipeSource(method.name, method, method.recipe.probe, crop)
+def code_hash(part: Component) -> str:
+    """SHA-256 of the Python files beside the one that defines a part: edited code gives other codes."""
+    digest = hashlib.sha256(type(part).__qualname__.encode())
+    for file in sorted(Path(inspect.getfile(type(part))).parent.glob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 def extract_codes(
@@ -159,7 +193,8 @@ def _crops(rule: CropRule, manifest: Manifest, detections: Detections, rows: Seq
     photos = [read_photo(manifest.image_path(manifest[row])) for row in rows]
     faces = [detections.faces[row] for row in rows]
     cropped = [rule(photo.pixels, face) for photo, face in zip(photos, faces, strict=True)]
-    return crops_to_batch(cropped, faces, [photo.size for photo in photos])
+    batch = crops_to_batch(cropped, faces, [photo.size for photo in photos])
+    return dataclasses.replace(batch, keys=tuple(manifest[row].path for row in rows))
 
 
 def _write_part(file: Path, codes: Float[ndarray, "N D"], description: Mapping[str, Any]) -> None:

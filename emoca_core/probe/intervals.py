@@ -1,11 +1,11 @@
 """How sure a number is: bootstrap intervals and paired comparisons over groups of dependent samples."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from numpy import ndarray
 
 Measure = Callable[[Int[ndarray, "N"]], float]
@@ -41,26 +41,44 @@ def resamples(groups: Int[ndarray, "N"], draws: int, seed: int) -> list[Int[ndar
 def bootstrap(measure: Measure, groups: Int[ndarray, "N"], draws: int = 2000, seed: int = 0) -> Interval:
     """Percentile interval of a metric (Efron 1979); NaN bounds where the metric is undefined in most resamples."""
     value = measure(np.arange(len(groups)))
-    values = np.array([measure(indices) for indices in resamples(groups, draws, seed)])
-    return Interval(value, *_percentiles(values))
+    return interval_of(value, np.array([measure(indices) for indices in resamples(groups, draws, seed)]))
 
 
 def compare(first: Measure, second: Measure, groups: Int[ndarray, "N"], draws: int = 2000, seed: int = 0) -> Comparison:
-    """Paired bootstrap: both metrics on the same resamples.
-
-    The p value is twice the smaller share of resamples on either side of zero, at least 1 / draws.
-    """
+    """Paired bootstrap: both metrics on the same resamples."""
     everything = np.arange(len(groups))
     differences = np.array([first(i) - second(i) for i in resamples(groups, draws, seed)])
-    finite = differences[np.isfinite(differences)]
-    tail = min((finite <= 0).mean(), (finite >= 0).mean()) if len(finite) else math.nan
-    p_value = float(min(1.0, max(2 * tail, 1 / draws)))
-    return Comparison(Interval(first(everything) - second(everything), *_percentiles(differences)), p_value)
+    return comparison_of(first(everything) - second(everything), differences)
 
 
-def _percentiles(values: ndarray) -> tuple[float, float]:
-    finite = values[np.isfinite(values)]
-    if 2 * len(finite) < len(values):
-        return math.nan, math.nan
+def interval_of(value: float, resampled: Float[ndarray, "R"]) -> Interval:
+    """A value with the 2.5 and 97.5 percentiles of its resamples."""
+    finite = resampled[np.isfinite(resampled)]
+    if 2 * len(finite) < len(resampled):
+        return Interval(value, math.nan, math.nan)
     low, high = np.percentile(finite, [2.5, 97.5])
-    return float(low), float(high)
+    return Interval(value, float(low), float(high))
+
+
+def comparison_of(difference: float, resampled: Float[ndarray, "R"]) -> Comparison:
+    """A difference with its interval and p value: twice the smaller share of resamples on either side of zero.
+
+    The p value is at least 1 / draws, at most 1, and NaN where the difference is undefined.
+    """
+    interval = interval_of(difference, resampled)
+    if not math.isfinite(interval.low) or not math.isfinite(difference):
+        return Comparison(interval, math.nan)
+    finite = resampled[np.isfinite(resampled)]
+    tail = min((finite <= 0).mean(), (finite >= 0).mean())
+    return Comparison(interval, float(min(1.0, max(2 * tail, 1 / len(resampled)))))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Correct p values for having asked several questions (Holm 1979); NaN stays NaN and is not counted."""
+    adjusted = [math.nan] * len(p_values)
+    known = sorted((p, i) for i, p in enumerate(p_values) if math.isfinite(p))
+    largest = 0.0
+    for rank, (p, i) in enumerate(known):
+        largest = max(largest, min(1.0, p * (len(known) - rank)))
+        adjusted[i] = largest
+    return adjusted

@@ -28,7 +28,7 @@ class ProbeNetwork(nn.Module):
 
         Args:
             inputs: Length of the code.
-            classes: Number of expression classes.
+            classes: Number of expression classes; 0 leaves valence and arousal.
             width: Units of a hidden layer.
             hidden_layers: Number of hidden layers.
         """
@@ -56,4 +56,5 @@ class ProbeNetwork(nn.Module):
 
     def forward(self, code: Float[Tensor, "B D"]) -> EmotionPrediction:
         output = self.model((code - self.mean) / self.deviation)
-        return EmotionPrediction({"output": output}, output[:, :-2], output[:, -2], output[:, -1])
+        logits = output[:, :-2] if output.shape[1] > 2 else None
+        return EmotionPrediction({"output": output}, logits, output[:, -2], output[:, -1])

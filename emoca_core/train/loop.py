@@ -118,9 +118,8 @@ class _Run:
         settings, per_epoch = self.settings, self.batches.steps
         total = min(settings.epochs * per_epoch, settings.max_steps or math.inf)
         validate_every = max(1, round(settings.validate_every * per_epoch))
-        bar = tqdm(
-            total=int(total), initial=progress.step, unit="step", disable=not self.accelerator.is_local_main_process
-        )
+        hidden = not (settings.progress and self.accelerator.is_local_main_process)
+        bar = tqdm(total=int(total), initial=progress.step, unit="step", disable=hidden)
         while progress.step < total and not self._patience_spent(progress):
             self.batches.begin(progress.epoch, progress.step_in_epoch)
             for losses in self._steps(progress):
@@ -211,6 +210,8 @@ class _Run:
         trained = self.accelerator.unwrap_model(self.model).trained_parameters()
         if not all(bool(parameter.isfinite().all()) for parameter in trained):
             raise self._diverged(f"a weight is not finite after step {progress.step}")
+        if not self.settings.checkpoints:
+            return
         if self.accelerator.is_main_process:
             self.folder.begin_checkpoint(progress.step)
         self.accelerator.wait_for_everyone()

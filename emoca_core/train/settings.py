@@ -38,6 +38,10 @@ class TrainSettings(BaseModel):
     """Epochs between validations; 0.2 validates five times an epoch."""
     checkpoint_every: int | None = Field(default=None, ge=1)
     """Optimiser steps between checkpoints besides those at validations; none writes only those."""
+    checkpoints: bool = True
+    """Keep a checkpoint to resume from; off keeps the best weights alone, for runs of seconds."""
+    progress: bool = True
+    """Show a progress bar."""
     log_every: int = Field(default=10, ge=1)
     """Optimiser steps between log entries; the loss is checked for NaN as often."""
     tracker: Literal["tensorboard", "wandb", "none"] = "tensorboard"

@@ -1,0 +1,299 @@
+"""From a list of methods and a manifest to a table: the same faces, folds and probe for all."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy import ndarray
+
+from emoca_core.datasets import Manifest
+from emoca_core.errors import EmocaError, ParamsError, unknown_name
+from emoca_core.interfaces import Landmarker
+from emoca_core.metrics import expression_metrics
+from emoca_core.probe.codes import CodeSource, extract_codes
+from emoca_core.probe.detections import Detections, detect_faces, manifest_hash
+from emoca_core.probe.evaluate import PRESETS, Labels, Predictions, ProbeSettings, labels_of, probe_predictions
+from emoca_core.probe.examples import example_faces
+from emoca_core.probe.folds import GroupBy, Split, cross_validation, groups_of, manifest_split, split_hash
+from emoca_core.probe.intervals import comparison_of, holm, interval_of
+from emoca_core.probe.result import BenchmarkResult, Data, Difference, MethodResult, MissingMethod, Score, SplitRecord
+from emoca_core.probe.scores import METRICS, Rows, metric_values, resampled_metrics
+from emoca_core.probe.sources import Unavailable
+from emoca_core.spec import validated
+from emoca_core.train.run_folder import provenance
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How methods are compared.
+
+    Attributes:
+        folds: Number of folds; 0 takes the manifest's own splits.
+        group_by: What folds never split; by default clips, else people, else images.
+        preset: ``paper`` or ``upstream``.
+        settings: Fields of ``ProbeSettings`` that differ from the preset.
+        draws: Bootstrap resamples.
+        published: Show the paper's numbers beside.
+        thumbnails: Put example faces into the report.
+        batch_size: Faces encoded at once.
+    """
+
+    folds: int = 5
+    group_by: GroupBy | None = None
+    preset: str = "paper"
+    settings: dict[str, Any] = field(default_factory=dict)
+    draws: int = 2000
+    published: bool = False
+    thumbnails: bool = True
+    batch_size: int = 32
+
+    def probe_settings(self) -> ProbeSettings:
+        """The preset with the changes on top.
+
+        Raises:
+            UnknownNameError: No such preset.
+            ParamsError: A setting that does not exist, or is out of range.
+        """
+        if self.draws < 1 or self.batch_size < 1:
+            raise ParamsError(f"resamples ({self.draws}) and batch size ({self.batch_size}) must be at least 1")
+        if self.preset not in PRESETS:
+            raise unknown_name("preset of the probe", self.preset, PRESETS)
+        return validated(ProbeSettings, {**PRESETS[self.preset], **self.settings}, "probe")
+
+
+def benchmark(
+    sources: Sequence[CodeSource],
+    manifest: Manifest,
+    landmarker: Landmarker,
+    landmarker_name: str,
+    protocol: Protocol,
+    unavailable: Sequence[Unavailable] = (),
+    title: str = "",
+) -> BenchmarkResult:
+    """Probe every method on the faces that all of them have a code for.
+
+    Args:
+        sources: The methods; the others are compared with the first.
+        manifest: Labelled images.
+        landmarker: Finds the faces.
+        landmarker_name: For the cache's key.
+        protocol: How methods are compared.
+        unavailable: Methods to list without numbers.
+        title: Name of the data set.
+
+    Raises:
+        AssetFormatError: No labels, or no usable split.
+        ParamsError: Settings or folds that do not fit the data.
+        EmocaError: No method has a code.
+    """
+    settings = protocol.probe_settings()
+    labels = labels_of(manifest)
+    _check_folds(protocol, manifest, labels)
+    detections = detect_faces(manifest, landmarker, landmarker_name)
+    codes, failed = _all_codes(sources, manifest, detections, labels, protocol.batch_size)
+    missing = [*unavailable, *failed]
+    if not codes:
+        reasons = "; ".join(f"{m.name}: {m.reason.splitlines()[0]}" for m in missing)
+        raise EmocaError(f"no method could run: {reasons}")
+    finite = np.stack([np.isfinite(of_method).all(1) for of_method in codes.values()])
+    rows = np.flatnonzero(labels.known & finite.all(0))
+    group_by, groups = groups_of(manifest, protocol.group_by)
+    splits = _splits(protocol, manifest, groups, rows, settings.seed)
+    used = labels[rows]
+    predictions = {name: probe_predictions(c[rows], used, splits, settings, name) for name, c in codes.items()}
+    of = {source.name: source for source in sources}
+    methods = _method_results(
+        [of[name] for name in codes], predictions, used, [groups[r] for r in rows], codes, protocol
+    )
+    first = next(iter(predictions.values()))
+    return BenchmarkResult(
+        data=_data(title, manifest, labels, detections, codes, rows),
+        split=_split_record(protocol, group_by, manifest, groups, rows, splits, settings.seed),
+        preset=protocol.preset,
+        settings=settings.model_dump(mode="json"),
+        draws=protocol.draws,
+        tested=len(first.rows),
+        methods=methods,
+        missing=[MissingMethod(name=m.name, reason=m.reason) for m in missing],
+        published=protocol.published,
+        provenance=provenance(),
+        examples=example_faces(first, used, rows, manifest, detections, protocol.thumbnails),
+    )
+
+
+def _all_codes(
+    sources: Sequence[CodeSource], manifest: Manifest, detections: Detections, labels: Labels, batch_size: int
+) -> tuple[dict[str, Float[ndarray, "N D"]], list[Unavailable]]:
+    """Codes by method; a method that fails, or has no code at all, does not stop the others."""
+    codes, failed = {}, []
+    for source in sources:
+        try:
+            found = extract_codes(source, manifest, detections, batch_size)
+        except EmocaError as error:
+            failed.append(Unavailable(source.name, str(error)))
+            continue
+        if found.shape[1] and np.isfinite(found[labels.known]).all(1).any():
+            codes[source.name] = found
+        else:
+            failed.append(Unavailable(source.name, "it has no code for any labelled face"))
+    return codes, failed
+
+
+def _check_folds(protocol: Protocol, manifest: Manifest, labels: Labels) -> None:
+    """Refuse folds that cannot be made before anything is computed."""
+    _, groups = groups_of(manifest, protocol.group_by)
+    _splits(protocol, manifest, groups, np.flatnonzero(labels.known), 0)
+
+
+def _splits(
+    protocol: Protocol, manifest: Manifest, groups: Sequence[str], rows: Int[ndarray, "K"], seed: int
+) -> list[Split]:
+    inside = [groups[r] for r in rows]
+    if protocol.folds:
+        return cross_validation(inside, protocol.folds, seed)
+    names = manifest.texts("split")
+    return manifest_split([names[r] for r in rows], inside, seed)
+
+
+def _method_results(
+    sources: Sequence[CodeSource],
+    predictions: dict[str, Predictions],
+    labels: Labels,
+    groups: Sequence[str],
+    codes: dict[str, Float[ndarray, "N D"]],
+    protocol: Protocol,
+) -> list[MethodResult]:
+    tested = next(iter(predictions.values()))
+    truth = labels[tested.rows].truth()
+    rows: dict[str, Rows] = {name: p.rows_of_metrics() | truth for name, p in predictions.items()}
+    _, group = np.unique([groups[r] for r in tested.rows], return_inverse=True)
+    draws = resampled_metrics(list(rows.values()), group, labels.names, protocol.draws)
+    values = np.stack([metric_values(of_method, labels.names) for of_method in rows.values()])
+    differences = _differences(values, draws)
+    return [
+        MethodResult(
+            name=source.name,
+            inputs=source.inputs,
+            crop=source.rule.name,
+            dimensions=codes[source.name].shape[1],
+            scores=_scores(rows[source.name], labels.names, values[i], draws[i], tested.fold),
+            differences=differences[i],
+            confusion=_confusion(rows[source.name], labels.names),
+        )
+        for i, source in enumerate(sources)
+    ]
+
+
+def _scores(
+    rows: Rows,
+    names: Sequence[str],
+    values: Float[ndarray, "M"],
+    draws: Float[ndarray, "R M"],
+    fold: Int[ndarray, "T"],
+) -> dict[str, Score]:
+    by_fold = np.stack([metric_values({k: v[fold == f] for k, v in rows.items()}, names) for f in np.unique(fold)])
+    scores = {}
+    for m, metric in enumerate(METRICS):
+        interval = interval_of(float(values[m]), draws[:, m])
+        sd = float(by_fold[:, m].std(ddof=1)) if len(by_fold) > 1 else math.nan
+        scores[metric] = Score(
+            value=_number(interval.value), low=_number(interval.low), high=_number(interval.high), fold_sd=_number(sd)
+        )
+    return scores
+
+
+def _differences(values: Float[ndarray, "K M"], draws: Float[ndarray, "K R M"]) -> list[dict[str, Difference]]:
+    """Of every method to the first, by metric; p values are corrected over the methods within a metric."""
+    found: list[dict[str, Difference]] = [{} for _ in values]
+    for m, metric in enumerate(METRICS):
+        comparisons = [
+            comparison_of(float(values[i, m] - values[0, m]), draws[i, :, m] - draws[0, :, m])
+            for i in range(1, len(values))
+        ]
+        for i, (comparison, corrected) in enumerate(
+            zip(comparisons, holm([c.p_value for c in comparisons]), strict=True), start=1
+        ):
+            interval = comparison.difference
+            found[i][metric] = Difference(
+                value=_number(interval.value),
+                low=_number(interval.low),
+                high=_number(interval.high),
+                p_value=_number(comparison.p_value),
+                p_holm=_number(corrected),
+            )
+    return found
+
+
+def _confusion(rows: Rows, names: Sequence[str]) -> list[list[int]]:
+    if not names:
+        return []
+    return cast(
+        list[list[int]], expression_metrics(rows["logits"].argmax(1), rows["true_expression"], names)[1].tolist()
+    )
+
+
+def _data(
+    title: str,
+    manifest: Manifest,
+    labels: Labels,
+    detections: Detections,
+    codes: dict[str, Float[ndarray, "N D"]],
+    rows: Int[ndarray, "K"],
+) -> Data:
+    known = np.flatnonzero(labels.known)
+    used = labels[rows]
+    faces = [r for r in known if r in detections.faces]
+    unreadable = sum(int(r) in detections.unreadable for r in known)
+    return Data(
+        manifest=title,
+        images_hash=manifest_hash(manifest),
+        images=len(manifest),
+        labelled=len(known),
+        unreadable=unreadable,
+        without_face=len(known) - len(faces) - unreadable,
+        without_code={name: int((~np.isfinite(c[faces]).all(1)).sum()) for name, c in codes.items()},
+        used=len(rows),
+        labels=labels.names,
+        class_counts=[int((used.expression == i).sum()) for i in range(len(labels.names))],
+        valence_arousal=int((np.isfinite(used.valence) & np.isfinite(used.arousal)).sum()),
+    )
+
+
+def _split_record(
+    protocol: Protocol,
+    group_by: GroupBy,
+    manifest: Manifest,
+    groups: Sequence[str],
+    rows: Int[ndarray, "K"],
+    splits: Sequence[Split],
+    seed: int,
+) -> SplitRecord:
+    paths = manifest.texts("path")
+    tested = [(str(paths[rows[r]]), fold) for fold, split in enumerate(splits) for r in split.test]
+    return SplitRecord(
+        kind="folds" if protocol.folds else "manifest",
+        group_by=group_by,
+        groups=len({groups[r] for r in rows}),
+        seed=seed,
+        hash=split_hash([path for path, _ in tested], np.array([fold for _, fold in tested])),
+        sizes=[{"training": len(s.training), "validation": len(s.validation), "test": len(s.test)} for s in splits],
+    )
+
+
+def _number(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Refuse an empty list, and names that occur twice.
+
+    Raises:
+        ParamsError: With the reason.
+    """
+    if not names:
+        raise ParamsError("no methods: name recipes or emotion backbones, separated by commas")
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ParamsError(f"named twice: {', '.join(twice)}")

@@ -1,0 +1,155 @@
+"""Tables of a benchmark's result: terminal, Markdown, CSV."""
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+
+from emoca_core.probe.published import AFEW_VA, SOURCE
+from emoca_core.probe.result import BenchmarkResult, MethodResult, Score
+
+COLUMNS = {
+    "valence_pcc": "V-PCC",
+    "valence_ccc": "V-CCC",
+    "valence_rmse": "V-RMSE",
+    "valence_sagr": "V-SAGR",
+    "arousal_pcc": "A-PCC",
+    "arousal_ccc": "A-CCC",
+    "arousal_rmse": "A-RMSE",
+    "arousal_sagr": "A-SAGR",
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+}
+"""Metrics in the order and spelling of the paper's tables."""
+SIGNIFICANT = 0.05
+UNDEFINED = "–"
+
+
+def shown_metrics(result: BenchmarkResult) -> list[str]:
+    """Metrics that are defined for some method: data without valence have no valence columns."""
+    return [name for name in COLUMNS if any(method.scores[name].value is not None for method in result.methods)]
+
+
+def published_rows(result: BenchmarkResult) -> Mapping[str, Mapping[str, float]]:
+    """The paper's rows, if they were asked for and share a column with the measured ones."""
+    shown = {metric for row in AFEW_VA.values() for metric in row} & set(shown_metrics(result))
+    return AFEW_VA if result.published and shown else {}
+
+
+def terminal_table(result: BenchmarkResult) -> str:
+    """Values, their 95 % intervals below, ``*`` where a method differs significantly from the first."""
+    metrics = shown_metrics(result)
+    header = ["method", *(COLUMNS[m].replace("balanced accuracy", "bal. acc.") for m in metrics)]
+    lines = [header]
+    for method in result.methods:
+        lines.append([method.name, *(number(method.scores[m].value) + star(method, m) for m in metrics)])
+        lines.append(["", *(f"{number(method.scores[m].low)}..{number(method.scores[m].high)}" for m in metrics)])
+    for name, row in published_rows(result).items():
+        lines.append([f"{name} [published]", *(number(row.get(m)) for m in metrics)])
+    table = _aligned(lines)
+    return "\n".join([table, "", *notes(result)])
+
+
+def markdown(result: BenchmarkResult) -> str:
+    """One table with intervals, and everything that is needed to read it."""
+    metrics = shown_metrics(result)
+    rows = [["method", "inputs", *(COLUMNS[m] for m in metrics)]]
+    for method in result.methods:
+        inputs = f"{', '.join(method.inputs)} ({method.dimensions})"
+        rows.append([method.name, inputs, *(_cell(method, m) for m in metrics)])
+    for name, row in published_rows(result).items():
+        rows.append([f"{name} (published)", "", *(number(row.get(m)) for m in metrics)])
+    rule = ["---", "---", *["---:"] * len(metrics)]
+    table = "\n".join("| " + " | ".join(row) + " |" for row in [rows[0], rule, *rows[1:]])
+    return "\n\n".join([f"# Emotion in face codes: {result.data.manifest}", table, *notes(result)]) + "\n"
+
+
+def comma_separated(result: BenchmarkResult) -> str:
+    """One line for every method and metric."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    compared_by = ("difference", "difference_low", "difference_high", "p_value", "p_holm")
+    writer.writerow(("method", "source", "metric", "value", "low", "high", "fold_sd", *compared_by))
+    for method in result.methods:
+        for metric in shown_metrics(result):
+            score, difference = method.scores[metric], method.differences.get(metric)
+            compared = (
+                (difference.value, difference.low, difference.high, difference.p_value, difference.p_holm)
+                if difference
+                else (None,) * 5
+            )
+            measured = (score.value, score.low, score.high, score.fold_sd)
+            writer.writerow((method.name, "measured", metric, *measured, *compared))
+    for name, row in published_rows(result).items():
+        for metric, value in row.items():
+            writer.writerow((name, "published", metric, value, *(None,) * 8))
+    return file.getvalue()
+
+
+def notes(result: BenchmarkResult) -> Iterator[str]:
+    """What a reader must know: counts, protocol, what differs from the first method, what did not run."""
+    data, split = result.data, result.split
+    lost = f"{data.unreadable} unreadable, {data.without_face} without a face"
+    lost += "".join(f", {count} without a code of {name}" for name, count in data.without_code.items() if count)
+    counted = f"{data.used} of {data.labelled} labelled faces of {data.manifest} were used ({lost})"
+    yield f"{counted}; {result.tested} were tested."
+    how = f"{len(split.sizes)}-fold cross-validation" if split.kind == "folds" else "the manifest's own split"
+    yield (
+        f"Split: {how} by {split.group_by} ({split.groups} groups), seed {split.seed}, hash {split.hash[:12]}. Probe: "
+        f"preset {result.preset}, {result.settings['hidden_layers']} layers of {result.settings['width']}, codes "
+        f"{'standardised' if result.settings['standardise'] else 'not standardised'}."
+    )
+    yield (
+        f"95 % intervals: bootstrap of {result.draws} resamples of whole groups of the tested faces; the probes are "
+        "trained once, so chance in training is not in them."
+    )
+    yield from (line for method in result.methods[1:] if (line := significance(result, method)))
+    if published_rows(result):
+        yield f"Published: {SOURCE}. Facts of the paper on its own data; not comparable with other data."
+    elif result.published:
+        yield "Published: the paper has no number in these columns."
+    for method in result.missing:
+        yield f"Not run: {method.name}: {' '.join(method.reason.split())}"
+
+
+def significance(result: BenchmarkResult, method: MethodResult) -> str:
+    """In which metrics a method differs from the first one."""
+    differing: list[str] = []
+    same: list[str] = []
+    for metric in shown_metrics(result):
+        difference = method.differences[metric]
+        if difference.p_holm is None or difference.value is None:
+            continue
+        p = f"{COLUMNS[metric]} {difference.value:+.3f} (p = {difference.p_holm:.2g})"
+        (differing if difference.p_holm < SIGNIFICANT else same).append(p)
+    name = f"{method.name} against {result.methods[0].name}"
+    if not differing:
+        return f"{name}: no significant difference." if same else ""
+    rest = f"; not significant: {', '.join(same)}" if same else ""
+    return f"{name}: significant: {', '.join(differing)}{rest}."
+
+
+def star(method: MethodResult, metric: str) -> str:
+    """``*`` where a method differs significantly from the first."""
+    difference = method.differences.get(metric)
+    return "*" if difference and difference.p_holm is not None and difference.p_holm < SIGNIFICANT else ""
+
+
+def number(value: float | None) -> str:
+    """Two or three digits, as in the paper's tables but one more."""
+    return UNDEFINED if value is None else f"{value:.3f}"
+
+
+def _cell(method: MethodResult, metric: str) -> str:
+    score: Score = method.scores[metric]
+    if score.value is None:
+        return UNDEFINED
+    sd = "" if score.fold_sd is None else f" ± {number(score.fold_sd)}"
+    return f"{number(score.value)}{star(method, metric)} [{number(score.low)}, {number(score.high)}]{sd}"
+
+
+def _aligned(lines: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    return "\n".join(
+        "  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))]).rstrip()
+        for line in lines
+    )

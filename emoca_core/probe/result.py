@@ -1,0 +1,152 @@
+"""What a benchmark found: one JSON file, from which every table and page is made."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from emoca_core.errors import AssetFormatError
+from emoca_core.files import write_text
+
+FILE = "result.json"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class Score(_Strict):
+    """One metric of one method. ``None`` is undefined."""
+
+    value: float | None
+    """On all held-out predictions together."""
+    low: float | None
+    """2.5 percentile of the bootstrap over groups."""
+    high: float | None
+    """97.5 percentile."""
+    fold_sd: float | None
+    """Standard deviation over the folds' own values."""
+
+
+class Difference(_Strict):
+    """A method less the first one, on the same resamples."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    p_value: float | None
+    """Two-sided, of the paired bootstrap."""
+    p_holm: float | None
+    """Corrected for the number of methods that are compared in this metric."""
+
+
+class MethodResult(_Strict):
+    """One row of the table."""
+
+    name: str
+    inputs: tuple[str, ...]
+    """What the probe reads."""
+    crop: str
+    """Crop rule."""
+    dimensions: int
+    """Length of the code."""
+    scores: dict[str, Score]
+    """By metric."""
+    differences: dict[str, Difference]
+    """To the first method; empty for itself."""
+    confusion: list[list[int]]
+    """Row = true class, column = predicted class; empty without classes."""
+
+
+class MissingMethod(_Strict):
+    """A method that was asked for and did not run."""
+
+    name: str
+    reason: str
+
+
+class Data(_Strict):
+    """Where the faces came from, and how many were left."""
+
+    manifest: str
+    images_hash: str
+    images: int
+    labelled: int
+    unreadable: int
+    without_face: int
+    """Labelled and readable, but no face was found."""
+    without_code: dict[str, int]
+    """Labelled faces that a method has no code for, by method."""
+    used: int
+    labels: tuple[str, ...]
+    class_counts: list[int]
+    valence_arousal: int
+    """Used faces with valence and arousal."""
+
+
+class SplitRecord(_Strict):
+    """How faces were split."""
+
+    kind: Literal["folds", "manifest"]
+    group_by: str
+    groups: int
+    """In the faces used."""
+    seed: int
+    hash: str
+    """Two results with the same hash tested the same faces in the same folds."""
+    sizes: list[dict[str, int]]
+    """Of training, validation and test, by fold."""
+
+
+class Example(_Strict):
+    """A face of the test set, as the first method sees it."""
+
+    path: str
+    truth: str
+    prediction: str
+    good: bool
+    thumbnail: str | None = None
+    """JPEG, base64."""
+
+
+class BenchmarkResult(_Strict):
+    """Everything."""
+
+    format: Literal["emoca-benchmark-1"] = "emoca-benchmark-1"
+    data: Data
+    split: SplitRecord
+    preset: str
+    settings: dict[str, Any]
+    """Of the probe."""
+    draws: int
+    """Bootstrap resamples."""
+    tested: int
+    """Held-out faces behind every number."""
+    methods: list[MethodResult]
+    missing: list[MissingMethod]
+    published: bool
+    """Whether the paper's rows are shown."""
+    provenance: dict[str, Any]
+    examples: list[Example] = []
+
+
+def write_result(result: BenchmarkResult, path: Path) -> None:
+    """Write as JSON, without the pictures, atomically."""
+    without = {"examples": {"__all__": {"thumbnail"}}}
+    write_text(path, result.model_dump_json(indent=1, exclude=without) + "\n")
+
+
+def read_result(path: Path) -> BenchmarkResult:
+    """Read what ``write_result`` wrote.
+
+    Raises:
+        AssetFormatError: Missing, or not a benchmark's result.
+    """
+    try:
+        return BenchmarkResult.model_validate_json(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise AssetFormatError(f"cannot read {path}: {error.strerror}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise AssetFormatError(f"{path} is not the result of a benchmark: {where}: {first['msg']}") from None

@@ -1,0 +1,155 @@
+"""Names on the command line to what can be probed: recipes, emotion backbones, and backbones trained here."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from emoca_core.catalogue import Catalogue, Recipe, Use, get_catalogue
+from emoca_core.cropping import CropPolicy
+from emoca_core.errors import AssetFormatError, ComponentImportError, MissingAssetError, RecipeError, unknown_name
+from emoca_core.interfaces import Component, EmotionBackbone, Encoder
+from emoca_core.probe.codes import BackboneSource, CodeSource, RecipeSource
+from emoca_core.registry import Registry, get_registry
+from emoca_core.spec import Kind
+
+
+@dataclass(frozen=True)
+class Unavailable:
+    """A method that was asked for and cannot run here."""
+
+    name: str
+    reason: str
+
+
+def find_sources(
+    names: Sequence[str], crop: CropPolicy = "shared", device: torch.device | None = None
+) -> tuple[list[CodeSource], list[Unavailable]]:
+    """What the names mean, and those that lack a file or a package.
+
+    Args:
+        names: Recipes, emotion backbones, presets of them, or run folders of ``emoca train emotion``.
+        crop: How faces are cut for methods that have a rule of their own.
+        device: Where encoders run; the CPU by default.
+
+    Raises:
+        UnknownNameError: A name that means nothing; the message lists what exists.
+        RecipeError: A recipe that does not say what its probe reads, or lacks it.
+    """
+    registry, catalogue, device = get_registry(), get_catalogue(), device or torch.device("cpu")
+    found: list[CodeSource] = []
+    unavailable = []
+    for name in names:
+        try:
+            found.append(_source(name, catalogue, registry, crop, device))
+        except (MissingAssetError, ComponentImportError) as error:
+            unavailable.append(Unavailable(name, str(error)))
+    return found, unavailable
+
+
+def _source(name: str, catalogue: Catalogue, registry: Registry, crop: CropPolicy, device: torch.device) -> CodeSource:
+    if name in catalogue.recipes:
+        return recipe_source(name, catalogue.recipes[name], catalogue, registry, crop, device)
+    backbones = _backbones(catalogue, registry)
+    if name in backbones:
+        use = backbones[name]
+        backbone = registry.build("emotion_backbone", use.uses, catalogue.params("emotion_backbone", use))
+        return _backbone_source(name, use.uses, backbone, device)
+    if (folder := Path(name)).is_dir():
+        return trained_source(folder, registry, device)
+    raise unknown_name("recipe, emotion backbone or run folder", name, {*catalogue.recipes, *backbones})
+
+
+def recipe_source(
+    name: str, recipe: Recipe, catalogue: Catalogue, registry: Registry, crop: CropPolicy, device: torch.device
+) -> RecipeSource:
+    """A method as it enters the probe: no more parts than its code needs.
+
+    The face model and the renderer, whose files are licensed more often than the encoder's, are built only where the
+    encoder inverts them.
+
+    Raises:
+        RecipeError: The recipe does not say which blocks its probe reads, or its parts do not predict them.
+        MissingAssetError: A part that is needed lacks a file.
+    """
+    if not recipe.probe:
+        raise RecipeError(f"recipe '{name}' has no 'probe': list the blocks to read, e.g. [shape, expression]")
+    uses = recipe.parts()
+    parts: dict[Kind, Component] = {}
+
+    def build(kind: Kind) -> Any:
+        part = registry.build(kind, uses[kind].uses, catalogue.params(kind, uses[kind]))
+        if isinstance(part, nn.Module):
+            part.eval().to(device)
+        parts[kind] = part
+        return part
+
+    encoder: Encoder = build("encoder")
+    if "detail" in recipe.probe and "detail" in uses:
+        build("detail")
+    if _not_predicted(recipe, parts):
+        encoder.attach(build("face_model"), build("renderer"))
+    if missing := _not_predicted(recipe, parts):
+        raise RecipeError(
+            f"recipe '{name}': its probe reads {', '.join(missing)}, but its encoder predicts "
+            f"{', '.join(encoder.blocks)}"
+        )
+    return RecipeSource(name, parts, recipe.probe, device, crop)
+
+
+def trained_source(folder: Path, registry: Registry, device: torch.device) -> BackboneSource:
+    """The best backbone of a run of ``emoca train emotion``.
+
+    Raises:
+        AssetFormatError: The folder holds no such run, or its weights do not fit.
+    """
+    card, weights = folder / "best.json", folder / "best.safetensors"
+    if not (card.is_file() and weights.is_file()):
+        raise AssetFormatError(f"{folder} is not a run of 'emoca train emotion': best.json and best.safetensors")
+    try:
+        description = json.loads(card.read_text(encoding="utf-8"))["emotion_backbone"]
+        uses, params = str(description["uses"]), dict(description["params"])
+    except (ValueError, KeyError, TypeError):
+        raise AssetFormatError(f"{card} does not describe an emotion backbone") from None
+    backbone = _without_weights(uses, params, registry)
+    try:
+        backbone.load_state_dict(load_file(weights))
+    except RuntimeError as error:
+        raise AssetFormatError(f"{weights} does not fit {uses}: {str(error).splitlines()[-1].strip()}") from None
+    return _backbone_source(folder.name, uses, backbone, device)
+
+
+def _without_weights(uses: str, params: Mapping[str, Any], registry: Registry) -> EmotionBackbone:
+    """The network alone: its published weights would be overwritten, and may be absent."""
+    model = registry.resolve("emotion_backbone", uses).Params
+    empty = next((w for w in ("random", "none") if "weights" in model.model_fields and _accepts(model, w)), None)
+    backbone: EmotionBackbone = registry.build(
+        "emotion_backbone", uses, {**params, **({"weights": empty} if empty else {})}
+    )
+    return backbone
+
+
+def _accepts(model: Any, weights: str) -> bool:
+    choices = getattr(model.model_fields["weights"].annotation, "__args__", ())
+    return weights in choices or (weights == "none" and str in choices)
+
+
+def _backbone_source(name: str, uses: str, backbone: EmotionBackbone, device: torch.device) -> BackboneSource:
+    card = {"uses": uses, "params": backbone.params.model_dump(mode="json")}
+    return BackboneSource(name, backbone.eval().to(device), card)
+
+
+def _backbones(catalogue: Catalogue, registry: Registry) -> dict[str, Use]:
+    cards = catalogue.components.get("emotion_backbone", {})
+    presets = {preset: Use(uses=owner, preset=preset) for owner, card in cards.items() for preset in card.presets}
+    return presets | {name: Use(uses=name) for name in registry.names("emotion_backbone")}
+
+
+def _not_predicted(recipe: Recipe, parts: Mapping[Kind, Component]) -> list[str]:
+    predicted = {*cast(Encoder, parts["encoder"]).blocks, *(["detail"] if "detail" in parts else [])}
+    return [block for block in recipe.probe if block not in predicted]
