@@ -85,7 +85,7 @@ class LandmarkFit(Encoder):
         """Expected distance of ARKit activations from the landmarker's scores; without scores twice that from 0."""
         appearance: bool = True
         """Also fit light and albedo to the pixels; without it these blocks are absent."""
-        albedo_sigma: float = Field(default=0.5, gt=0)
+        albedo_sigma: float = Field(default=0.35, gt=0)
         """Expected size of albedo coefficients, in the model's standard deviations."""
         pixel_sigma: float = Field(default=0.06, gt=0)
         """Expected error of a pixel's colour, of 1."""

@@ -19,10 +19,12 @@ _REGIONS = ("face", "eye_left", "eye_right")
 """Vertex masks whose pixels count, where the model has them: hair, teeth and the dark of the mouth are left out."""
 _PIXELS = 1024  # at most so many pixels of each face take part
 _INDEPENDENT_PIXELS = 60.0  # what they are worth together: the errors of neighbours are alike
-_SATURATED, _SATURATED_WEIGHT = 0.97, 0.1  # a channel beyond this says only that the surface was at least as bright
+_SATURATED = 0.97  # a channel of the photo at this value says only that the surface was at least as bright
 _CHANGE_SIZE = 256  # side of the texture that the change of the albedo is kept in, texels
-_LIGHT = (0.60, 0.0, 0.0, 0.35, 0.0, 0.0, 0.0, 0.0, 0.0)  # expected grey light, brightness of a white surface by band
-_LIGHT_SIGMA = (0.06, 0.20, 0.20, 0.08, 0.06, 0.06, 0.06, 0.06, 0.06)  # its standard deviation
+_LIGHT = (0.60, 0.0, 0.10, 0.35, 0.0, 0.0, 0.0, 0.0, 0.0)
+"""Grey light expected, by band, as brightness of a white surface: from the front and a little from above."""
+_LIGHT_SIGMA = (0.06, 0.25, 0.35, 0.08, 0.08, 0.08, 0.12, 0.08, 0.08)
+"""Its standard deviation."""
 _TINT_SIGMA = 0.2  # of the colour of all light, relative
 _DIRECTED_TINT_SIGMA = 0.06  # of the colour of light from one side, brightness of a white surface
 _TINTS = ((1.0, 0.0, -1.0), (-0.5, 1.0, -0.5))
@@ -220,18 +222,21 @@ class _PhotoObjective:
 
     def residuals(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B 3 N"]:
         """Whitened differences."""
-        return (self._albedo(x) * self._shading(x) - self.pixels.color) * self._scale[:, None]
+        lit = (self._albedo(x) * self._shading(x)).clamp_max(_SATURATED)
+        return (lit - self.pixels.color) * self._scale[:, None]
 
     def jacobian(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B P 3 N"]:
         """Their derivatives: shading times change of albedo, and albedo times change of shading."""
-        by_code = self.change * (self._shading(x) * self._scale[:, None])[:, None]
+        albedo, lit_by = self._albedo(x), self._shading(x)
+        scale = self._scale[:, None] * (albedo * lit_by < _SATURATED)  # overexposed pixels do not change
+        by_code = self.change * (lit_by * scale)[:, None]
         grey, tint, _ = torch.split(x[:, self.code.shape[1] :], _LIGHT_COLUMNS, dim=1)
         bands = self.pixels.bands
         by_grey = (1 + tint @ self.tints)[:, None, :, None] * bands[:, :, None]
         by_tint = (grey[:, None] @ bands)[:, :, None] * self.tints[None, :, :, None]
         by_directed = self.tints[None, :, None, :, None] * bands[:, None, 1:4, None]
         shading = torch.cat([by_grey, by_tint, by_directed.flatten(1, 2)], dim=1)
-        return torch.cat([by_code, shading * (self._albedo(x) * self._scale[:, None])[:, None]], dim=1)
+        return torch.cat([by_code, shading * (albedo * scale)[:, None]], dim=1)
 
     @property
     def _scale(self) -> Float[Tensor, "B N"]:
@@ -256,8 +261,7 @@ def _visible_pixels(
     photo = F.interpolate(crop.image, (size, size), mode="bilinear", antialias=True, align_corners=False)
     facing = (-towards[:, 0]).clamp(0, 1) * (towards[:, 0] < -0.2)  # grazing pixels are half background
     inside = F.interpolate(_inside_photo(crop), (size, size), mode="bilinear", align_corners=False)[:, 0] > 0.999
-    exposed = torch.where(photo.amax(1) > _SATURATED, _SATURATED_WEIGHT, 1.0)
-    weight = (facing * _region(fragments, face_model, renderer) * inside * exposed).flatten(1)
+    weight = (facing * _region(fragments, face_model, renderer) * inside).flatten(1)
     index, chosen = _choose(weight)
 
     def gather(image: Tensor) -> Tensor:
@@ -266,7 +270,7 @@ def _visible_pixels(
     unit = F.normalize(gather(normals), dim=1)
     total = chosen.sum(1, keepdim=True).clamp_min(1e-6)
     return _Pixels(
-        color=gather(photo),
+        color=gather(photo).clamp_max(_SATURATED),
         bands=spherical_harmonics(unit.mT).mT,
         weight=chosen * (_INDEPENDENT_PIXELS / total).clamp_max(1.0),
         sample=_sampler(fragments, face_model, renderer, gather),

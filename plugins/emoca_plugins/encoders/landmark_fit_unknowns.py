@@ -17,12 +17,13 @@ from emoca_plugins.encoders.landmark_fit_solver import Prior
 JAW_NAMES = ("jawOpen", "jawLeft", "jawRight")
 """Coefficients that do what a jaw joint does; a fit uses one or the other."""
 JAW_OPEN_ANGLE = math.radians(20.7)
-"""Rotation that equals jawOpen = 1 in the open head; only the first guess depends on it."""
+"""Rotation that equals jawOpen = 1 in the open head; only what is expected of a jaw joint depends on it."""
 GAZE_RANGE = math.radians(30)
 """Rotation of an eye at eyeLook* = 1; only the expectation in the absence of iris points depends on it."""
 
 _FREE = 1e-2  # precision of unknowns that only the image decides (rotation, place): keeps the system regular, no more
-_JAW_SIGMA, _JAW_LIMIT = (0.25, 0.04, 0.02), (0.75, 0.15, 0.08)
+_JAW_LOOSENESS = 1.5  # of the opening of the jaw, which landmarks show well, against other activations
+_JAW_SIDE_SIGMA, _JAW_LIMIT = (0.04, 0.02), (0.75, 0.15, 0.08)
 _GAZE_SIGMA, _GAZE_LIMIT = (0.15, 0.20, 0.02), (0.6, 0.7, 0.1)
 Part = Literal["shape", "rotation", "place", "expression", "jaw", "gaze", "eyelids"]
 
@@ -149,7 +150,8 @@ class Unknowns:
             mean[:, kept] = upper[:, kept] = 0.0
         if self.has("jaw"):
             mean[:, at["jaw"].start] = JAW_OPEN_ANGLE * _score(scores, "jawOpen")
-            _set_range(sigma, lower, upper, at["jaw"], _JAW_SIGMA, _JAW_LIMIT)
+            opening = _JAW_LOOSENESS * strength.activation * JAW_OPEN_ANGLE
+            _set_range(sigma, lower, upper, at["jaw"], (opening, *_JAW_SIDE_SIGMA), _JAW_LIMIT)
             lower[:, at["jaw"].start] = 0.0  # teeth stop a jaw from closing further
         if self.has("gaze"):
             mean[:, at["gaze"]] = gaze_from_scores(scores)
