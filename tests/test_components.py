@@ -48,6 +48,7 @@ PARAMS = {
     ("encoder", "smirk"): RANDOM_WEIGHTS,
     ("detail", "deca"): RANDOM_WEIGHTS,
     ("emotion_backbone", "emonet"): RANDOM_WEIGHTS,
+    ("emotion_backbone", "fer_mini_xception"): RANDOM_WEIGHTS,
     ("emotion_backbone", "timm"): {"model": "resnet18", "weights": "random"},
     ("landmarker", "mediapipe"): {"search": False},  # the search is tested with the landmarker
 }

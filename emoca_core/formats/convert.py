@@ -7,11 +7,11 @@ import numpy as np
 
 from emoca_core.errors import AssetFormatError
 from emoca_core.files import atomic_write
-from emoca_core.formats import bfm, flame, heads, weights
+from emoca_core.formats import bfm, flame, heads, keras, weights
 from emoca_core.formats.content import BARE, MARK, Content, open_content
 from emoca_core.formats.table import Arrays, Format
 
-FORMATS: tuple[Format, ...] = (*flame.FORMATS, *bfm.FORMATS, *heads.FORMATS, *weights.FORMATS)
+FORMATS: tuple[Format, ...] = (*flame.FORMATS, *bfm.FORMATS, *heads.FORMATS, *weights.FORMATS, *keras.FORMATS)
 
 
 def recognise(content: Content) -> Format:

@@ -1,0 +1,61 @@
+"""Published data sets to manifests, one file for each layout. An importer reads labels, never pictures."""
+
+import importlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+from emoca_core.datasets.manifest import ManifestRow
+from emoca_core.errors import unknown_name
+
+IMPORTERS: Mapping[str, str] = {
+    "affectnet": "affectnet:read_csv_release",
+    "affectnet8": "affectnet8:read_npy_release",
+    "afew_va": "afew_va:read_clips",
+    "folders": "folders:read_folders",
+    "table": "table:read_table",
+}
+"""Name -> module and function. Adding a layout adds a line and a file."""
+
+
+@dataclass(frozen=True)
+class ImportOptions:
+    """What a user says beside the folder; only ``table`` needs it.
+
+    Attributes:
+        file: The table, where it is not the only CSV file of the folder.
+        columns: Manifest column -> column of the file.
+        classes: Names behind the numbers 0, 1, ... of the expression column.
+        va_range: Least and largest value of valence and arousal in the file; brought to [-1, 1].
+    """
+
+    file: Path | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    classes: Sequence[str] = ()
+    va_range: tuple[float, float] = (-1.0, 1.0)
+
+
+@dataclass
+class Tally:
+    """What was left out or left unknown, by reason, while the rows stream past."""
+
+    dropped: Counter[str] = field(default_factory=Counter)
+    unknown: Counter[str] = field(default_factory=Counter)
+
+
+Importer = Callable[[Path, ImportOptions, Tally], Iterator[ManifestRow]]
+"""Yields rows whose paths start at the given folder."""
+
+
+def get_importer(name: str) -> Importer:
+    """The function behind a name.
+
+    Raises:
+        UnknownNameError: There is none.
+    """
+    if name not in IMPORTERS:
+        raise unknown_name("data set layout", name, IMPORTERS)
+    module, function = IMPORTERS[name].split(":")
+    return cast(Importer, getattr(importlib.import_module(f"{__name__}.{module}"), function))
