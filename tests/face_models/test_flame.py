@@ -356,3 +356,35 @@ def test_a_code_that_is_too_long(arrays):
 
 def test_licensed_geometry_is_not_in_checkpoints(arrays):
     assert not Flame(Flame.Params(eyelids=True, masks=True, albedo="bfm", albedo_size=12)).state_dict()
+
+
+def test_fused_skinning_is_the_reference(arrays):
+    """Without gradients one kernel takes the place of the reference; with them the reference runs."""
+    model, code = Flame(), random_parameters(5)
+    with torch.no_grad():
+        fused = model(code).vertices
+    leaf = code.shape.clone().requires_grad_()
+    reference = model(code.replace(shape=leaf)).vertices
+    assert reference.requires_grad and not fused.requires_grad
+    assert (fused - reference).abs().max() < 1e-7  # the same sums in float32, in another order
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script:FutureWarning")  # torch's own, inside jvp
+def test_forward_mode_derivatives(arrays):
+    """Solvers push tangents through the model; a kernel without derivatives must stay out of their way."""
+    model, code = Flame(), random_parameters(2)
+    names = ("shape", "jaw_pose")
+
+    def run(*blocks: torch.Tensor) -> torch.Tensor:
+        geometry = model(code.replace(**dict(zip(names, blocks, strict=True))))
+        return torch.cat([geometry.vertices, geometry.landmarks["ibug68"]], 1)
+
+    blocks = tuple(getattr(code, name) for name in names)
+    tangents = tuple(torch.ones_like(block) for block in blocks)
+    _, slope = torch.func.jvp(run, blocks, tangents)
+    both = torch.func.vmap(lambda size: torch.func.jvp(run, blocks, tuple(size * t for t in tangents))[1])
+    assert (both(torch.tensor([1.0, 2.0])) - torch.stack([slope, 2 * slope])).abs().max() < 1e-6
+    step = 1e-3
+    ahead, behind = (run(*(b + s * t for b, t in zip(blocks, tangents, strict=True))) for s in (step, -step))
+    # central differences in float32: rounding 1e-8 / 1e-3 = 1e-5, curvature 1e-6; slopes are about 0.1 m
+    assert (slope - (ahead - behind) / (2 * step)).abs().max() < 1e-4

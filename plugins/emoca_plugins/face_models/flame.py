@@ -11,11 +11,12 @@ from torch import Tensor
 
 from emoca_core.errors import AssetFormatError
 from emoca_core.formats.content import Content
-from emoca_core.geometry.landmarks import barycentric_points, dynamic_contour_points
+from emoca_core.geometry.landmarks import contour_row
 from emoca_core.geometry.rotations import rotation_vector_to_matrix
-from emoca_core.geometry.skinning import linear_blend_skinning
+from emoca_core.geometry.skinning import joint_transforms, linear_blend_skinning
 from emoca_core.interfaces import Albedo, FaceGeometry, FaceParameters
 from emoca_core.spec import ComponentParams
+from emoca_plugins.face_models.fused_skinning import can_fuse, fused_skinning
 from emoca_plugins.face_models.morphable import MorphableModel, check_indices, first_columns, from_planes, planes
 from emoca_plugins.face_models.texture_model import TextureModel
 
@@ -85,9 +86,9 @@ class Flame(MorphableModel):
     joint_mean: Tensor
     joint_modes: Tensor
     skinning_weights: Tensor
-    fixed_triangle: Tensor
+    fixed_corners: Tensor
     fixed_weights: Tensor
-    contour_triangle: Tensor
+    contour_corners: Tensor
     contour_weights: Tensor
     eyelid_modes: Tensor
     mediapipe_indices: Int[Tensor, "105"]
@@ -147,18 +148,20 @@ class Flame(MorphableModel):
     def _register_landmarks(self, embedding: Content, mediapipe: Content | None) -> None:
         tables = {
             name: (embedding.array(f"{prefix}_lmk_faces_idx"), embedding.array(f"{prefix}_lmk_bary_coords"))
-            for name, prefix in (("inner", "static"), ("static", "full"), ("contour", "dynamic"))
+            for name, prefix in (("inner", "static"), ("ibug68_static", "full"), ("contour", "dynamic"))
         }
         if mediapipe is not None:
-            tables["mediapipe"] = mediapipe.array("lmk_face_idx"), mediapipe.array("lmk_b_coords")
+            tables["mediapipe105"] = mediapipe.array("lmk_face_idx"), mediapipe.array("lmk_b_coords")
             self._constant("mediapipe_indices", mediapipe.array("landmark_indices"))
         for name, (triangles, _) in tables.items():
             check_indices(triangles, len(self.faces), f"{name} lmk_faces_idx", embedding.path)
-        self._constant("contour_triangle", tables["contour"][0])
+        # corners instead of triangles, and all points that are fixed on the surface in one table: a single gather
+        corners = {name: self.faces.numpy()[triangles] for name, (triangles, _) in tables.items()}
+        self._constant("contour_corners", corners.pop("contour"))
         self._constant("contour_weights", tables.pop("contour")[1])
-        # all points that are fixed on the surface, in one table: one gather per forward
-        self.fixed_points = {name: len(triangles) for name, (triangles, _) in tables.items()}
-        self._constant("fixed_triangle", np.concatenate([triangles for triangles, _ in tables.values()]))
+        self.fixed_points = {name: len(points) for name, points in corners.items()}
+        self.fixed_count = sum(self.fixed_points.values())
+        self._constant("fixed_corners", np.concatenate(list(corners.values())))
         self._constant("fixed_weights", np.concatenate([weights for _, weights in tables.values()]))
 
     def _register_extras(self, assets: dict[str, Content]) -> None:
@@ -204,22 +207,30 @@ class Flame(MorphableModel):
         bend = rotations[:, 1:] - torch.eye(3, dtype=code.dtype, device=code.device)
         rest = torch.cat([torch.ones_like(code[:, :1]), code, bend.flatten(1)], 1) @ self.modes
         joints = torch.addmm(self.joint_mean, code, self.joint_modes).reshape(len(code), -1, 3)
+        if can_fuse(rest, rotations, joints, self.skinning_weights):
+            return fused_skinning(rest, joint_transforms(rotations, joints, self.parents), self.skinning_weights)
         vertices, _ = linear_blend_skinning(from_planes(rest), rotations, joints, self.parents, self.skinning_weights)
         return vertices
 
     def _landmarks(
         self, vertices: Float[Tensor, "B V 3"], head: Float[Tensor, "B 3 3"]
     ) -> dict[str, Float[Tensor, "B _ 3"]]:
-        points = barycentric_points(vertices, self.faces, self.fixed_triangle, self.fixed_weights)
-        parts = torch.split(points, list(self.fixed_points.values()), dim=1)
-        fixed = dict(zip(self.fixed_points, parts, strict=True))
-        sets = {"ibug68": fixed["static"], "ibug68_static": fixed["static"]}
+        """All sets by one gather: the fixed points, then the contour that the head's yaw selects."""
+        batch = len(vertices)
+        corners = self.fixed_corners.expand(batch, -1, -1)
+        weights = self.fixed_weights.expand(batch, -1, -1)
         if self.params.dynamic_contour:
-            contour = dynamic_contour_points(vertices, self.faces, head, self.contour_triangle, self.contour_weights)
-            sets["ibug68"] = torch.cat([contour, fixed["inner"]], 1)
-        if "mediapipe" in fixed:
-            sets["mediapipe105"] = fixed["mediapipe"]
-        return sets
+            row = contour_row(head)
+            corners = torch.cat([corners, self.contour_corners[row]], 1)
+            weights = torch.cat([weights, self.contour_weights[row]], 1)
+        first = torch.arange(batch, device=vertices.device)[:, None, None] * vertices.shape[1]
+        gathered = vertices.flatten(0, 1).index_select(0, (corners + first).flatten()).reshape(-1, 3, 3)
+        points = torch.bmm(weights.reshape(-1, 1, 3), gathered).reshape(batch, -1, 3)
+        *fixed, contour = torch.split(points, [*self.fixed_points.values(), points.shape[1] - self.fixed_count], dim=1)
+        sets = dict(zip(self.fixed_points, fixed, strict=True))
+        inner, static = sets.pop("inner"), sets.pop("ibug68_static")
+        dynamic = torch.cat([contour, inner], 1) if self.params.dynamic_contour else static
+        return {"ibug68": dynamic, "ibug68_static": static, **sets}
 
     def joints(self, parameters: FaceParameters) -> Float[Tensor, "B 5 3"]:
         """Rest positions of root, neck, jaw, left eye, right eye, metres."""
