@@ -276,6 +276,7 @@ def test_any_model_with_landmarks_works():
     found = fitter(crop)
     assert found.jaw_pose is None
     assert found.albedo is None
+    assert {name: block.shape[1] for name, block in found.blocks().items()} == dict(fitter.blocks)
     assert found.unit_of("expression") == "sigma"
     seen = found.camera.project(model(found).vertices)[..., :2]
     assert (seen - crop.landmarks["ibug68"]).abs().max() < 0.03

@@ -56,7 +56,10 @@ class _Parts:
 class LandmarkFit(Encoder):
     """Fits camera, pose, identity, expression, jaw and gaze to landmarks, then light and albedo to the photo.
 
-    Robust Levenberg-Marquardt over the whole batch at once; see ``docs/landmark-fit.md``.
+    Robust Levenberg-Marquardt over the whole batch at once; see ``docs/landmark-fit.md``. Only landmarks are required;
+    blendshape scores, the crop's place in its photo and shared identities are used where they are known.
+
+    Source: analysis by synthesis of morphable models, Blanz and Vetter, SIGGRAPH 1999; the objective is this project's.
     """
 
     class Params(ComponentParams):
@@ -95,7 +98,7 @@ class LandmarkFit(Encoder):
         """What opens the mouth of a model that has both: the jaw joint, or jawOpen, jawLeft and jawRight."""
 
     params: Params
-    needs: ClassVar[frozenset[str]] = frozenset({"landmarks"})
+    needs: ClassVar[frozenset[str]] = frozenset({"landmarks", "blendshapes", "crop_to_image", "photo_size", "identity"})
     blocks: Mapping[Block, int] = {}
     crop_rule: CropRule = UprightCrop()
 
@@ -112,7 +115,9 @@ class LandmarkFit(Encoder):
         self._unknowns, self._directions, self._change = unknowns, {}, None
         blocks = {block: face_model.blocks[block] for part, block in _BLOCK_OF.items() if unknowns.has(part)}
         if self.params.appearance:
-            blocks |= {"albedo": face_model.blocks.get("albedo", 0), "lighting": 27}
+            if "albedo" in face_model.blocks:
+                blocks["albedo"] = face_model.blocks["albedo"]
+            blocks["lighting"] = 27
         self.blocks = {**blocks, "camera": 7}
 
     def forward(self, crop: FaceCrop) -> FaceParameters:
