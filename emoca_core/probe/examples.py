@@ -85,8 +85,8 @@ def _described(predictions: Predictions, known: Labels, index: int) -> tuple[str
         truth.append(known.names[known.expression[index]])
         guess.append(known.names[int(predictions.logits[index].argmax())])
     if np.isfinite(known.valence[index]) and np.isfinite(known.arousal[index]):
-        truth.append(_pair(known.valence[index], known.arousal[index]))
-        guess.append(_pair(predictions.valence[index], predictions.arousal[index]))
+        truth.append(_pair(known.valence[index].item(), known.arousal[index].item()))
+        guess.append(_pair(predictions.valence[index].item(), predictions.arousal[index].item()))
     return ", ".join(truth), ", ".join(guess)
 
 

@@ -48,7 +48,7 @@ def find_sources(
         try:
             found.append(_source(name, catalogue, registry, crop, device))
         except (MissingAssetError, ComponentImportError) as error:
-            unavailable.append(Unavailable(name, str(error)))
+            unavailable.append(Unavailable(name, _reason(error)))
     return found, unavailable
 
 
@@ -142,6 +142,12 @@ def _accepts(model: Any, weights: str) -> bool:
 def _backbone_source(name: str, uses: str, backbone: EmotionBackbone, device: torch.device) -> BackboneSource:
     card = {"uses": uses, "params": backbone.params.model_dump(mode="json")}
     return BackboneSource(name, backbone.eval().to(device), card)
+
+
+def _reason(error: Exception) -> str:
+    """The message on one line, without the folders of this machine: results are published."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return "; ".join(line for line in lines if line and not line.startswith("searched"))
 
 
 def _backbones(catalogue: Catalogue, registry: Registry) -> dict[str, Use]:

@@ -15,6 +15,9 @@ class MediapipeBlendshapes(Encoder):
 
     The result depends on the detection, not on the pixels. Head pose and camera are solved from the 68 landmarks when
     the method has a face model.
+
+    Source: MediaPipe's Face Landmarker, whose scores estimate Apple's ARKit blendshapes (Grishchenko et al.,
+    "Blendshapes GHUM", 2023).
     """
 
     class Params(ComponentParams):
