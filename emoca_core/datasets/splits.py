@@ -1,7 +1,7 @@
 """Splitting a data set by people or clips, reproducibly.
 
-The split files of the published emotion data sets (EmoNet's AffectNet, EMOCA's AFEW-VA) are not public. What is here are
-our own splits: fixed by a seed, and named by a hash that results can be reported with.
+The split files of the published emotion data sets (EmoNet's AffectNet, EMOCA's AFEW-VA) are not public. These are
+our own splits, fixed by a seed and named by a hash that results can be reported with.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

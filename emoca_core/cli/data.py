@@ -1,0 +1,304 @@
+"""``emoca data``: published data sets to manifests, photos to face crops, and checks before a training."""
+
+import argparse
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from emoca_core.cli import BAD_INPUT, Subparsers
+from emoca_core.errors import ParamsError, unknown_name
+
+if TYPE_CHECKING:
+    from emoca_core.datasets import Manifest, ManifestRow
+    from emoca_core.interfaces import CropRule
+
+NAME = "data"
+HELP = "make, check and split manifests of labelled faces; cut the faces out"
+
+SOME_FAILED = 1
+_LAYOUTS = """\
+layouts:
+  affectnet   the first release: training.csv, validation.csv, folders of photos
+  affectnet8  the release of 8 classes: train_set and val_set with images and annotations
+  afew_va     one folder with a JSON file for each clip
+  folders     one folder for each class, as FER2013 is spread; splits around them if there are any
+  table       any CSV file
+"""
+_SPLITS = (
+    "The split files of the published data sets are not public. Splits made here are fixed by --seed and named by a "
+    "hash that results can be reported with."
+)
+_GROUPS = ("clip", "identity", "sample")
+
+
+def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
+    """Declare the arguments."""
+    parser: argparse.ArgumentParser = subparsers.add_parser(NAME, help=HELP, description=HELP)
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+    _add_import(actions)
+    _add_preprocess(actions)
+    _add_check(actions)
+    _add_split(actions)
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the chosen action."""
+    code: int = args.action(args)
+    return code
+
+
+def _add_import(actions: Subparsers) -> None:
+    parser = actions.add_parser(
+        "import",
+        help="a published data set to a manifest",
+        description="Read the labels of a data set that you have, without its pictures.",
+        epilog=_LAYOUTS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("layout", metavar="NAME", help="layout, see below")
+    parser.add_argument("--root", required=True, type=Path, metavar="DIR", help="folder of the data set")
+    parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="manifest, .parquet or .csv")
+    parser.add_argument("--like-emonet", action="store_true", help="drop faces whose levels contradict their class")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="table: the file, if the folder has several")
+    parser.add_argument(
+        "--columns", nargs="+", default=[], metavar="OURS=THEIRS", help="table: e.g. path=filename expression=label"
+    )
+    parser.add_argument("--classes", type=_names, default=(), metavar="A,B,...", help="table: names of codes 0, 1, ...")
+    parser.add_argument(
+        "--va-range", nargs=2, type=float, default=(-1.0, 1.0), metavar=("LOW", "HIGH"), help="table: e.g. 1 9"
+    )
+    _add_split_arguments(parser, required=False)
+    parser.set_defaults(action=run_import)
+
+
+def _add_preprocess(actions: Subparsers) -> None:
+    parser = actions.add_parser(
+        "preprocess",
+        help="photos to face crops with landmarks",
+        description="Find the face of every row, cut it out, and write a manifest of the crops. The same command goes "
+        "on after a stop. Exit code: 0 all done, 1 some images failed (failures.csv), 2 none came out.",
+    )
+    _add_manifest(parser)
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder of the crops")
+    parser.add_argument(
+        "--crop", default="shared", help="shared, the rule of a method, or whole: only add landmarks (default: shared)"
+    )
+    parser.add_argument("--size", type=_positive, metavar="PIXELS", help="side of the crops (default: the rule's own)")
+    parser.add_argument("--keep-landmarks", action="store_true", help="use the manifest's where there are any")
+    parser.add_argument("--format", choices=("png", "jpg"), default="png", help="of the crops (default: png)")
+    parser.add_argument("--landmarker", default="mediapipe", help="finds the faces (default: mediapipe)")
+    _add_workers(parser)
+    parser.set_defaults(action=run_preprocess)
+
+
+def _add_check(actions: Subparsers) -> None:
+    parser = actions.add_parser(
+        "check",
+        help="read every image",
+        description="Read every image of a manifest and name those that cannot be used. Exit code: 1 if there are any.",
+    )
+    _add_manifest(parser)
+    parser.add_argument("--write", type=Path, metavar="FILE", help="write the good rows to this manifest")
+    _add_workers(parser)
+    parser.set_defaults(action=run_check)
+
+
+def _add_split(actions: Subparsers) -> None:
+    parser = actions.add_parser("split", help="split by clip, person or image", description=_SPLITS)
+    _add_manifest(parser)
+    parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="manifest, .parquet or .csv")
+    _add_split_arguments(parser, required=True)
+    parser.set_defaults(action=run_split)
+
+
+def _add_manifest(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("manifest", type=Path, metavar="MANIFEST", help=".parquet or .csv")
+    parser.add_argument("--root", type=Path, metavar="DIR", help="where relative paths start (default: its folder)")
+
+
+def _add_workers(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--workers", type=_positive, metavar="N", help="in parallel (default: the number of CPUs)")
+
+
+def _add_split_arguments(parser: argparse.ArgumentParser, required: bool) -> None:
+    parts = parser.add_mutually_exclusive_group(required=required)
+    parts.add_argument("--split", nargs="+", metavar="NAME=SHARE", help="e.g. train=0.6 validation=0.2 test=0.2")
+    parts.add_argument("--folds", type=_positive, metavar="N", help="equal parts fold_0, fold_1, ...")
+    parser.add_argument("--by", choices=_GROUPS, help="never split these (default: clips, else people, else images)")
+    parser.add_argument("--seed", type=int, default=0, help="another seed gives another split (default: 0)")
+
+
+def run_import(args: argparse.Namespace) -> int:
+    """Write a manifest, and say what was left out."""
+    from emoca_core.datasets import Manifest, write_manifest
+    from emoca_core.datasets.cleaning import like_emonet
+    from emoca_core.datasets.importers import ImportOptions, Tally, get_importer
+    from emoca_core.datasets.rows import relocated
+
+    read, tally = get_importer(args.layout), Tally()
+    low, high = args.va_range
+    if not low < high:
+        raise ParamsError(f"--va-range {low:g} {high:g}: the first number must be less than the second")
+    options = ImportOptions(args.csv, _assigned(args.columns, "--columns"), args.classes, (low, high))
+    counts = _Counts()
+    rows = relocated(read(args.root, options, tally), args.root, args.out.parent)
+    rows = counts.of(_shown(like_emonet(rows, tally) if args.like_emonet else rows))
+    write_manifest(rows, args.out)
+    _say_counts(counts, args.out)
+    for reason, count in tally.dropped.most_common():
+        print(f"  dropped {count}: {reason}")
+    for reason, count in tally.unknown.most_common():
+        print(f"  unknown {count}: {reason}")
+    if args.split or args.folds:
+        _split(Manifest.open(args.out), args)
+    return 0 if counts.rows else BAD_INPUT
+
+
+def run_preprocess(args: argparse.Namespace) -> int:
+    """Cut the faces out."""
+    from emoca_core.datasets import Manifest
+    from emoca_core.datasets.preprocess import FAILURES, PreprocessSettings, preprocess
+    from emoca_core.registry import get_registry
+
+    manifest = Manifest.open(args.manifest, args.root)
+    settings = PreprocessSettings(
+        _crop_rule(args.crop, args.size), "keep" if args.keep_landmarks else "detect", args.format
+    )
+    landmarker = get_registry().build("landmarker", args.landmarker)
+    report = preprocess(manifest, args.out, landmarker, settings, _workers(args))
+    print(f"{report.manifest}: {report.done} faces")
+    if report.failed:
+        print(f"{report.failed} images failed, see {args.out / FAILURES}", file=sys.stderr)
+    return BAD_INPUT if not report.done else SOME_FAILED if report.failed else 0
+
+
+def run_check(args: argparse.Namespace) -> int:
+    """Read every image."""
+    from emoca_core.datasets import Manifest, write_manifest
+    from emoca_core.datasets.check import check_images
+    from emoca_core.datasets.rows import relocated
+
+    manifest = Manifest.open(args.manifest, args.root)
+    bad = 0
+
+    def good_rows() -> Iterator["ManifestRow"]:
+        nonlocal bad
+        for row, reason in check_images(manifest, _workers(args)):
+            if reason is None:
+                yield row
+            else:
+                bad += 1
+                print(reason, file=sys.stderr)
+
+    rows = good_rows()
+    if args.write:
+        good = write_manifest(relocated(rows, manifest.folder, args.write.parent), args.write)
+    else:
+        good = sum(1 for _ in rows)
+    print(f"{args.manifest}: {good} images can be read, {bad} cannot")
+    return SOME_FAILED if bad else 0
+
+
+def run_split(args: argparse.Namespace) -> int:
+    """Write a manifest with another split."""
+    from emoca_core.datasets import Manifest
+
+    _split(Manifest.open(args.manifest, args.root), args)
+    return 0
+
+
+def _split(manifest: "Manifest", args: argparse.Namespace) -> None:
+    from emoca_core.datasets import write_manifest
+    from emoca_core.datasets.rows import relocated
+    from emoca_core.datasets.splits import build_folds, build_split, with_split
+
+    if args.folds:
+        names, digest = build_folds(manifest, args.folds, args.by, args.seed)
+    else:
+        names, digest = build_split(manifest, _shares(args.split), args.by, args.seed)
+    rows = relocated(with_split(manifest, names), manifest.folder, args.out.parent)
+    write_manifest(rows, args.out)
+    sizes = ", ".join(f"{name} {count}" for name, count in sorted(Counter(names).items()))
+    print(f"{args.out}: {sizes}\n  split {digest}")
+
+
+def _crop_rule(name: str, size: int | None) -> "CropRule | None":
+    """The rule of a name; ``None`` for ``whole``."""
+    from dataclasses import replace
+
+    from emoca_core import cropping
+
+    if name == "whole":
+        return None
+    published = (
+        *(cropping.EmocaCrop(), cropping.SmirkCrop(), cropping.TddfaCrop(), cropping.EmonetCrop()),
+        *(cropping.ExpnetCrop(), cropping.Deep3DFaceCrop(), cropping.MgcnetCrop(), cropping.UprightCrop()),
+    )
+    rules: Mapping[str, CropRule] = {"shared": cropping.SHARED_CROP, **{rule.name: rule for rule in published}}
+    if name not in rules:
+        raise unknown_name("crop rule", name, [*rules, "whole"])
+    return replace(rules[name], size=size) if size else rules[name]  # type: ignore[type-var]
+
+
+class _Counts:
+    """Rows by split and by class, while they stream past."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self.splits: Counter[str] = Counter()
+        self.classes: Counter[str] = Counter()
+
+    def of(self, rows: Iterable["ManifestRow"]) -> Iterator["ManifestRow"]:
+        """The same rows."""
+        for row in rows:
+            self.rows += 1
+            self.splits[row.split or "no split"] += 1
+            self.classes[row.expression or "no class"] += 1
+            yield row
+
+
+def _say_counts(counts: _Counts, out: Path) -> None:
+    print(f"{out}: {counts.rows} faces")
+    for counter in (counts.splits, counts.classes):
+        print("  " + ", ".join(f"{name} {count}" for name, count in counter.most_common()))
+
+
+def _shown(rows: Iterator["ManifestRow"]) -> Iterable["ManifestRow"]:
+    from tqdm.auto import tqdm
+
+    return tqdm(rows, desc="reading labels", unit="face", disable=None)
+
+
+def _shares(assignments: Iterable[str]) -> dict[str, float]:
+    shares = _assigned(assignments, "--split")
+    try:
+        return {name: float(share) for name, share in shares.items()}
+    except ValueError as error:
+        raise ParamsError(f"--split: {error}") from None
+
+
+def _assigned(assignments: Iterable[str], option: str) -> dict[str, str]:
+    pairs = [text.partition("=") for text in assignments]
+    for name, equals, value in pairs:
+        if not (name and equals and value):
+            raise ParamsError(f"{option} {name}{equals}{value}: expected NAME=VALUE")
+    return {name: value for name, _, value in pairs}
+
+
+def _workers(args: argparse.Namespace) -> int:
+    return args.workers or os.cpu_count() or 1
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.split(","))
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise ValueError
+    return value

@@ -1,0 +1,241 @@
+"""Photos with labels to face crops with labels and landmarks: parallel, and able to go on after a stop.
+
+Rows are worked off in parts. A finished part leaves its rows and failures in ``progress/``, and the same call skips it.
+When all parts are there, ``manifest.parquet`` and ``failures.csv`` are written from them.
+"""
+
+import csv
+import hashlib
+import itertools
+import json
+import multiprocessing
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow.parquet as pq
+from jaxtyping import Float, UInt8
+from numpy import ndarray
+from PIL import Image
+from tqdm.auto import tqdm
+
+from emoca_core.cropping import transform_points
+from emoca_core.datasets.manifest import CHUNK, Manifest, ManifestRow, write_manifest
+from emoca_core.datasets.rows import relocated
+from emoca_core.errors import ImageError, OutputError
+from emoca_core.files import atomic_write, write_text
+from emoca_core.interfaces import CropRule, Detection, Landmarker
+from emoca_core.photos import read_photo
+
+PART = 64
+"""Rows of a part: what an interruption can cost each process."""
+MANIFEST, FAILURES, PROGRESS, FACES = "manifest.parquet", "failures.csv", "progress", "faces"
+_JPEG_QUALITY = 95
+_PER_FOLDER = 1000
+
+
+@dataclass(frozen=True)
+class PreprocessSettings:
+    """What is done with every photo.
+
+    Attributes:
+        crop: How faces are cut; ``None`` leaves the images where they are and only adds landmarks and boxes.
+        landmarks: ``keep`` uses those of the manifest where there are any, ``detect`` finds all anew.
+        format: Of the crops.
+    """
+
+    crop: CropRule | None
+    landmarks: Literal["detect", "keep"] = "detect"
+    format: Literal["png", "jpg"] = "png"
+
+
+@dataclass(frozen=True)
+class PreprocessReport:
+    """What came out."""
+
+    manifest: Path
+    done: int
+    failed: int
+
+
+@dataclass(frozen=True)
+class _Job:
+    """Everything a process needs; it is sent there once."""
+
+    settings: PreprocessSettings
+    landmarker: Landmarker
+    source: Path
+    out: Path
+
+
+def preprocess(
+    manifest: Manifest, out: Path, landmarker: Landmarker, settings: PreprocessSettings, workers: int = 1
+) -> PreprocessReport:
+    """Find, cut and mark the face of every row.
+
+    Of several faces in a photo the one that covers the row's box (or landmarks) best is taken; without either, the
+    largest.
+
+    Args:
+        manifest: The photos.
+        out: Receives ``faces/``, ``manifest.parquet`` and ``failures.csv``.
+        landmarker: Finds faces. It is pickled where there are several workers.
+        settings: What is done.
+        workers: Processes.
+
+    Raises:
+        OutputError: The folder was begun with another manifest or other settings.
+    """
+    _claim(out, manifest, landmarker, settings)
+    job = _Job(settings, landmarker, manifest.folder.resolve(), out.resolve())
+    todo = [start for start in range(0, len(manifest), PART) if not _part(out, start).exists()]
+    with tqdm(total=len(manifest), desc="cutting faces", unit="image", disable=None) as progress:
+        progress.update(len(manifest) - sum(min(PART, len(manifest) - start) for start in todo))
+        for count in _work(job, manifest, todo, workers):
+            progress.update(count)
+    return _collect(out, len(manifest))
+
+
+def _claim(out: Path, manifest: Manifest, landmarker: Landmarker, settings: PreprocessSettings) -> None:
+    """Note what the folder is made of, or make sure that it is still the same."""
+    rows = hashlib.sha256()
+    for batch in manifest.table.to_batches(max_chunksize=CHUNK):
+        rows.update(batch.serialize())
+    description = {
+        "rows": rows.hexdigest(),
+        "images": str(manifest.folder.resolve()),
+        "landmarker": type(landmarker).__name__,
+        "landmarker_params": landmarker.params.model_dump(mode="json"),
+        **asdict(settings),
+    }
+    text = json.dumps(description, indent=2, sort_keys=True, default=str)
+    file = out / PROGRESS / "settings.json"
+    if not file.exists():
+        write_text(file, text)
+    elif file.read_text(encoding="utf-8") != text:
+        before: Mapping[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        now = json.loads(text)
+        changed = ", ".join(sorted(key for key in now if now[key] != before.get(key)))
+        raise OutputError(f"{out} was begun with other settings (changed: {changed}). Choose another folder.")
+
+
+def _work(job: _Job, manifest: Manifest, todo: list[int], workers: int) -> Iterator[int]:
+    """Work off parts, and tell the size of each finished one."""
+    if workers <= 1:
+        for start in todo:
+            yield _process(job, start, _rows(manifest, start))
+        return
+    context = multiprocessing.get_context("spawn")  # landmarkers hold threads, which do not survive a fork
+    with ProcessPoolExecutor(workers, context, _begin, (job,)) as pool:
+        starts, running = iter(todo), set[Future[int]]()
+        try:
+            while True:
+                # a few parts ahead, so that a million rows are not queued at once
+                ahead = list(itertools.islice(starts, 2 * workers - len(running)))
+                running |= {pool.submit(_process_here, start, _rows(manifest, start)) for start in ahead}
+                if not running:
+                    return
+                done = next(as_completed(running))
+                running.remove(done)
+                yield done.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+_here: list[_Job] = []
+"""The job of a worker process."""
+
+
+def _begin(job: _Job) -> None:
+    _here[:] = [job]
+
+
+def _process_here(start: int, rows: list[ManifestRow]) -> int:
+    return _process(_here[0], start, rows)
+
+
+def _rows(manifest: Manifest, start: int) -> list[ManifestRow]:
+    return [ManifestRow(**values) for values in manifest.table.slice(start, PART).to_pylist()]
+
+
+def _process(job: _Job, start: int, rows: list[ManifestRow]) -> int:
+    good: list[ManifestRow] = []
+    failures: list[tuple[int, str, str]] = []
+    for number, row in enumerate(rows, start):
+        try:
+            good.append(_face(job, number, row))
+        except ImageError as error:
+            failures.append((number, row.path, str(error)))
+    moved = relocated(good, job.source, job.out) if job.settings.crop is None else iter(good)
+    file = _part(job.out, start)
+    write_text(file.with_suffix(".json"), json.dumps(failures))
+    write_manifest(moved, file)  # last: it marks the part as done
+    return len(rows)
+
+
+def _face(job: _Job, number: int, row: ManifestRow) -> ManifestRow:
+    path = job.source / row.path
+    photo = read_photo(path).pixels
+    detection = _detection(job, photo, row)
+    if detection is None:
+        raise ImageError(f"{path}: no face was found.")
+    landmarks, box = detection.landmarks["ibug68"], detection.box
+    if job.settings.crop is None:
+        return _marked(row, row.path, landmarks, box)
+    face = job.settings.crop(photo, detection)
+    to_crop = face.image_to_crop
+    name = f"{FACES}/{number // _PER_FOLDER:05d}/{number:08d}_{Path(row.path).stem}.{job.settings.format}"
+    with atomic_write(job.out / name) as temporary:
+        options: dict[str, Any] = {"quality": _JPEG_QUALITY} if job.settings.format == "jpg" else {}
+        Image.fromarray(face.image).save(temporary, **options)
+    corners = transform_points(to_crop, np.asarray(box, np.float64)[[[0, 1], [2, 1], [2, 3], [0, 3]]])
+    return _marked(row, name, transform_points(to_crop, landmarks), np.concatenate([corners.min(0), corners.max(0)]))
+
+
+def _marked(row: ManifestRow, path: str, landmarks: Float[ndarray, "68 2"], box: Float[ndarray, "4"]) -> ManifestRow:
+    return replace(row, path=path, box=box.tolist(), landmarks=landmarks.reshape(-1).tolist())
+
+
+def _detection(job: _Job, photo: UInt8[ndarray, "H W 3"], row: ManifestRow) -> Detection | None:
+    known = None if row.landmarks is None else np.asarray(row.landmarks, np.float64).reshape(68, 2)
+    tight = None if known is None else np.concatenate([known.min(0), known.max(0)])
+    wanted = tight if row.box is None else np.asarray(row.box, np.float64)
+    if known is not None and wanted is not None and job.settings.landmarks == "keep":
+        return Detection(wanted, 1.0, {"ibug68": known})
+    faces = job.landmarker.detect(photo)
+    if wanted is None or not faces:
+        return faces[0] if faces else None
+    best = max(faces, key=lambda face: _overlap(face.box, wanted))
+    return best if _overlap(best.box, wanted) > 0 else None
+
+
+def _overlap(one: Float[ndarray, "4"], other: Float[ndarray, "4"]) -> float:
+    """Intersection over union of two boxes."""
+    inside = np.clip(np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2]), 0, None).prod()
+    return float(inside / max((one[2:] - one[:2]).prod() + (other[2:] - other[:2]).prod() - inside, 1e-12))
+
+
+def _part(out: Path, start: int) -> Path:
+    return out / PROGRESS / f"{start:09d}.parquet"
+
+
+def _collect(out: Path, count: int) -> PreprocessReport:
+    parts = [_part(out, start) for start in range(0, count, PART)]
+    done = write_manifest(_all_rows(parts), out / MANIFEST)
+    failed = 0
+    with atomic_write(out / FAILURES) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("row", "path", "reason"))
+        for part in parts:
+            failures = json.loads(part.with_suffix(".json").read_text(encoding="utf-8"))
+            writer.writerows(failures)
+            failed += len(failures)
+    return PreprocessReport(out / MANIFEST, done, failed)
+
+
+def _all_rows(parts: list[Path]) -> Iterator[ManifestRow]:
+    for part in parts:
+        yield from (ManifestRow(**values) for values in pq.read_table(part).to_pylist())
