@@ -54,11 +54,12 @@ def landmark_masks(
     face = outside & masks["face"] & ~masks["ears"]
     scalp = outside & ~masks["ears"] & (y > _hairline(mean, masks, mediapipe, z))
     nose = outside & ~masks["lips"] & (z > ibug[36:48, 2].min()) & (x < _nose_half_width(ibug, mediapipe, y))
-    brows = face & (_distance_to_brows(mean, ibug) < 0.0055)
+    brow = _brow_middles(mediapipe)
+    brows = face & (_distance_to_lines(mean, brow) < 0.0055)
     eye_box = np.max([_in_box(mean, ibug[i], 0.008) for i in (range(36, 42), range(42, 48))], axis=0)
     eyes = outside & eye_box & ~nose & ~brows
     mouth = face & _in_box(mean, ibug[48:68], 0.010) & ~nose
-    brow_line = np.interp(x, *_sorted_pairs(np.abs(ibug[22:27, 0]), ibug[22:27, 1] + 0.004))
+    brow_line = np.interp(x, *_sorted_pairs(np.abs(brow[1, :, 0]), brow[1, :, 1] + 0.004))
     forehead = face & (y > brow_line) & ~scalp & ~brows
     chin = face & (y < ibug[57, 1] - 0.003) & (x < abs(ibug[54, 0])) & ~mouth
     cheeks = face & ~(nose | brows | eyes | mouth | forehead | chin | scalp) & (y < ibug[36:48, 1].min())
@@ -104,11 +105,17 @@ def _nose_half_width(ibug: np.ndarray, mediapipe: np.ndarray, y: np.ndarray) -> 
     return np.interp(y, heights, widths, left=0, right=0)
 
 
-def _distance_to_brows(mean: np.ndarray, ibug: np.ndarray) -> np.ndarray:
-    steps = np.linspace(0, 1, 9)[:, None]
-    lines = [ibug[a] * (1 - steps) + ibug[a + 1] * steps for a in (*range(17, 21), *range(22, 26))]
-    points = np.concatenate(lines)
-    return np.linalg.norm(mean[:, None] - points, axis=-1).min(1)
+def _brow_middles(mediapipe: np.ndarray) -> np.ndarray:
+    """Middle line [2, 5, 3] of the right and the left brow: between MediaPipe's upper and lower row."""
+    upper = ((70, 63, 105, 66, 107), (300, 293, 334, 296, 336))
+    lower = ((46, 53, 52, 65, 55), (276, 283, 282, 295, 285))
+    return (mediapipe[np.array(upper)] + mediapipe[np.array(lower)]) / 2
+
+
+def _distance_to_lines(mean: np.ndarray, lines: np.ndarray) -> np.ndarray:
+    steps = np.linspace(0, 1, 9)[:, None, None, None]
+    points = lines[:, :-1] * (1 - steps) + lines[:, 1:] * steps
+    return np.linalg.norm(mean[:, None] - points.reshape(-1, 3), axis=-1).min(1)
 
 
 def _in_box(mean: np.ndarray, points: np.ndarray, margin: float) -> np.ndarray:
