@@ -25,6 +25,9 @@ from emoca_core.probe.sources import Unavailable
 from emoca_core.spec import validated
 from emoca_core.train.run_folder import provenance
 
+_ROUNDING = 1e-10
+"""Far below one sample's share of a metric, far above the rounding of float64 sums."""
+
 
 @dataclass(frozen=True)
 class Protocol:
@@ -210,7 +213,7 @@ def _differences(values: Float[ndarray, "K M"], draws: Float[ndarray, "K R M"]) 
     found: list[dict[str, Difference]] = [{} for _ in values]
     for m, metric in enumerate(METRICS):
         comparisons = [
-            comparison_of(float(values[i, m] - values[0, m]), draws[i, :, m] - draws[0, :, m])
+            comparison_of(float(values[i, m] - values[0, m]), _exact(draws[i, :, m] - draws[0, :, m]))
             for i in range(1, len(values))
         ]
         for i, (comparison, corrected) in enumerate(
@@ -225,6 +228,11 @@ def _differences(values: Float[ndarray, "K M"], draws: Float[ndarray, "K R M"]) 
                 p_holm=_number(corrected),
             )
     return found
+
+
+def _exact(differences: Float[ndarray, "R"]) -> Float[ndarray, "R"]:
+    """Rounding of the sums must not break the tie of equal methods: a sign is counted, however small."""
+    return np.where(np.abs(differences) < _ROUNDING, 0.0, differences)
 
 
 def _confusion(rows: Rows, names: Sequence[str]) -> list[list[int]]:

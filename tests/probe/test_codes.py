@@ -8,11 +8,12 @@ import torch
 from safetensors.torch import save_file
 from toy_benchmark import RECIPES, Colour, ToyLandmarker, toy_registry
 
-from emoca_core.catalogue import load
+from emoca_core.catalogue import get_catalogue, load
 from emoca_core.errors import AssetFormatError, RecipeError, UnknownNameError
 from emoca_core.probe import codes, detections, sources
 from emoca_core.probe.codes import RecipeSource, extract_codes
 from emoca_core.probe.detections import detect_faces
+from emoca_core.registry import get_registry
 
 
 @pytest.fixture
@@ -72,6 +73,18 @@ def test_a_recipe_is_probed_without_the_face_model_that_it_does_not_need(toys, m
     assert extract_codes(source, manifest, found)[:90].std(0)[0] > 0.1
     assert "ColourEncoder" not in json.dumps(source.description()["parts"])  # parameters and code tell them apart
     assert len(source.description()["code"]["encoder"]) == 64
+
+
+@pytest.mark.parametrize("name", sorted(get_catalogue().recipes))
+def test_every_recipe_reads_blocks_that_it_has(name):
+    recipe = get_catalogue().recipe(name)
+    encoder = get_registry().resolve("encoder", recipe.encoder.uses)
+    blocks = dict(getattr(encoder, "blocks", {}))
+    if not blocks:  # known when it is built, or when it has met its face model
+        blocks = dict.fromkeys(sources.find_sources([name])[0][0].blocks)
+    assert recipe.probe
+    assert set(recipe.probe) <= {*blocks, *(["detail"] if recipe.detail else [])}
+    assert ("detail" in recipe.probe) == (recipe.detail is not None)
 
 
 def test_what_is_missing_is_listed_with_the_reason(toys):
