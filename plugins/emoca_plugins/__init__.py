@@ -32,9 +32,7 @@ _COMPONENTS = (
     # emotion backbones
     ComponentSpec("emotion_backbone", "timm", "emoca_plugins.emotion.timm_backbone:TimmBackbone"),
     ComponentSpec("emotion_backbone", "emonet", "emoca_plugins.emotion.emonet:EmoNet"),
-    ComponentSpec(
-        "emotion_backbone", "fer_mini_xception", "emoca_plugins.emotion.fer_mini_xception:FerMiniXception"
-    ),
+    ComponentSpec("emotion_backbone", "fer_mini_xception", "emoca_plugins.emotion.fer_mini_xception:FerMiniXception"),
     # losses
     # datasets
     ComponentSpec("dataset", "manifest", "emoca_plugins.datasets.manifest:ManifestFaces"),
