@@ -89,8 +89,7 @@ def _row(cells: Mapping[str, str], place: str, split: str, photos: str, tally: T
     )
     landmarks = None
     if not is_empty(cells["facial_landmarks"]):
-        numbers = [number(text, place, "a landmark") for text in cells["facial_landmarks"].split(";") if text]
-        landmarks = points(numbers, place)
+        landmarks = points([text for text in cells["facial_landmarks"].split(";") if text], place)
     return ManifestRow(
         path=f"{photos}/{cells[COLUMNS[0]]}",
         split=split,

@@ -71,15 +71,8 @@ def _row(image: Path, annotations: Path, path: str, split: str | None, tally: Ta
 
     valence, arousal = affect("val", "valence"), affect("aro", "arousal")
     file = annotations / f"{image.stem}_lnd.npy"
-    landmarks = points(_numbers(file), str(file)) if file.is_file() else None
+    landmarks = points(_load(file).reshape(-1), str(file)) if file.is_file() else None
     return ManifestRow(path, split, expression, valence, arousal, landmarks=landmarks)
-
-
-def _numbers(file: Path) -> list[float]:
-    try:
-        return [float(value) for value in _load(file).reshape(-1)]
-    except ValueError:
-        raise AssetFormatError(f"{file}: the landmarks are not numbers") from None
 
 
 def _load(file: Path) -> ndarray:

@@ -45,7 +45,7 @@ def read_table(root: Path, options: ImportOptions, tally: Tally) -> Iterator[Man
 
 
 def _only_table(root: Path) -> Path:
-    files = sorted(root.glob("*.csv"))
+    files = sorted(path for path in root.glob("*.csv") if not path.name.startswith("."))
     if len(files) != 1:
         found = ", ".join(path.name for path in files) or "none"
         raise AssetFormatError(f"{root} holds {len(files)} CSV files ({found}): name one with --csv")
@@ -111,5 +111,5 @@ def _readers(options: ImportOptions, tally: Tally) -> Mapping[str, Callable[[str
         "arousal": affect("arousal"),
         "frame": lambda text, place: int(number(text, place, "frame")),
         "box": box,
-        "landmarks": lambda text, place: points(numbers(text, place), place),
+        "landmarks": lambda text, place: points(text.replace(";", " ").split(), place),
     }

@@ -3,6 +3,9 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+from numpy import ndarray
 
 from emoca_core.datasets.importers import Tally
 from emoca_core.datasets.importers.names import AFFECTNET_CLASSES
@@ -65,15 +68,21 @@ def affectnet_class(text: str, place: str) -> str:
     return AFFECTNET_CLASSES[int(code)]
 
 
-def points(numbers: Sequence[float], place: str) -> tuple[float, ...]:
+def points(values: Sequence[Any] | ndarray, place: str) -> tuple[float, ...]:
     """68 points as 136 numbers.
 
     Raises:
-        AssetFormatError: Another number of numbers.
+        AssetFormatError: Another number of values, or one that is not a finite number.
     """
-    if len(numbers) != 136:
-        raise AssetFormatError(f"{place}: the landmarks have {len(numbers)} numbers instead of 136")
-    return tuple(map(float, numbers))
+    if len(values) != 136:
+        raise AssetFormatError(f"{place}: the landmarks have {len(values)} numbers instead of 136")
+    try:
+        numbers = tuple(map(float, values))
+    except (ValueError, TypeError):
+        numbers = (math.nan,)
+    if not all(map(math.isfinite, numbers)):
+        raise AssetFormatError(f"{place}: the landmarks are not all numbers")
+    return numbers
 
 
 def folder(root: Path) -> Path:
