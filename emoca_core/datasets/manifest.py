@@ -15,7 +15,6 @@ Only ``path`` is obligatory. In CSV files the numbers of ``box`` and ``landmarks
 """
 
 import csv
-import dataclasses
 import hashlib
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
@@ -196,7 +195,7 @@ class _FlatCsvWriter:
 
 def _batches(rows: Iterable[ManifestRow]) -> Iterator[pa.RecordBatch]:
     iterator, start = iter(rows), 0
-    while chunk := [dataclasses.asdict(row) for row in itertools.islice(iterator, CHUNK)]:
+    while chunk := [vars(row) for row in itertools.islice(iterator, CHUNK)]:
         try:
             batch = pa.RecordBatch.from_pylist(chunk, SCHEMA)
         except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
