@@ -9,6 +9,8 @@ import hashlib
 import itertools
 import json
 import multiprocessing
+import os
+import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
@@ -151,6 +153,15 @@ _here: list[_Job] = []
 
 def _begin(job: _Job) -> None:
     _here[:] = [job]
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Workers of a process that was killed would wait for its next part for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _process_here(start: int, rows: list[ManifestRow]) -> int:

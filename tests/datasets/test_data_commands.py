@@ -1,6 +1,10 @@
 """``emoca data``: from a published layout to checked crops, with stops and bad files on the way."""
 
 import csv
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -164,6 +168,45 @@ def test_two_processes_make_the_same(tmp_path, monkeypatch):
     assert one.table.equals(two.table)
     assert one.texts("identity") == ["0", "1", "2", "3", "4"]
     assert one.image_path(one[0]).read_bytes() == two.image_path(two[0]).read_bytes()
+
+
+WAITING = """
+import multiprocessing, sys
+from concurrent.futures import ProcessPoolExecutor
+from emoca_core.datasets.preprocess import _begin
+
+if __name__ == "__main__":
+    import os
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _begin, (None,)) as pool:
+        print(pool.submit(os.getpid).result(), flush=True)
+        sys.stdin.read()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes the Linux way")
+def test_no_worker_outlives_a_killed_run(tmp_path):
+    (tmp_path / "waiting.py").write_text(WAITING)
+    run = subprocess.Popen(
+        [sys.executable, str(tmp_path / "waiting.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with run:
+        worker = int(run.stdout.readline())
+        os.kill(worker, 0)  # it is there
+        run.kill()
+    deadline = time.monotonic() + 60
+    while _alive(worker) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not _alive(worker)
+
+
+def _alive(process: int) -> bool:
+    """Whether a process runs; one that has ended may remain in the table until its new parent looks at it."""
+    try:
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
 
 
 # -------------------------------------------------------------------------------- the command line
