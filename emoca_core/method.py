@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from jaxtyping import Float
 from torch import nn
 
 from emoca_core import catalogue as catalogues
@@ -25,7 +26,9 @@ from emoca_core.interfaces import (
     Rendering,
 )
 from emoca_core.registry import Registry, get_registry
+from emoca_core.rendering.detail import detail_normals, render_detail
 from emoca_core.rendering.face import render_face
+from emoca_core.rendering.uv_space import UvSpace
 from emoca_core.spec import Kind
 
 
@@ -67,6 +70,7 @@ class Method(nn.Module):
             setattr(self, kind, parts.get(kind))
         _check_fit(name, self.encoder, self.face_model, self.detail)
         self.encoder.attach(self.face_model, self.renderer)
+        self._uv_spaces: dict[torch.device, UvSpace] = {}
 
     @property
     def device(self) -> torch.device:
@@ -92,17 +96,43 @@ class Method(nn.Module):
             self.renderer, self.face_model, geometry, parameters.camera, albedo, parameters.lighting, image_size
         )
 
+    def uv_space(self, detail: DetailModel) -> UvSpace:
+        """The face model unrolled into a square of the size of the detail model's map; made once for each device."""
+        if self.device not in self._uv_spaces:
+            self._uv_spaces[self.device] = UvSpace.of(self.renderer, self.face_model, detail.map_size)
+        return self._uv_spaces[self.device]
+
+    def render_detail(
+        self,
+        coarse: Rendering | None,
+        geometry: FaceGeometry,
+        parameters: FaceParameters,
+        displacement: Float[torch.Tensor, "B 1 T T"] | None,
+    ) -> Rendering | None:
+        """The coarse picture with wrinkles; ``None`` without a picture, a displacement or light."""
+        if self.detail is None or coarse is None or displacement is None or parameters.lighting is None:
+            return None
+        model, uv_space = self.detail, self.uv_space(self.detail)
+        normals = detail_normals(
+            uv_space, geometry.vertices, displacement, model.mask, model.fixed_displacement, model.blend_normals
+        )
+        with torch.no_grad():  # the detail stage never reaches the albedo
+            albedo = self.face_model.albedo(parameters)
+        return render_detail(uv_space, coarse, normals, albedo, parameters.lighting)
+
     def forward(self, crop: FaceCrop) -> Capture:
-        """Everything the method knows of a batch of crops: code, geometry, picture, displacement, emotion."""
+        """Everything the method knows of a batch of crops: code, geometry, pictures, displacement, emotion."""
         parameters = self.encode(crop)
         geometry = self.face_model(parameters)
         rendering = self.render(geometry, parameters, crop.size)
+        displacement = self.detail.decode(parameters) if self.detail else None
         return Capture(
             crop=crop,
             parameters=parameters,
             geometry=geometry,
             rendering=rendering,
-            displacement=self.detail.decode(parameters) if self.detail else None,
+            detail_rendering=self.render_detail(rendering, geometry, parameters, displacement),
+            displacement=displacement,
             emotion_of_input=self._emotion(crop.image),
             emotion_of_rendering=self._emotion(rendering.image) if rendering else None,
         )
@@ -206,6 +236,11 @@ def _check_fit(name: str, encoder: Encoder, face_model: FaceModel, detail: Detai
                 f"recipe '{name}': {type(encoder).__name__} predicts {size} {block} coefficients, but "
                 f"{type(face_model).__name__} has {available}. Change the encoder's or the face model's parameters."
             )
+    if detail is not None and face_model.uv is None:
+        raise RecipeError(
+            f"recipe '{name}': {type(detail).__name__} displaces the mesh in UV space, but {type(face_model).__name__} "
+            "has no texture coordinates. Switch them on in the face model's parameters, or leave out the detail."
+        )
     for block, size in detail.conditions.items() if detail else ():
         if needed.get(block, 0) < size:
             raise RecipeError(

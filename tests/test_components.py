@@ -46,7 +46,7 @@ PARAMS = {
     ("encoder", "mgcnet"): RANDOM_WEIGHTS,
     ("encoder", "expnet"): RANDOM_WEIGHTS,
     ("encoder", "smirk"): RANDOM_WEIGHTS,
-    ("detail", "deca"): RANDOM_WEIGHTS,
+    ("detail", "deca"): RANDOM_WEIGHTS | {"mask": "none", "fixed_displacement": "none"},
     ("emotion_backbone", "emonet"): RANDOM_WEIGHTS,
     ("emotion_backbone", "fer_mini_xception"): RANDOM_WEIGHTS,
     ("emotion_backbone", "timm"): {"model": "resnet18", "weights": "random"},

@@ -13,9 +13,11 @@ from emoca_core.cropping.warp import square_to_image, warp
 from emoca_core.export.camera import PhotoCamera
 from emoca_core.export.mesh import FaceMesh, unit_normals
 from emoca_core.geometry.lighting import LAMPS, directional_irradiance
-from emoca_core.interfaces import Renderer
+from emoca_core.interfaces import Fragments, Renderer
 from emoca_core.landmarks import IBUG68
+from emoca_core.rendering.face import interpolate_uv
 from emoca_core.rendering.shape import GREY
+from emoca_core.rendering.topology import MeshTopology, sample_texture
 
 PANEL = 480
 """Side of each of the four panels, pixels."""
@@ -29,6 +31,8 @@ Label = tuple[str, Color]
 _PAPER, _INK, _EMPTY = (255, 255, 255), (90, 90, 96), (236, 237, 240)
 _FITTED, _DETECTED = (64, 224, 170), (255, 166, 64)
 _OPACITY = 0.8
+_FAINT = 0.1
+"""Shorter normals than this are mostly those of texels without surface."""
 _CLOSED = frozenset({"right_eye", "left_eye", "outer_lips", "inner_lips"})
 
 
@@ -73,6 +77,7 @@ def overlay_picture(
     renderer: Renderer,
     device: torch.device,
     caption: str = "",
+    detail_normals: Float[torch.Tensor, "1 3 T T"] | None = None,
 ) -> Image.Image:
     """Draw photo | landmarks | mesh over the photo | mesh alone, around the face.
 
@@ -85,10 +90,11 @@ def overlay_picture(
         renderer: Decides visibility.
         device: Where the renderer works.
         caption: Written small under the picture, at the right.
+        detail_normals: Model-space normals in UV space that replace the mesh's own, to show wrinkles.
     """
     window = Window.around(np.vstack([camera.project(mesh.vertices), fitted]))
     background = window.cut(photo)
-    grey, mask = _render(mesh, camera, window, renderer, device)
+    grey, mask = _render(mesh, camera, window, renderer, device, detail_normals)
     mixed = background * (1 - _OPACITY * mask) + grey * _OPACITY * mask
     alone = np.full_like(background, _EMPTY[0]) * (1 - mask) + grey * mask
     panels = [_to_image(background), _to_image(background), _to_image(mixed), _to_image(alone)]
@@ -99,23 +105,47 @@ def overlay_picture(
 
 
 def _render(
-    mesh: FaceMesh, camera: PhotoCamera, window: Window, renderer: Renderer, device: torch.device
+    mesh: FaceMesh,
+    camera: PhotoCamera,
+    window: Window,
+    renderer: Renderer,
+    device: torch.device,
+    detail_normals: Float[torch.Tensor, "1 3 T T"] | None,
 ) -> tuple[Float[ndarray, "h w 3"], Float[ndarray, "h w 1"]]:
     """The grey mesh, RGB in [0, 255], and how much of each pixel it covers."""
     side = PANEL * _SUPERSAMPLING
     ndc = (2 * window.to_panel(camera.project(mesh.vertices)) + 1) / PANEL - 1
     projected = _tensor(np.column_stack([ndc, camera.depth(mesh.vertices)]), device)
     # turned into the camera's axes (y up, z towards it), so that the lamps stay with the viewer
-    axes = np.diag([1.0, -1.0, -1.0]) @ camera.rotation
-    normals = _tensor(unit_normals(mesh.vertices, mesh.faces) @ axes.T, device)
+    axes = torch.from_numpy(np.diag([1.0, -1.0, -1.0]) @ camera.rotation).float().to(device)
+    normals = _tensor(unit_normals(mesh.vertices, mesh.faces), device)
     with torch.no_grad():
         fragments = renderer.rasterize(projected, torch.from_numpy(mesh.faces).to(device), (side, side))
-        pictured = torch.nn.functional.normalize(renderer.interpolate(fragments, normals), dim=1)
+        pictured = renderer.interpolate(fragments, normals)
+        if detail_normals is not None:
+            pictured = _with_detail(pictured, renderer, fragments, mesh, detail_normals.to(device))
+        pictured = torch.nn.functional.normalize(torch.einsum("ij,bjhw->bihw", axes, pictured), dim=1)
         light = directional_irradiance(pictured, pictured.new_tensor(LAMPS))
         image = (255 * GREY * light * fragments.mask).expand(-1, 3, -1, -1).clamp(0, 255)
         image, mask = (torch.nn.functional.avg_pool2d(x, _SUPERSAMPLING) for x in (image, fragments.mask))
     image = image / mask.clamp_min(1e-6)  # the average over the covered part
     return image[0].permute(1, 2, 0).cpu().numpy(), mask[0].permute(1, 2, 0).cpu().numpy()
+
+
+def _with_detail(
+    coarse: Float[torch.Tensor, "1 3 h w"],
+    renderer: Renderer,
+    fragments: Fragments,
+    mesh: FaceMesh,
+    detail_normals: Float[torch.Tensor, "1 3 T T"],
+) -> Float[torch.Tensor, "1 3 h w"]:
+    """Normals read from the map; the coarse ones where it has none."""
+    if mesh.uv is None or mesh.uv_faces is None:
+        return coarse
+    parts = (mesh.faces.astype(np.int64), mesh.uv.astype(np.float32), mesh.uv_faces.astype(np.int64))
+    topology = MeshTopology(*(torch.from_numpy(part).to(coarse.device) for part in parts))
+    fine = sample_texture(detail_normals, interpolate_uv(renderer, fragments, topology))
+    return torch.where(fine.norm(dim=1, keepdim=True) > _FAINT, fine, coarse)
 
 
 def _draw_landmarks(

@@ -17,11 +17,17 @@ class DetailModel(ModuleComponent):
         code_size: Length of the ``detail`` block.
         conditions: Blocks besides ``detail`` that the decoder reads, and their sizes.
         map_size: Side of the displacement map, pixels.
+        mask: Where the displacement applies in UV space; ``None`` applies it everywhere.
+        fixed_displacement: Added to every face's displacement and not masked, metres; ``None`` adds nothing.
+        blend_normals: Whether pictures show the coarse mesh's normals outside the mask.
     """
 
     code_size: int
     conditions: Mapping[Block, int]
     map_size: int
+    mask: Float[Tensor, "1 1 T T"] | None = None
+    fixed_displacement: Float[Tensor, "T T"] | None = None
+    blend_normals: bool = False
 
     @abstractmethod
     def encode(self, crop: FaceCrop) -> Float[Tensor, "B D"]:

@@ -89,6 +89,7 @@ def capture_faces(method: Method, faces: Sequence[FoundFace], settings: Settings
     with torch.no_grad():
         parameters = method.encode(batch.map(lambda tensor: tensor.to(method.device)))
         geometry = method.face_model(parameters).map(torch.Tensor.cpu)
+        displacement = method.detail.decode(parameters).cpu() if method.detail else None
     parameters = parameters.map(torch.Tensor.cpu)
     return [
         CapturedFace(
@@ -99,6 +100,7 @@ def capture_faces(method: Method, faces: Sequence[FoundFace], settings: Settings
             crop=CropRecord(settings.crop, face.rule, batch.size, face.cropped.crop_to_image),
             parameters=parameters.map(lambda tensor, row=row: tensor[row : row + 1]),  # type: ignore[misc]
             geometry=geometry.map(lambda tensor, row=row: tensor[row : row + 1]),
+            displacement=None if displacement is None else displacement[row : row + 1],
         )
         for row, face in enumerate(faces)
     ]

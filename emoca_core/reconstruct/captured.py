@@ -24,6 +24,7 @@ from emoca_core.export.codes import (
     write_codes,
     write_record,
 )
+from emoca_core.export.detail import displaced_mesh
 from emoca_core.export.gltf import write_glb
 from emoca_core.export.mesh import FaceMesh
 from emoca_core.export.obj import write_obj
@@ -33,6 +34,8 @@ from emoca_core.files import atomic_write, sha256_of
 from emoca_core.interfaces import Detection, FaceGeometry, FaceParameters
 from emoca_core.method import Method
 from emoca_core.photos import Photo
+from emoca_core.rendering.detail import detail_normals
+from emoca_core.rendering.uv_space import UvSpace
 
 RECORD = "face.json"
 """Written last: a face is complete when this file is there."""
@@ -69,6 +72,7 @@ class CapturedFace:
         crop: How it was cut out.
         parameters: Its code: a batch of one on the CPU.
         geometry: Its mesh: a batch of one on the CPU.
+        displacement: Its wrinkles in UV space, metres: a batch of one on the CPU; ``None`` for methods without detail.
     """
 
     method: Method
@@ -78,6 +82,7 @@ class CapturedFace:
     crop: CropRecord
     parameters: FaceParameters
     geometry: FaceGeometry
+    displacement: Float[torch.Tensor, "1 1 T T"] | None = None
 
     def __repr__(self) -> str:
         return f"CapturedFace({self.photo.path.name!r}, face {self.index}, method {self.method.name!r})"
@@ -138,6 +143,14 @@ class CapturedFace:
             morph_targets=morphs,
         )
 
+    @cached_property
+    def detail_mesh(self) -> FaceMesh | None:
+        """The dense mesh with wrinkles, without texture picture; ``None`` for methods without detail."""
+        detail, surface = self.method.detail, self._surface()
+        if detail is None or surface is None:
+            return None
+        return displaced_mesh(*surface, detail.mask, detail.fixed_displacement)
+
     def overlay(self) -> Image.Image | None:
         """Photo, landmarks, mesh over the photo, mesh alone; ``None`` without a camera."""
         if self.camera is None or self.landmarks is None:
@@ -152,6 +165,7 @@ class CapturedFace:
             self.method.renderer,
             self.method.device,
             caption,
+            self._detail_normals(),
         )
 
     def record(self) -> dict[str, Any]:
@@ -186,6 +200,8 @@ class CapturedFace:
     def save(self, folder: Path | str) -> list[Path]:
         """Write face.glb, face.obj (with material and texture), face.safetensors, overlay.png and face.json.
 
+        Methods with detail also write face_detail.obj, the dense mesh with wrinkles.
+
         Each file appears whole or not at all, and ``face.json`` comes last.
 
         Args:
@@ -204,6 +220,8 @@ class CapturedFace:
         gltf = None if self.camera is None else camera_to_gltf(self.camera)
         write_glb(folder / "face.glb", self.mesh, gltf, {k: v for k, v in extras.items() if v is not None})
         written = [folder / "face.glb", *write_obj(folder / "face.obj", self.mesh)]
+        if self.detail_mesh is not None:
+            written += write_obj(folder / "face_detail.obj", self.detail_mesh)
         write_codes(folder / "face.safetensors", self.parameters)
         written.append(folder / "face.safetensors")
         if (overlay := self.overlay()) is not None:
@@ -215,6 +233,21 @@ class CapturedFace:
     def _on_device(self) -> FaceParameters:
         device = self.method.device
         return self.parameters.map(lambda tensor: tensor.to(device))
+
+    def _surface(self) -> tuple[UvSpace, torch.Tensor, torch.Tensor] | None:
+        """UV space, vertices and displacement on the method's device."""
+        if self.method.detail is None or self.displacement is None:
+            return None
+        device = self.method.device
+        return self.method.uv_space(self.method.detail), self.geometry.vertices.to(device), self.displacement.to(device)
+
+    def _detail_normals(self) -> Float[torch.Tensor, "1 3 T T"] | None:
+        """Blended whatever the preset says: outside the mask there is nothing to see but the seams of UV space."""
+        detail, surface = self.method.detail, self._surface()
+        if detail is None or surface is None:
+            return None
+        with torch.no_grad():
+            return detail_normals(*surface, detail.mask, detail.fixed_displacement, blend=True)
 
     def _morph_targets(self, parameters: FaceParameters) -> Mapping[str, Float[ndarray, "V 3"]]:
         """What one more unit of each named expression does to the posed mesh."""

@@ -1,10 +1,14 @@
-"""Wrinkles: a displacement map in UV space turned into normals and light."""
+"""Wrinkles: a displacement map in UV space turned into normals, light and pictures."""
+
+from dataclasses import replace
 
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional as F
 
 from emoca_core.geometry.lighting import irradiance_image
 from emoca_core.geometry.normals import grid_normals, vertex_normals
+from emoca_core.interfaces.face import Albedo
 from emoca_core.interfaces.renderer import Rendering
 from emoca_core.rendering.topology import sample_texture
 from emoca_core.rendering.uv_space import UvSpace
@@ -85,3 +89,48 @@ def detail_image(
     if coarse.uv is None:
         raise ValueError("detail needs a mesh with texture coordinates")
     return sample_texture(albedo.detach() * shading, coarse.uv.detach()) * coarse.mask.detach()
+
+
+def render_detail(
+    uv_space: UvSpace,
+    coarse: Rendering,
+    normals: Float[Tensor, "B 3 T T"],
+    albedo: Albedo,
+    lighting: Float[Tensor, "B 9 3"],
+) -> Rendering:
+    """The coarse rendering with the light of the detailed surface. Only ``normals`` receives a gradient.
+
+    Args:
+        uv_space: The unrolled mesh, of the size of the normals.
+        coarse: Rendering of the coarse mesh.
+        normals: ``detail_normals``.
+        albedo: As for the coarse rendering; a texture of another size is brought to that of the normals.
+        lighting: Spherical harmonics.
+
+    Returns:
+        ``image``, ``shading`` and ``normals`` are those of the detailed surface (the latter two are not masked), the
+        rest is the coarse rendering's.
+
+    Raises:
+        ValueError: The coarse rendering has no texture coordinates.
+
+    Source: DECA (Feng et al., SIGGRAPH 2021), public code; spec: section 2.7.
+    """
+    shading = shade_detail(normals, lighting)
+    image = detail_image(coarse, albedo_to_uv(uv_space, albedo, shading), shading)
+    pictures = {}
+    if coarse.uv is not None:
+        grid = coarse.uv.detach()
+        pictures = {"shading": sample_texture(shading, grid), "normals": sample_texture(normals, grid)}
+    return replace(coarse, image=image, **pictures)
+
+
+def albedo_to_uv(uv_space: UvSpace, albedo: Albedo, like: Float[Tensor, "B 3 T T"]) -> Float[Tensor, "B 3 T T"]:
+    """Reflectance in UV space, of the size of ``like``: texture, vertex colours, or white where there is neither."""
+    if albedo.texture is not None:
+        if albedo.texture.shape[-2:] == like.shape[-2:]:
+            return albedo.texture
+        return F.interpolate(albedo.texture, size=like.shape[-2:], mode="bilinear", align_corners=False)
+    if albedo.vertex_colors is not None:
+        return uv_space.image(albedo.vertex_colors)
+    return like.new_ones(like.shape)

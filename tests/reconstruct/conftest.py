@@ -15,6 +15,7 @@ from emoca_core.expressions import ARKIT_NAMES
 from emoca_core.geometry.rotations import rotation_vector_to_matrix
 from emoca_core.interfaces import (
     Albedo,
+    DetailModel,
     Detection,
     Encoder,
     FaceCrop,
@@ -111,6 +112,20 @@ class Marked(Landmarker):
         return Detection(box, 0.9 - 0.1 * index, {"ibug68": points}, np.linspace(0, 1, 52))
 
 
+class Ripples(DetailModel):
+    """Waves along v, the same for every face."""
+
+    code_size, map_size = 1, 64
+    conditions = {}  # noqa: RUF012
+
+    def encode(self, crop: FaceCrop) -> torch.Tensor:
+        return torch.ones(len(crop), 1)
+
+    def decode(self, parameters: FaceParameters) -> torch.Tensor:
+        wave = 3e-3 * torch.sin(torch.arange(64) * 0.8)[None, None, :, None]
+        return wave.expand(len(parameters), 1, 64, 64) * parameters.detail[..., None, None]
+
+
 RECIPE = Recipe.model_validate(
     {
         "summary": "toy",
@@ -122,12 +137,13 @@ RECIPE = Recipe.model_validate(
 )
 
 
-def build(encoder: Encoder | None = None, arkit: bool = True) -> Method:
+def build(encoder: Encoder | None = None, arkit: bool = True, detail: DetailModel | None = None) -> Method:
     parts = {
         "landmarker": Marked(),
         "encoder": encoder or Guess(),
         "face_model": Ball(arkit),
         "renderer": ZBuffer(),
+        "detail": detail,
     }
     return Method("toy", RECIPE, parts)
 
@@ -155,6 +171,11 @@ def take_photo() -> Callable[..., Path]:
         return path.with_suffix(".png")
 
     return take
+
+
+@pytest.fixture
+def ripples() -> type[Ripples]:
+    return Ripples
 
 
 @pytest.fixture

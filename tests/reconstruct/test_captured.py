@@ -1,6 +1,7 @@
 """What one captured face says of itself, and what it writes."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 import trimesh
 from PIL import Image
 
+from emoca_core.errors import RecipeError
 from emoca_core.export.codes import landmark_error, read_codes
 from emoca_core.expressions import ARKIT_NAMES
 from emoca_core.files import sha256_of
@@ -162,6 +164,47 @@ def test_overlay_is_a_picture_on_disk(face, tmp_path):
         assert image.size == face.overlay().size
     with Image.open(tmp_path / "out/thumbnail.jpg") as image:
         assert image.width == 960
+
+
+def test_detail_is_saved_as_a_dense_mesh(build_method, ripples, take_photo, tmp_path):
+    (face,) = reconstruct(build_method(detail=ripples()), take_photo(tmp_path / "one"))
+    written = face.save(tmp_path / "out")
+    assert {path.name for path in written} == {*FILES, "face_detail.obj"}
+    assert "face_detail.obj" in json.loads((tmp_path / "out/face.json").read_text())["files"]
+    loaded = trimesh.load(tmp_path / "out/face_detail.obj", process=False, maintain_order=True, force="mesh")
+    # a disc of radius 0.4 in UV space, 64 texels wide
+    assert len(loaded.vertices) == len(face.detail_mesh.vertices) == pytest.approx(np.pi * (0.4 * 64) ** 2, rel=0.05)
+    np.testing.assert_allclose(loaded.vertices, face.detail_mesh.vertices, atol=1e-7)
+    # the ball's own radius varies with the expression; the ripples are on top of it, a row of texels at a time
+    plain = replace(face, displacement=torch.zeros_like(face.displacement)).detail_mesh
+    moved = np.linalg.norm(face.detail_mesh.vertices - plain.vertices, axis=1)
+    row = np.rint((1 - plain.uv[:, 1]) * 64 - 0.5)
+    np.testing.assert_allclose(moved, 3e-3 * np.abs(np.sin(row * 0.8)), atol=3e-4)  # flat triangles: short normals
+
+
+def test_overlay_shows_wrinkles_on_the_meshes_only(build_method, ripples, take_photo, tmp_path):
+    (face,) = reconstruct(build_method(detail=ripples()), take_photo(tmp_path / "one"))
+    fine, flat = (
+        np.asarray(each.overlay()).astype(int)
+        for each in (face, replace(face, displacement=torch.zeros_like(face.displacement)))
+    )
+    changed = np.abs(fine - flat).max(-1)[:492]  # above the captions
+    photo, landmarks, over, alone = (changed[:, 12 + 488 * i : 492 + 488 * i] for i in range(4))
+    assert photo.max() == landmarks.max() == 0
+    assert (over > 8).mean() > 0.1 and (alone > 8).mean() > 0.1
+
+
+def test_methods_without_detail_have_no_dense_mesh(face):
+    assert face.displacement is None and face.detail_mesh is None
+
+
+def test_detail_needs_texture_coordinates(build_method, ripples, monkeypatch):
+    class Bare(type(build_method().face_model)):
+        uv = property(lambda self: None, lambda self, value: None)
+
+    monkeypatch.setitem(build_method.__globals__, "Ball", Bare)
+    with pytest.raises(RecipeError, match="Bare has no texture coordinates"):
+        build_method(detail=ripples())
 
 
 def test_face_json_is_written_last(face, tmp_path, monkeypatch):

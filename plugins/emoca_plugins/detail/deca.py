@@ -1,18 +1,26 @@
 """DECA's and EMOCA's detail: a latent code of wrinkles and its decoder into a displacement map."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import timm
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from emoca_core.checkpoints import KeyMap, WeightsParams, load_published
+from emoca_core.checkpoints import KeyMap, WeightsParams, find_all_weights, load_published
+from emoca_core.errors import AssetFormatError
+from emoca_core.formats.convert import open_asset
 from emoca_core.interfaces import Block, DetailModel, FaceCrop, FaceParameters
 
 SIZE = 224
+MAP = 256
+"""Side of the displacement map."""
+MASK, FIXED = "deca_uv_face_eye_mask", "deca_fixed_displacement"
+"""Assets that are the same for every face."""
 CODE, LATENT = 128, 181
 """Detail code; decoder input: jaw 3, expression 50, detail 128."""
 LARGEST = 0.01
@@ -97,7 +105,8 @@ def _in_double(module: nn.Module) -> Layers:
 class DecaDetail(DetailModel):
     """``E_detail`` and ``D_detail`` of DECA's or EMOCA's checkpoint.
 
-    The displacement leaves out the fixed displacement map and the face mask; those are assets of the face model.
+    ``decode`` gives the map of one face. What is the same for all faces, the mask and the fixed displacement, comes
+    from two files of its own, never from a checkpoint.
 
     Source: Feng et al., "Learning an Animatable Detailed 3D Face Model from In-The-Wild Images" (DECA), SIGGRAPH 2021.
     """
@@ -105,16 +114,48 @@ class DecaDetail(DetailModel):
     class Params(WeightsParams):
         """Parameters of the detail model ``deca``."""
 
+        mask: str | None = None
+        """UV picture of the face with eyes, where the displacement applies: name of an asset or path of a file; by
+        default the asset ``deca_uv_face_eye_mask``. ``none`` displaces the whole head."""
+        fixed_displacement: str | None = None
+        """Constant map that hides the mesh's seams: name of an asset or path of a file; by default the asset
+        ``deca_fixed_displacement``. ``none`` adds nothing."""
+        blend_normals: bool = False
+        """Whether pictures show the coarse mesh's normals outside the mask, as DECA does. EMOCA's public code shows the
+        detailed mesh's everywhere."""
+
     params: Params
     code_size = CODE
     conditions = CONDITIONS
-    map_size = 256
+    map_size = MAP
 
     def __init__(self, params: Params | None = None) -> None:
         super().__init__(params)
+        options = self.params
+        maps = {MASK: options.mask, FIXED: options.fixed_displacement}
+        paths = find_all_weights({"deca": options.weights, **maps})  # one message for all that is missing
         self.detail_encoder = DetailEncoder()
         self.detail_decoder = DetailDecoder()
-        self.load_report = load_published(self, "deca", self.params.weights, KEYS)
+        self.load_report = load_published(self, "deca", options.weights, KEYS)
+        self.asset_paths = {**self.asset_paths, **{name: paths[name] for name in maps if name in paths}}
+        self.register_buffer("_mask", _read_mask(paths[MASK]) if MASK in paths else None, persistent=False)
+        fixed = _read_fixed_displacement(paths[FIXED]) if FIXED in paths else None
+        self.register_buffer("_fixed_displacement", fixed, persistent=False)
+
+    @property
+    def mask(self) -> Float[Tensor, "1 1 256 256"] | None:  # type: ignore[override]
+        """1 where the displacement applies."""
+        return self._buffers["_mask"]
+
+    @property
+    def fixed_displacement(self) -> Float[Tensor, "256 256"] | None:  # type: ignore[override]
+        """Metres, the same for every face."""
+        return self._buffers["_fixed_displacement"]
+
+    @property
+    def blend_normals(self) -> bool:  # type: ignore[override]
+        """Whether pictures show the coarse mesh's normals outside the mask."""
+        return self.params.blend_normals
 
     def encode(self, crop: FaceCrop) -> Float[Tensor, "B 128"]:
         image = crop.image
@@ -130,3 +171,21 @@ class DecaDetail(DetailModel):
         """
         blocks = [parameters.select([name])[:, :size] for name, size in {**CONDITIONS, "detail": CODE}.items()]
         return cast(Tensor, self.detail_decoder(torch.cat(blocks, dim=1)))
+
+
+def _read_mask(path: Path) -> Float[Tensor, "1 1 256 256"]:
+    """The first channel of the picture; nearest-neighbour to the map's size. Source: DECA."""
+    mask = torch.from_numpy(open_asset(path, "deca_uv_mask").array("mask").astype(np.float32))
+    return F.interpolate(mask[None, None], size=(MAP, MAP), mode="nearest")
+
+
+def _read_fixed_displacement(path: Path) -> Float[Tensor, "256 256"]:
+    """In metres.
+
+    Raises:
+        AssetFormatError: It is of another size than the decoder's map.
+    """
+    values = open_asset(path, FIXED).array("displacement").astype(np.float32)
+    if values.shape != (MAP, MAP):
+        raise AssetFormatError(f"{path} has {' x '.join(map(str, values.shape))} texels, expected {MAP} x {MAP}")
+    return torch.from_numpy(values)
