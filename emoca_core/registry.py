@@ -108,10 +108,7 @@ class Registry:
         try:
             return entry.spec.load()
         except (ImportError, AttributeError) as error:
-            hint = f" Try: pip install 'emoca-core[{e}]'" if (e := entry.spec.extra) else ""
-            raise ComponentImportError(
-                f"{kind} '{name}' (plugin '{entry.plugin}') cannot be imported: {error}.{hint}"
-            ) from error
+            raise _cannot_import(kind, name, entry, error) from error
 
     def build(self, kind: Kind, name: str, params: Mapping[str, Any] | None = None) -> Any:
         """Validate ``params`` with the component's own ``Params`` and construct it.
@@ -122,8 +119,11 @@ class Registry:
             ParamsError: A parameter is unknown or out of range.
             MissingAssetError: A file that the user has to provide is absent.
         """
-        cls = self.resolve(kind, name)
-        return cls(self.params(kind, name, params))
+        cls, chosen = self.resolve(kind, name), self.params(kind, name, params)
+        try:
+            return cls(chosen)
+        except ModuleNotFoundError as error:  # a part may import what it needs only when it is built
+            raise _cannot_import(kind, name, self.find(kind, name), error) from error
 
     def params(self, kind: Kind, name: str, params: Mapping[str, Any] | None = None) -> Any:
         """The validated ``Params`` of a component.
@@ -144,6 +144,11 @@ class Registry:
                 raise DuplicateComponentError(
                     f"{key[0]} '{key[1]}' is offered by '{old.plugin}' and by '{entry.plugin}'"
                 )
+
+
+def _cannot_import(kind: Kind, name: str, entry: Registered, error: Exception) -> ComponentImportError:
+    hint = f" Try: pip install 'emoca-core[{e}]'" if (e := entry.spec.extra) else ""
+    return ComponentImportError(f"{kind} '{name}' (plugin '{entry.plugin}') cannot be imported: {error}.{hint}")
 
 
 def _checked(spec: object) -> ComponentSpec:
