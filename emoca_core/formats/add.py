@@ -49,18 +49,20 @@ def add_files(paths: Iterable[Path | str], name: str | None = None, folder: Path
         raise unknown_name("asset", name, known)
     folder = folder or asset_folder()
     parts: dict[str, Content] = {}
+    to_assemble = False
     for path, searched in _expanded(paths):
         try:
             content = open_content(path)
             recognised = recognise(content)
             if recognised.part_of:
                 parts[recognised.name] = content
-                continue
-            yield _take(content, recognised, name, folder)
+            if recognised.stands_alone:
+                yield _take(content, recognised, None if recognised.part_of else name, folder)
+            to_assemble |= not recognised.stands_alone
         except AssetFormatError as error:
             if not searched:  # a folder may hold anything
                 yield Added(path, problem=str(error))
-    if parts:
+    if to_assemble:
         yield _assemble(parts, folder)
 
 

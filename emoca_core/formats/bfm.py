@@ -8,9 +8,6 @@ from emoca_core.errors import AssetFormatError
 from emoca_core.formats.content import BARE, Content
 from emoca_core.formats.table import Arrays, Format
 
-BASEL_VERTICES = 53490
-EXPRESSION_VERTICES = 53215
-"""Vertices of the face without the inside of the mouth, on which the expression basis is defined."""
 DECIMETRE = 1e5
 """Basel's unit is the micrometre; Deep3DFace's is the decimetre."""
 _IDENTITY, _EXPRESSION = 80, 64
@@ -215,8 +212,9 @@ FRONT_PARTS = (
     ),
     Format(
         name="bfm09_expression_index",
-        assets=("bfm09",),
+        assets=("bfm_expression_index",),  # by itself as well: it leads from 3DDFA-V2's landmarks to ExpNet's model
         entries={"trimIndex": "_ 1"},
+        convert=lambda content: {"vertices": content.array("trimIndex").astype(np.int64).ravel() - 1},
         containers=("mat",),
         part_of="bfm09",
     ),

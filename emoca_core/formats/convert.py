@@ -7,11 +7,18 @@ import numpy as np
 
 from emoca_core.errors import AssetFormatError
 from emoca_core.files import atomic_write
-from emoca_core.formats import bfm, flame, heads, keras, weights
+from emoca_core.formats import bfm, flame, heads, keras, vertex_lists, weights
 from emoca_core.formats.content import BARE, MARK, Content, open_content
 from emoca_core.formats.table import Arrays, Format
 
-FORMATS: tuple[Format, ...] = (*flame.FORMATS, *bfm.FORMATS, *heads.FORMATS, *weights.FORMATS, *keras.FORMATS)
+FORMATS: tuple[Format, ...] = (
+    *flame.FORMATS,
+    *vertex_lists.FORMATS,  # before the Basel model's parts, of which one is any list of positive numbers
+    *bfm.FORMATS,
+    *heads.FORMATS,
+    *weights.FORMATS,
+    *keras.FORMATS,
+)
 
 
 def recognise(content: Content) -> Format:
@@ -93,7 +100,7 @@ def convert(content: Content, recognised: Format) -> Arrays:
     Raises:
         AssetFormatError: Its parts do not fit together.
     """
-    if recognised.part_of:
+    if not recognised.stands_alone:
         raise AssetFormatError(f"{content.path} is one part of '{recognised.part_of}'; add all parts together")
     try:
         return recognised.convert(content)

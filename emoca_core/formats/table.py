@@ -34,7 +34,8 @@ class Format:
         containers: How it may be stored; empty for any.
         matches: A further condition on the content, for files that their entries alone do not tell apart.
         hints: Part of a file name -> asset, for files whose content is alike.
-        part_of: Bundle that it belongs to, for models that are built from several files.
+        part_of: Bundle that it belongs to, for models that are built from several files. Such a part is no asset by
+            itself, unless ``assets`` names another one than the bundle.
     """
 
     name: str
@@ -45,6 +46,11 @@ class Format:
     matches: Callable[[Content], bool] = always
     hints: Mapping[str, str] | None = None
     part_of: str | None = None
+
+    @property
+    def stands_alone(self) -> bool:
+        """Whether such a file is an asset by itself, be it also a part of a bundle."""
+        return self.part_of not in self.assets
 
     def has_entries(self, content: Content) -> bool:
         """Whether container and entry names fit."""

@@ -8,6 +8,7 @@ _COMPONENTS = (
     ComponentSpec("face_model", "flame", "emoca_plugins.face_models.flame:Flame"),
     ComponentSpec("face_model", "bfm09", "emoca_plugins.face_models.bfm09:Bfm09"),
     ComponentSpec("face_model", "bfm_3ddfa", "emoca_plugins.face_models.bfm_3ddfa:Bfm3ddfa"),
+    ComponentSpec("face_model", "bfm_expnet", "emoca_plugins.face_models.bfm_expnet:BfmExpnet"),
     ComponentSpec("face_model", "ict_facekit", "emoca_plugins.face_models.ict_facekit:IctFaceKit"),
     ComponentSpec("face_model", "gnm", "emoca_plugins.face_models.gnm:GnmHead", extra="gnm"),
     # encoders
