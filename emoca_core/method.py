@@ -28,6 +28,7 @@ from emoca_core.interfaces import (
 from emoca_core.registry import Registry, get_registry
 from emoca_core.rendering.detail import detail_normals, render_detail
 from emoca_core.rendering.face import render_face
+from emoca_core.rendering.topology import require_uv
 from emoca_core.rendering.uv_space import UvSpace
 from emoca_core.spec import Kind
 
@@ -70,7 +71,7 @@ class Method(nn.Module):
             setattr(self, kind, parts.get(kind))
         _check_fit(name, self.encoder, self.face_model, self.detail)
         self.encoder.attach(self.face_model, self.renderer)
-        self._uv_spaces: dict[torch.device, UvSpace] = {}
+        self._uv_spaces: dict[tuple[torch.device, torch.dtype], UvSpace] = {}
 
     @property
     def device(self) -> torch.device:
@@ -98,9 +99,12 @@ class Method(nn.Module):
 
     def uv_space(self, detail: DetailModel) -> UvSpace:
         """The face model unrolled into a square of the size of the detail model's map; made once for each device."""
-        if self.device not in self._uv_spaces:
-            self._uv_spaces[self.device] = UvSpace.of(self.renderer, self.face_model, detail.map_size)
-        return self._uv_spaces[self.device]
+        uv, _ = require_uv(self.face_model)
+        key = uv.device, uv.dtype
+        if key not in self._uv_spaces:
+            with torch.inference_mode(False):  # tensors of inference could not be part of a later training
+                self._uv_spaces[key] = UvSpace.of(self.renderer, self.face_model, detail.map_size)
+        return self._uv_spaces[key]
 
     def render_detail(
         self,

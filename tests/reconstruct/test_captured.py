@@ -194,6 +194,16 @@ def test_overlay_shows_wrinkles_on_the_meshes_only(build_method, ripples, take_p
     assert (over > 8).mean() > 0.1 and (alone > 8).mean() > 0.1
 
 
+def test_uv_space_of_inference_serves_training(build_method, ripples):
+    method = build_method(detail=ripples())
+    with torch.inference_mode():
+        space = method.uv_space(method.detail)
+    assert method.uv_space(method.detail) is space
+    colors = torch.rand(1, 162, 3, requires_grad=True)
+    space.image(colors).sum().backward()
+    assert colors.grad.abs().sum() > 0
+
+
 def test_methods_without_detail_have_no_dense_mesh(face):
     assert face.displacement is None and face.detail_mesh is None
 
