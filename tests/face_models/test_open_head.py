@@ -131,8 +131,7 @@ def test_blink_closes_the_eyes_of_100_people(head):
         assert lid_gaps(opened, side).min() > 0.003
         gaps = lid_gaps(closed, side)
         assert gaps.mean() < -0.0025
-        assert (gaps < 0).sum() >= 98
-        assert gaps.max() < 0.0005  # the widest eyes of 100 keep a slit below half a millimetre, behind the lashes
+        assert gaps.max() < 0
 
 
 def test_wink_is_one_sided(head):
