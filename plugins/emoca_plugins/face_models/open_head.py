@@ -11,9 +11,10 @@ from torch import Tensor
 from emoca_core.expressions import emotion_prototype
 from emoca_core.geometry.landmarks import barycentric_points, dynamic_contour_points
 from emoca_core.geometry.rotations import rotation_vector_to_matrix
-from emoca_core.geometry.skinning import linear_blend_skinning
+from emoca_core.geometry.skinning import joint_transforms, linear_blend_skinning
 from emoca_core.interfaces import Albedo, Block, FaceGeometry, FaceModel, FaceParameters
 from emoca_core.spec import ComponentParams
+from emoca_plugins.face_models.fused_skinning import can_fuse, fused_skinning
 from emoca_plugins.face_models.open_head_albedo import OpenHeadAlbedo
 from emoca_plugins.face_models.open_head_data import read_open_head_arrays
 
@@ -161,11 +162,20 @@ class OpenHead(FaceModel):
         expression = self._block(parameters, "expression")
         poses = [self._block(parameters, name) for name in ("global_pose", "neck_pose", "jaw_pose", "eye_pose")]
         code = torch.cat([torch.ones_like(shape[:, :1]), shape, expression, poses[2][:, :1].sin()], 1)
-        planes = torch.mm(code, self.modes).reshape(len(code), 3, -1)
+        planes = torch.mm(code, self.modes)
         joints = torch.addmm(self.joint_template, shape, self.joint_modes).reshape(len(code), -1, 3)
         rotations = rotation_vector_to_matrix(torch.cat(poses, 1).reshape(len(code), -1, 3))
-        vertices, _ = linear_blend_skinning(planes.mT, rotations, joints, self.parents, self.skinning_weights)
+        vertices = self._skinned(planes, rotations, joints)
         return FaceGeometry(vertices, self._landmarks(vertices, rotations[:, 0] @ rotations[:, 1]))
+
+    def _skinned(
+        self, planes: Float[Tensor, "B _"], rotations: Float[Tensor, "B 5 3 3"], joints: Float[Tensor, "B 5 3"]
+    ) -> Float[Tensor, "B V 3"]:
+        """Posed vertices of a rest shape (all x, then all y, then all z), in one pass where no derivative is wanted."""
+        if can_fuse(planes, rotations, joints, self.skinning_weights):
+            return fused_skinning(planes, joint_transforms(rotations, joints, self.parents), self.skinning_weights)
+        rest = planes.reshape(len(planes), 3, -1).mT
+        return linear_blend_skinning(rest, rotations, joints, self.parents, self.skinning_weights)[0]
 
     def albedo(self, parameters: FaceParameters) -> Albedo:
         """Texture of each face for its ``albedo`` block (names and units: ``albedo_names``)."""
