@@ -5,7 +5,7 @@ import dataclasses
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from emoca_core.errors import ParamsError
-from emoca_core.interfaces import INTERFACES, Camera, Component, ModuleComponent
+from emoca_core.interfaces import INTERFACES, Camera, Component
 from emoca_core.registry import Registry
 from emoca_core.spec import ComponentParams, Kind
 
@@ -43,9 +43,16 @@ class Subject:
     sample: Any = None
     parts: tuple[Any, Any] | None = None
 
+    @cached_property
+    def component(self) -> Any:
+        """The component that most checks look at; building a large network again takes a second."""
+        return self.build()
+
     def build(self) -> Any:
-        """A fresh component, in evaluation mode."""
+        """A fresh component, with its parts, in evaluation mode."""
         component = self.registry.build(self.kind, self.name, self.params)
+        if self.parts is not None:
+            component.attach(*self.parts)
         return component.eval() if isinstance(component, nn.Module) else component
 
     def require(self, kept: object, promise: str) -> None:
@@ -144,8 +151,7 @@ def _check_params(subject: Subject, cls: type[Component]) -> None:
     params = subject.registry.params(subject.kind, subject.name, subject.params)
     again = model.model_validate_json(params.model_dump_json())
     subject.require(again == params, f"Params must survive JSON, as checkpoints need ({params!r} became {again!r})")
-    component = subject.build()
-    subject.require(component.params == params, "must keep its parameters: call super().__init__(params)")
+    subject.require(subject.component.params == params, "must keep its parameters: call super().__init__(params)")
     try:
         subject.registry.params(subject.kind, subject.name, {**subject.params, "no_such_parameter": 1})
     except ParamsError:
@@ -158,7 +164,6 @@ def check_module(
     call: Callable[[Any, T], Any],
     batch: T,
     *,
-    build: Callable[[], Any] | None = None,
     per_face: bool = True,
     double: bool = False,
     tolerance: float = SINGLE_TOLERANCE,
@@ -169,7 +174,6 @@ def check_module(
         subject: The component.
         call: Runs a component on a batch.
         batch: Two or more faces.
-        build: A fresh component that is ready to be called.
         per_face: The result has one entry per face.
         double: The component promises float64.
         tolerance: Of comparisons between different computations of the same thing, relative.
@@ -177,8 +181,7 @@ def check_module(
     Returns:
         The component's result.
     """
-    build = build or subject.build
-    component = build()
+    component = subject.component
     check_registered_tensors(subject, component)
     before, random_state = copy.deepcopy(batch), torch.get_rng_state()
     result = call(component, batch)
@@ -192,9 +195,9 @@ def check_module(
             pick = partial(_slice, slice(face, face + 1))
             promise = "a face must not depend on the others of its batch"
             subject.require_same(call(component, changed(batch, pick)), changed(result, pick), tolerance, promise)
-    _check_saving_and_moving(subject, component, build, lambda module: call(module, batch), result)
-    _check_precision(subject, build, call, batch, result, double, tolerance)
-    _check_devices(subject, build, call, batch, result, tolerance)
+    _check_saving_and_moving(subject, lambda module: call(module, batch), result)
+    _check_precision(subject, call, batch, result, double, tolerance)
+    _check_devices(subject, call, batch, result, tolerance)
     return result
 
 
@@ -219,11 +222,9 @@ def _plain_tensors(value: object) -> Iterator[bool]:
             yield from _plain_tensors(item)
 
 
-def _check_saving_and_moving(
-    subject: Subject, component: ModuleComponent, build: Callable[[], Any], call: Callable[[Any], Any], result: object
-) -> None:
-    state = {key: tensor.clone() for key, tensor in component.state_dict().items()}
-    again = build()
+def _check_saving_and_moving(subject: Subject, call: Callable[[Any], Any], result: object) -> None:
+    state = {key: tensor.clone() for key, tensor in subject.component.state_dict().items()}
+    again = subject.build()
     again.load_state_dict(state)
     subject.require_same(call(again), result, 0.0, "parameters and state_dict must rebuild the same component")
     left = [key for key, tensor in again.to("meta").state_dict().items() if tensor.device.type != "meta"]
@@ -232,7 +233,6 @@ def _check_saving_and_moving(
 
 def _check_precision(
     subject: Subject,
-    build: Callable[[], Any],
     call: Callable[[Any, T], Any],
     batch: T,
     result: object,
@@ -242,7 +242,7 @@ def _check_precision(
     wrong = [key for key, tensor in tensors_of(result).items() if tensor.dtype == torch.float64]
     subject.require(not wrong, f"float32 in must give float32 out, got float64 in {', '.join(wrong)}")
     if double:
-        precise = call(build().double(), as_double(batch))
+        precise = call(subject.build().double(), as_double(batch))
         wrong = [key for key, tensor in tensors_of(precise).items() if tensor.dtype in (torch.float16, torch.float32)]
         subject.require(not wrong, f"float64 in must give float64 out, got less in {', '.join(wrong)}")
         subject.require_same(result, precise, tolerance, "float32 must agree with float64")
@@ -250,14 +250,13 @@ def _check_precision(
 
 def _check_devices(
     subject: Subject,
-    build: Callable[[], Any],
     call: Callable[[Any, T], Any],
     batch: T,
     result: object,
     tolerance: float,
 ) -> None:
     if torch.cuda.is_available():
-        on_gpu = call(build().cuda(), changed(batch, Tensor.cuda))
+        on_gpu = call(subject.build().cuda(), changed(batch, Tensor.cuda))
         stayed = [key for key, tensor in tensors_of(on_gpu).items() if not tensor.is_cuda]
         subject.require(not stayed, f"the result must be on the input's device, {', '.join(stayed)} is not")
         # cuBLAS and cuDNN may use TF32 and other orders of summation

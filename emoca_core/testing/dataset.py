@@ -12,7 +12,7 @@ _LOOKED_AT = 8  # samples; a large set is not read to its end
 
 def check(subject: Subject) -> None:
     """A finite sequence of distinct, repeatable, well-formed samples that worker processes can share."""
-    dataset: FaceDataset = subject.build()
+    dataset: FaceDataset = subject.component
     count = len(dataset)
     subject.require(count > 0, "is empty; a set without faces must raise when it is built")
     samples = [dataset[index] for index in range(min(count, _LOOKED_AT))]

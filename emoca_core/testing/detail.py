@@ -15,7 +15,7 @@ LARGEST_DISPLACEMENT = 0.05
 
 def check(subject: Subject) -> None:
     """A code of the declared size, a map of the declared size in metres, gradients from the map to the code."""
-    model: DetailModel = subject.build()
+    model: DetailModel = subject.component
     for attribute in ("code_size", "map_size"):
         size = getattr(model, attribute, 0)
         subject.require(isinstance(size, int) and size > 0, f"{attribute} must be a positive number")

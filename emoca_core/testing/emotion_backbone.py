@@ -7,7 +7,7 @@ from emoca_core.testing.samples import FACES, sample_image
 
 def check(subject: Subject) -> None:
     """Named features of the declared sizes, classes as labelled, any picture size, gradients to the picture."""
-    backbone: EmotionBackbone = subject.build()
+    backbone: EmotionBackbone = subject.component
     subject.require(getattr(backbone, "feature_dims", None), "must declare feature_dims, the size of every feature")
     image = sample_image(112) if subject.sample is None else subject.sample
     _check_prediction(subject, backbone, backbone(image), len(image))

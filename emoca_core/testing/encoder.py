@@ -1,7 +1,7 @@
 """What an encoder promises."""
 
 import dataclasses
-from typing import Any, cast
+from typing import Any
 
 import torch
 
@@ -15,7 +15,7 @@ ITERATIVE_TOLERANCE = 2e-2
 
 def check(subject: Subject) -> None:
     """The declared blocks, from the declared inputs, with gradients to whatever can be trained."""
-    encoder = _build(subject)
+    encoder: Encoder = subject.component
     subject.require(encoder.blocks, "must declare blocks, the sizes of what it predicts")
     unknown = set(encoder.blocks) - set(BLOCKS)
     subject.require(not unknown, f"blocks that do not exist: {sorted(unknown)}")
@@ -27,26 +27,13 @@ def check(subject: Subject) -> None:
     crop = subject.sample if subject.sample is not None else sample_crop(encoder.crop_rule.size)
     inverts = subject.parts is not None
     tolerance = ITERATIVE_TOLERANCE if inverts else SINGLE_TOLERANCE
-    parameters = check_module(
-        subject,
-        lambda module, faces: module(faces),
-        _only(crop, encoder),
-        build=lambda: _build(subject),
-        tolerance=tolerance,
-    )
+    parameters = check_module(subject, lambda module, faces: module(faces), _only(crop, encoder), tolerance=tolerance)
     subject.require(isinstance(parameters, FaceParameters), "must return FaceParameters")
     found = {name: block.shape[1] for name, block in parameters.blocks().items()}
     subject.require(found == dict(encoder.blocks), f"predicts {found}, blocks declares {dict(encoder.blocks)}")
-    promise = "what is not in `needs` must not change the result"
-    subject.require_same(encoder(crop), encoder(_only(crop, encoder)), tolerance, promise)
-    _check_training(subject, encoder, crop)
-
-
-def _build(subject: Subject) -> Encoder:
-    encoder = cast(Encoder, subject.build())
-    if subject.parts is not None:
-        encoder.attach(*subject.parts)
-    return encoder
+    with_everything = encoder(crop)
+    subject.require_same(with_everything, parameters, 0.0, "what is not in `needs` must not change the result")
+    _check_training(subject, encoder, with_everything)
 
 
 def _only(crop: FaceCrop, encoder: Encoder) -> FaceCrop:
@@ -61,12 +48,12 @@ def _only(crop: FaceCrop, encoder: Encoder) -> FaceCrop:
     return dataclasses.replace(crop, **{name: value for name, value in empty.items() if name not in encoder.needs})
 
 
-def _check_training(subject: Subject, encoder: Encoder, crop: FaceCrop) -> None:
+def _check_training(subject: Subject, encoder: Encoder, parameters: FaceParameters) -> None:
     trainable = [parameter for parameter in encoder.parameters() if parameter.requires_grad]
     if not trainable:
         return
     # squares, because the gradient of a sum vanishes behind a normalisation
-    outputs = [tensor.square().sum() for tensor in tensors_of(encoder(crop)).values() if tensor.requires_grad]
+    outputs = [tensor.square().sum() for tensor in tensors_of(parameters).values() if tensor.requires_grad]
     subject.require(outputs, "has trainable weights, but its result is cut off from the graph")
     gradients = torch.autograd.grad(torch.stack(outputs).sum(), trainable, allow_unused=True)
     reached = [gradient for gradient in gradients if gradient is not None]

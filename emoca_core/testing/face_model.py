@@ -16,7 +16,7 @@ SIZE_RANGE = (0.1, 0.6)
 
 def check(subject: Subject) -> None:
     """Topology, axes and units, rigid motion, padding of codes, appearance, gradients to every block."""
-    model: FaceModel = subject.build()
+    model: FaceModel = subject.component
     unknown = set(model.blocks) - set(BLOCKS)
     subject.require(model.blocks and not unknown, f"blocks must be declared; these do not exist: {sorted(unknown)}")
     code = sample_parameters(model.blocks)

@@ -8,7 +8,7 @@ from emoca_core.testing.common import Subject
 
 def check(subject: Subject) -> None:
     """Well-formed, repeatable detections, largest first; a photo without a face, or of one pixel, is no error."""
-    landmarker: Landmarker = subject.build()
+    landmarker: Landmarker = subject.component
     grey = np.full((120, 160, 3), 128, np.uint8)
     photos = {"a grey photo": grey, "one pixel": grey[:1, :1].copy(), "a narrow photo": grey[:, :3].copy()}
     if subject.sample is not None:

@@ -14,7 +14,7 @@ _ALWAYS = ("crop", "parameters")
 
 def check(subject: Subject) -> None:
     """One finite number, from nothing but the fields in ``requires``, with a gradient to one of them."""
-    loss: Loss = subject.build()
+    loss: Loss = subject.component
     fields = {field.name for field in dataclasses.fields(Capture)}
     subject.require(isinstance(getattr(loss, "requires", None), frozenset), "requires must be a frozenset")
     subject.require(loss.requires <= fields, f"requires names unknown fields: {sorted(loss.requires - fields)}")

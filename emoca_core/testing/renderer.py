@@ -139,7 +139,7 @@ def _cross(a: Tensor, b: Tensor) -> Tensor:
 
 def check(subject: Subject) -> None:
     """Visibility, interpolation, gradients, and independence of the pictures of a batch, on every device it knows."""
-    renderer: Renderer = subject.build()
+    renderer: Renderer = subject.component
     check_registered_tensors(subject, renderer)
     try:
         check_on(subject, renderer, torch.device("cpu"))
