@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import platformdirs
-
 from emoca_core.errors import AssetFormatError, MissingAssetError
 from emoca_core.files import write_text
 
@@ -50,6 +48,8 @@ class AssetRecord:
 
 def asset_folder() -> Path:
     """``EMOCA_ASSETS`` where set, else the user data folder of the platform. It need not exist yet."""
+    import platformdirs  # here, because `emoca --help` imports this module
+
     named = os.environ.get(ENVIRONMENT_VARIABLE)
     return Path(named).expanduser() if named else Path(platformdirs.user_data_dir("emoca", appauthor=False)) / "assets"
 

@@ -27,7 +27,7 @@ PARTS: tuple[Kind, ...] = ("landmarker", "encoder", "face_model", "renderer", "d
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)  # built once, from the outermost
 
 
 class Card(_Strict):

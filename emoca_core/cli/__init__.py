@@ -58,9 +58,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         0 on success, 2 for bad input, 130 after Ctrl-C, 141 when the reader of a pipe went away.
     """
-    debug = "--debug" in (sys.argv[1:] if argv is None else argv)
+    given = sys.argv[1:] if argv is None else argv
     try:
-        args = build_parser().parse_args(argv)
+        # the modules of other commands need not be imported
+        args = build_parser([name for name in COMMANDS if name in given] or COMMANDS).parse_args(given)
         with _user_registry(args.registry):
             code = cast(int, args.run(args))
         sys.stdout.flush()  # here, so that a closed pipe is noticed while it can be handled
@@ -74,20 +75,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes once more at exit
         return BROKEN_PIPE
     except (EmocaError, OSError, MemoryError) as error:
-        if debug:
+        if "--debug" in given:
             traceback.print_exc()
         print(f"emoca: {_explain(error)}", file=sys.stderr)
         return BAD_INPUT
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The parser of the whole command line."""
+def build_parser(commands: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
+    """The parser of the command line, with all its commands or with some."""
     parser = _Parser(prog="emoca", description=DESCRIPTION, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"emoca-core {emoca_core.__version__}")
     parser.set_defaults(registry=None, debug=False)
     _add_common_arguments(parser)
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for name in COMMANDS:
+    for name in commands:
         command = cast(Command, importlib.import_module(f"emoca_core.cli.{name}"))
         subparser = command.add_parser(subparsers)
         _add_common_arguments(subparser)
