@@ -24,7 +24,7 @@ from emoca_core.interfaces.face import (
 )
 from emoca_core.interfaces.face_model import FaceModel
 from emoca_core.interfaces.landmarker import Detection, Landmarker
-from emoca_core.interfaces.loss import Capture, Loss
+from emoca_core.interfaces.loss import Capture, DetailMaps, FaceTruth, Loss
 from emoca_core.interfaces.renderer import Fragments, Renderer, Rendering
 from emoca_core.spec import Kind
 
@@ -52,6 +52,7 @@ __all__ = [
     "Component",
     "CropRule",
     "CroppedFace",
+    "DetailMaps",
     "DetailModel",
     "Detection",
     "EmotionBackbone",
@@ -63,6 +64,7 @@ __all__ = [
     "FaceModel",
     "FaceParameters",
     "FaceSample",
+    "FaceTruth",
     "Fragments",
     "Landmarker",
     "Loss",

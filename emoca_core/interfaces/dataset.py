@@ -23,6 +23,7 @@ class FaceSample:
         identity: Person, or ``None``.
         clip: Video the frame belongs to, or ``None``.
         landmarks: 68 iBUG points in the image's NDC, or ``None``.
+        mask: 1 where the image shows skin of this face, or ``None``.
         parameters: The true code (batch of one) of synthetic faces, or ``None``.
         geometry: The true geometry (batch of one) of synthetic faces, or ``None``.
     """
@@ -35,6 +36,7 @@ class FaceSample:
     identity: str | None = None
     clip: str | None = None
     landmarks: Float[Tensor, "68 2"] | None = None
+    mask: Float[Tensor, "1 H W"] | None = None
     parameters: FaceParameters | None = None
     geometry: FaceGeometry | None = None
 

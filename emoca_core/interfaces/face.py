@@ -59,6 +59,7 @@ class FaceCrop:
         blendshapes: 52 ARKit activations in [0, 1], in the order of ``emoca_core.expressions.ARKIT_NAMES``.
         crop_to_image: Homogeneous transform of pixel-centre coordinates, crop to photo.
         photo_size: Height and width of each photo, pixels.
+        mask: 1 where the photo shows skin of this face, [0, 1] (a segmentation).
         identity: Faces with the same number are the same person; ``None`` when every face is somebody else.
         keys: Where each face is from, e.g. the path of its photo. Not a tensor: ``map`` leaves it as it is.
     """
@@ -68,6 +69,7 @@ class FaceCrop:
     blendshapes: Float[Tensor, "B 52"] | None = None
     crop_to_image: Float[Tensor, "B 3 3"] | None = None
     photo_size: Int[Tensor, "B 2"] | None = None
+    mask: Float[Tensor, "B 1 H W"] | None = None
     identity: Int[Tensor, "B"] | None = None
     keys: tuple[str, ...] | None = None
 
@@ -94,7 +96,7 @@ class FaceCrop:
         if len(sizes) != 1:
             raise ValueError(f"crops of different sizes cannot form a batch: {sorted(sizes)}")
         sets = set.intersection(*(set(crop.landmarks) for crop in crops))
-        optional = ("blendshapes", "crop_to_image", "photo_size", "identity")
+        optional = ("blendshapes", "crop_to_image", "photo_size", "mask", "identity")
         keys = [crop.keys for crop in crops if crop.keys is not None]
         return cls(
             image=torch.cat([crop.image for crop in crops]),

@@ -10,10 +10,12 @@ from torch import Tensor
 from emoca_core.interfaces import (
     Block,
     Capture,
+    DetailMaps,
     EmotionPrediction,
     FaceCrop,
     FaceGeometry,
     FaceParameters,
+    FaceTruth,
     Rendering,
     WeakPerspectiveCamera,
 )
@@ -87,6 +89,7 @@ def sample_crop(size: int = 128, count: int = FACES) -> FaceCrop:
         blendshapes=0.3 * torch.rand(count, 52, generator=torch.Generator().manual_seed(11)),
         crop_to_image=torch.tensor([[2.0, 0.0, 10.0], [0.0, 2.0, 20.0], [0.0, 0.0, 1.0]]).repeat(count, 1, 1),
         photo_size=torch.tensor([[480, 640]]).repeat(count, 1),
+        mask=sample_rendering(size, count).mask,
         identity=torch.arange(count),
     )
 
@@ -127,6 +130,14 @@ def sample_emotion(seed: int, count: int = FACES) -> EmotionPrediction:
     return EmotionPrediction({"features": features}, logits, levels[0], levels[1])
 
 
+def sample_detail_maps(size: int = 32, count: int = FACES) -> DetailMaps:
+    """A detailed surface in UV space beside a photo that differs from it."""
+    texture, observed = sample_image(size, count), sample_image(size, count).roll(3, dims=-1)
+    visibility = torch.ones(count, 1, size, size)
+    visibility[..., : size // 4] = 0.0  # an ear that is turned away
+    return DetailMaps(0.8 * texture, observed, visibility, 0.5 + 0.4 * texture.flip(-2))
+
+
 def sample_capture(size: int = 64) -> Capture:
     """One pass over a batch, with every field filled by something plausible and slightly wrong."""
     crop = sample_crop(size)
@@ -137,6 +148,10 @@ def sample_capture(size: int = 64) -> Capture:
         geometry=sample_geometry(),
         rendering=rendering,
         detail_rendering=sample_rendering(size),
+        detail_maps=sample_detail_maps(),
+        mask=rendering.mask,
+        picture=rendering.image + (1 - rendering.mask) * crop.image,
+        truth=FaceTruth(sample_parameters(SIZES).map(lambda t: 0.9 * t), sample_geometry().map(lambda t: 0.95 * t)),
         displacement=0.001 * torch.randn(FACES, 1, 32, 32, generator=torch.Generator().manual_seed(3)),
         emotion_of_input=sample_emotion(1),
         emotion_of_rendering=sample_emotion(2),
