@@ -77,8 +77,7 @@ def _raw_island(mesh: HeadMesh, mean: np.ndarray, part: str, own: np.ndarray) ->
         direction = points - (mean[first] + ball[-1]) / 2
         direction /= np.linalg.norm(direction, axis=-1, keepdims=True)
         angle = np.arccos(np.clip(direction[..., 2:], -1, 1)) / np.pi
-        azimuth = np.arctan2(direction[..., 1], direction[..., 0])
-        return np.stack([np.cos(azimuth), np.sin(azimuth)], -1) * angle**EYE_RADIUS_POWER
+        return _around_axis(direction[..., :2]) * angle**EYE_RADIUS_POWER
     if part.startswith(("teeth", "gums")):
         x, y, z = np.moveaxis(points, -1, 0)  # seen from above: the baked darkness depends on depth alone
         return np.stack([x, z + 0.2 * y], -1)
@@ -86,6 +85,17 @@ def _raw_island(mesh: HeadMesh, mean: np.ndarray, part: str, own: np.ndarray) ->
         side = next(s for s in SIDES if part.endswith(s))
         return _strip_coordinates(mesh, side, vertex)
     return mesh.source_uv[own]
+
+
+def _around_axis(across: np.ndarray) -> np.ndarray:
+    """Unit vectors [F, 3, 2] away from the gaze axis. The pole at the back has no direction of its own: in each
+    triangle it lies between the other two corners, so that the fan around it unfolds instead of crossing the island."""
+    pole = np.linalg.norm(across, axis=-1, keepdims=True) < 1e-3
+    away = np.where(pole, 0.0, across / np.maximum(np.linalg.norm(across, axis=-1, keepdims=True), 1e-9))
+    between = away.sum(1, keepdims=True)
+    between /= np.maximum(np.linalg.norm(between, axis=-1, keepdims=True), 1e-9)
+    unfolded: np.ndarray = np.where(pole, between, away)
+    return unfolded
 
 
 def _strip_coordinates(mesh: HeadMesh, side: str, vertex: np.ndarray) -> np.ndarray:
