@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emoca_core.cli import BAD_INPUT, Subparsers
+from emoca_core.cli.settings import settings_from
 from emoca_core.errors import ParamsError, unknown_name
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = subparsers.add_parser(NAME, help=HELP, description=HELP)
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
     _add_import(actions)
+    _add_render(actions)
     _add_preprocess(actions)
     _add_check(actions)
     _add_split(actions)
@@ -93,6 +95,21 @@ def _add_preprocess(actions: Subparsers) -> None:
     parser.add_argument("--landmarker", default="mediapipe", help="finds the faces (default: mediapipe)")
     _add_workers(parser)
     parser.set_defaults(action=run_preprocess)
+
+
+def _add_render(actions: Subparsers) -> None:
+    parser = actions.add_parser(
+        "render",
+        help="a data set of the registry to images and a manifest",
+        description="Write every face of a data set, e.g. of synthetic_faces, as a PNG, with its labels in a manifest.",
+    )
+    parser.add_argument("dataset", metavar="NAME", help="see: emoca list dataset")
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="where images and manifest.parquet go")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter, e.g. length=1000 or seed=1"
+    )
+    _add_split_arguments(parser, required=False)
+    parser.set_defaults(action=run_render)
 
 
 def _add_check(actions: Subparsers) -> None:
@@ -156,6 +173,21 @@ def run_import(args: argparse.Namespace) -> int:
     if args.split or args.folds:
         _split(Manifest.open(args.out), args)
     return 0 if counts.rows else BAD_INPUT
+
+
+def run_render(args: argparse.Namespace) -> int:
+    """Render, write, and split where that was asked for."""
+    from emoca_core.datasets import Manifest
+    from emoca_core.datasets.render import render_dataset
+    from emoca_core.interfaces import EXPRESSIONS
+    from emoca_core.registry import get_registry
+
+    faces = get_registry().build("dataset", args.dataset, settings_from(args.set))
+    args.out = render_dataset(faces, args.out, tuple(getattr(faces.params, "labels", EXPRESSIONS)))
+    print(f"{args.out}: {len(faces)} faces")
+    if args.split or args.folds:
+        _split(Manifest.open(args.out), args)
+    return 0
 
 
 def run_preprocess(args: argparse.Namespace) -> int:
