@@ -67,6 +67,27 @@ class Protocol:
         return validated(ProbeSettings, {**PRESETS[self.preset], **self.settings}, "probe")
 
 
+@dataclass(frozen=True)
+class Collected:
+    """What the probes will read.
+
+    Attributes:
+        title: Name of the data set.
+        manifest: Labelled images.
+        detections: Their faces.
+        sources: The methods that have codes.
+        codes: Of all rows, by method; NaN where there is none.
+        missing: Methods without codes.
+    """
+
+    title: str
+    manifest: Manifest
+    detections: Detections
+    sources: tuple[CodeSource, ...]
+    codes: dict[str, Float[ndarray, "N D"]]
+    missing: tuple[Unavailable, ...]
+
+
 def benchmark(
     sources: Sequence[CodeSource],
     manifest: Manifest,
@@ -92,38 +113,69 @@ def benchmark(
         ParamsError: Settings or folds that do not fit the data.
         EmocaError: No method has a code.
     """
-    settings = protocol.probe_settings()
+    return compare_codes(
+        collect_codes(sources, manifest, landmarker, landmarker_name, protocol, unavailable, title), protocol
+    )
+
+
+def collect_codes(
+    sources: Sequence[CodeSource],
+    manifest: Manifest,
+    landmarker: Landmarker,
+    landmarker_name: str,
+    protocol: Protocol,
+    unavailable: Sequence[Unavailable] = (),
+    title: str = "",
+) -> Collected:
+    """The first half of ``benchmark``: find the faces and encode them, on as many processes as there are.
+
+    Raises:
+        AssetFormatError: No labels, or no usable split.
+        ParamsError: Settings or folds that do not fit the data.
+        EmocaError: No method has a code.
+    """
+    protocol.probe_settings()
     labels = labels_of(manifest)
     _check_folds(protocol, manifest, labels)
     detections = detect_faces(manifest, landmarker, landmarker_name)
     codes, failed = _all_codes(sources, manifest, detections, labels, protocol.batch_size)
-    missing = [*unavailable, *failed]
+    missing = (*unavailable, *failed)
     if not codes:
         reasons = "; ".join(f"{m.name}: {m.reason.splitlines()[0]}" for m in missing)
         raise EmocaError(f"no method could run: {reasons}")
+    with_codes = tuple(source for source in sources if source.name in codes)
+    return Collected(title, manifest, detections, with_codes, codes, missing)
+
+
+def compare_codes(collected: Collected, protocol: Protocol) -> BenchmarkResult:
+    """The second half of ``benchmark``: train the probes and compare them, in one process.
+
+    Raises:
+        ParamsError: A training set smaller than one batch.
+        TrainingDivergedError: The loss of a probe is not finite.
+    """
+    manifest, codes = collected.manifest, collected.codes
+    settings, labels = protocol.probe_settings(), labels_of(manifest)
     finite = np.stack([np.isfinite(of_method).all(1) for of_method in codes.values()])
     rows = np.flatnonzero(labels.known & finite.all(0))
     group_by, groups = groups_of(manifest, protocol.group_by)
     splits = _splits(protocol, manifest, groups, rows, settings.seed)
     used = labels[rows]
     predictions = {name: probe_predictions(c[rows], used, splits, settings, name) for name, c in codes.items()}
-    of = {source.name: source for source in sources}
-    methods = _method_results(
-        [of[name] for name in codes], predictions, used, [groups[r] for r in rows], codes, protocol
-    )
+    methods = _method_results(collected.sources, predictions, used, [groups[r] for r in rows], codes, protocol)
     first = next(iter(predictions.values()))
     return BenchmarkResult(
-        data=_data(title, manifest, labels, detections, codes, rows),
+        data=_data(collected.title, manifest, labels, collected.detections, codes, rows),
         split=_split_record(protocol, group_by, manifest, groups, rows, splits, settings.seed),
         preset=protocol.preset,
         settings=settings.model_dump(mode="json"),
         draws=protocol.draws,
         tested=len(first.rows),
         methods=methods,
-        missing=[MissingMethod(name=m.name, reason=m.reason) for m in missing],
+        missing=[MissingMethod(name=m.name, reason=m.reason) for m in collected.missing],
         published=protocol.published,
         provenance=provenance(),
-        examples=example_faces(first, used, rows, manifest, detections, protocol.thumbnails),
+        examples=example_faces(first, used, rows, manifest, collected.detections, protocol.thumbnails),
     )
 
 

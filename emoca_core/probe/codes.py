@@ -16,7 +16,6 @@ from jaxtyping import Float
 from numpy import ndarray
 from safetensors.numpy import load_file, save_file
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from emoca_core.cropping import SHARED_CROP, CropPolicy, choose_crop, crops_to_batch
 from emoca_core.datasets import Manifest
@@ -32,7 +31,8 @@ from emoca_core.interfaces import (
     FaceParameters,
 )
 from emoca_core.photos import read_photo
-from emoca_core.probe.detections import PART, Detections, cache_folder, manifest_hash
+from emoca_core.probe.detections import Detections, cache_folder, manifest_hash
+from emoca_core.probe.processes import PART, Part, fill_parts, parts_of
 from emoca_core.spec import Kind
 
 
@@ -154,23 +154,32 @@ def extract_codes(
 ) -> Float[ndarray, "N D"]:
     """Codes of all rows; NaN in rows without a face. Parts that are in the cache are read from there.
 
+    On several processes each encodes its share of the faces and gets the codes of all.
+
     Args:
         source: The method.
         manifest: The images.
         detections: Their faces.
         batch_size: Faces encoded at once.
+
+    Raises:
+        EmocaError: The method cannot encode these faces.
     """
     description = {**source.description(), "images": manifest_hash(manifest), "rule": repr(source.rule)}
     folder = cache_folder("codes", description)
-    parts = []
-    for start in tqdm(range(0, len(manifest), PART), desc=source.name, unit="part", disable=None):
-        file = folder / f"{start:09d}.safetensors"
-        if not file.exists():
-            rows = range(start, min(start + PART, len(manifest)))
-            _write_part(file, _encode_rows(source, manifest, detections, rows, batch_size), description)
-        parts.append(load_file(file)["codes"])
-    width = max(part.shape[1] for part in parts)
-    return np.concatenate([part if part.shape[1] == width else np.full((len(part), width), np.nan) for part in parts])
+    parts = parts_of(len(manifest), folder, PART)
+
+    def encode(rows: range) -> Float[ndarray, "N D"]:
+        return _encode_rows(source, manifest, detections, rows, batch_size)
+
+    def write(part: Part, codes: Float[ndarray, "N D"]) -> None:
+        with atomic_write(part.file) as temporary:
+            save_file({"codes": codes}, temporary, {"description": json.dumps(description, default=str)})
+
+    fill_parts(parts, encode, write, source.name)
+    codes = [load_file(part.file)["codes"] for part in parts]
+    width = max(part.shape[1] for part in codes)
+    return np.concatenate([part if part.shape[1] == width else np.full((len(part), width), np.nan) for part in codes])
 
 
 @torch.no_grad()
@@ -195,8 +204,3 @@ def _crops(rule: CropRule, manifest: Manifest, detections: Detections, rows: Seq
     cropped = [rule(photo.pixels, face) for photo, face in zip(photos, faces, strict=True)]
     batch = crops_to_batch(cropped, faces, [photo.size for photo in photos])
     return dataclasses.replace(batch, keys=tuple(manifest[row].path for row in rows))
-
-
-def _write_part(file: Path, codes: Float[ndarray, "N D"], description: Mapping[str, Any]) -> None:
-    with atomic_write(file) as temporary:
-        save_file({"codes": codes}, temporary, {"description": json.dumps(description, default=str)})

@@ -10,16 +10,13 @@ import numpy as np
 import platformdirs
 from numpy import ndarray
 from safetensors.numpy import load_file, save_file
-from tqdm.auto import tqdm
 
 from emoca_core.datasets import Manifest
 from emoca_core.errors import ImageError
 from emoca_core.files import atomic_write, write_text
 from emoca_core.interfaces import Detection, Landmarker
 from emoca_core.photos import read_photo
-
-PART = 256
-"""Images in one file of the cache: what an interruption can cost."""
+from emoca_core.probe.processes import PART, Part, fill_parts, parts_of
 
 
 @dataclass(frozen=True)
@@ -63,19 +60,18 @@ def detect_faces(manifest: Manifest, landmarker: Landmarker, name: str) -> Detec
         "detections",
         {"images": manifest_hash(manifest), "landmarker": name, "params": landmarker.params.model_dump(mode="json")},
     )
+    parts = parts_of(len(manifest), folder, PART)
+    fill_parts(parts, lambda rows: _detect(manifest, landmarker, rows), _write_part, "finding faces")
     faces: dict[int, Detection] = {}
     unreadable: dict[int, str] = {}
-    for start in tqdm(range(0, len(manifest), PART), desc="finding faces", unit="part", disable=None):
-        file = folder / f"{start:09d}.safetensors"
-        if not file.exists():
-            _detect_part(manifest, landmarker, range(start, min(start + PART, len(manifest))), file)
-        arrays: dict[str, ndarray] = load_file(file)
-        unreadable |= {int(row): text for row, text in json.loads(file.with_suffix(".json").read_text()).items()}
+    for part in parts:
+        arrays: dict[str, ndarray] = load_file(part.file)
+        unreadable |= {int(row): text for row, text in json.loads(_reasons(part).read_text()).items()}
         faces |= dict(_unpack(arrays))
     return Detections(faces, unreadable)
 
 
-def _detect_part(manifest: Manifest, landmarker: Landmarker, rows: range, file: Path) -> None:
+def _detect(manifest: Manifest, landmarker: Landmarker, rows: range) -> Detections:
     found: dict[int, Detection] = {}
     unreadable: dict[int, str] = {}
     for row in rows:
@@ -86,9 +82,18 @@ def _detect_part(manifest: Manifest, landmarker: Landmarker, rows: range, file: 
             continue
         if detections := landmarker.detect(photo.pixels):
             found[row] = detections[0]
-    write_text(file.with_suffix(".json"), json.dumps(unreadable))
-    with atomic_write(file) as temporary:
-        save_file(_pack(found), temporary)
+    return Detections(found, unreadable)
+
+
+def _write_part(part: Part, found: Detections) -> None:
+    write_text(_reasons(part), json.dumps(dict(found.unreadable)))
+    with atomic_write(part.file) as temporary:
+        save_file(_pack(found.faces), temporary)
+
+
+def _reasons(part: Part) -> Path:
+    """Why images of a part cannot be read; written first, so that it is there when the part is."""
+    return part.file.with_suffix(".json")
 
 
 def _pack(found: Mapping[int, Detection]) -> dict[str, ndarray]:

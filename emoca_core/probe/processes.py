@@ -1,0 +1,129 @@
+"""Work on parts of a data set, shared among the processes of ``accelerate launch``; one process is the simplest case.
+
+Every process computes its share, the main one writes. A part is computed as a whole, in the same batches wherever it is
+computed, so that the files are the same on any number of processes.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+from accelerate import PartialState
+from accelerate.state import AcceleratorState
+from accelerate.utils import broadcast_object_list, gather_object
+from tqdm.auto import tqdm
+
+from emoca_core.errors import EmocaError
+from emoca_core.method import pick_device
+
+T = TypeVar("T")
+
+PART = 256
+"""Images in one file of the cache: what an interruption can cost each process."""
+_LAUNCHED = (
+    *("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "MASTER_ADDR", "MASTER_PORT"),
+    *("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE"),
+)
+"""Variables of the launchers that tell a process that it has siblings."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some rows of a data set, and the file that holds what is known of them."""
+
+    rows: range
+    file: Path
+
+
+def parts_of(count: int, folder: Path, size: int) -> list[Part]:
+    """A data set of ``count`` rows in parts."""
+    return [
+        Part(range(start, min(start + size, count)), folder / f"{start:09d}.safetensors")
+        for start in range(0, count, size)
+    ]
+
+
+def fill_parts(
+    parts: Sequence[Part], compute: Callable[[range], T], write: Callable[[Part, T], None], label: str
+) -> None:
+    """Write the files that are missing; afterwards every process can read all of them.
+
+    Args:
+        parts: All parts, the same in every process.
+        compute: What a file holds, from its rows. Runs in every process.
+        write: Writes one file, atomically. Runs in the main process.
+        label: For the progress bar.
+
+    Raises:
+        EmocaError: In every process, where ``compute`` raised it in one; parts that were done before are kept.
+    """
+    state = PartialState()
+    missing = _as_in_main([index for index, part in enumerate(parts) if not part.file.exists()])
+    bar = tqdm(
+        total=len(parts),
+        initial=len(parts) - len(missing),
+        desc=label,
+        unit="part",
+        disable=None if state.is_main_process else True,
+    )
+    for start in range(0, len(missing), state.num_processes):
+        window = missing[start : start + state.num_processes]
+        own = window[state.process_index : state.process_index + 1]
+        for index, value in gather_object(list(_attempted(own, parts, compute))):
+            if isinstance(value, EmocaError):
+                raise value
+            if state.is_main_process:
+                write(parts[index], value)
+        state.wait_for_everyone()
+        bar.update(len(window))
+    bar.close()
+
+
+def here_first(make: Callable[[], T]) -> T:
+    """Let the main process do something whose result stays on disk; then the others find it there."""
+    with PartialState().main_process_first():
+        return make()
+
+
+def device_of_process(name: str) -> torch.device:
+    """Where this process computes: on several processes ``auto`` is the device that Accelerate gave it.
+
+    Args:
+        name: ``auto``, ``cpu``, ``cuda`` or ``mps``.
+    """
+    state = PartialState()
+    shared: torch.device = state.device
+    return shared if state.num_processes > 1 and name in ("auto", shared.type) else pick_device(name)
+
+
+def go_on_alone() -> bool:
+    """End the work in common. True in the process that goes on, which is then as if it had been started alone."""
+    state = PartialState()
+    goes_on = bool(state.is_main_process)
+    if state.num_processes > 1:
+        state.wait_for_everyone()
+        state.destroy_process_group()
+        AcceleratorState._reset_state(reset_partial_state=True)
+        for name in _LAUNCHED:
+            os.environ.pop(name, None)
+    return goes_on
+
+
+def _attempted(
+    indices: Sequence[int], parts: Sequence[Part], compute: Callable[[range], T]
+) -> Iterator[tuple[int, T | EmocaError]]:
+    """Errors travel as values: a process that stopped would leave the others waiting."""
+    for index in indices:
+        try:
+            yield index, compute(parts[index].rows)
+        except EmocaError as error:
+            yield index, error
+
+
+def _as_in_main(value: list[int]) -> list[int]:
+    """The main process decides; another program may be writing to the same cache."""
+    (decided,) = broadcast_object_list([value])
+    return list(decided)
