@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from emoca_core.cli import Subparsers
 from emoca_core.cli.settings import settings_from
-from emoca_core.errors import ParamsError
 
 if TYPE_CHECKING:
     from emoca_core.datasets import Manifest
@@ -21,7 +20,8 @@ and probes are kept in the cache, so the same command goes on after a stop.
 The first method is the one that the others are compared with. Methods whose files are missing are listed with the
 reason. exit code: 0 all methods ran, 1 some did not, 2 none did, or the command is wrong.
 
-On several processes: accelerate launch -m emoca_core benchmark ... with the same arguments.
+On several processes: accelerate launch -m emoca_core benchmark ... with the same arguments. Methods that did not run
+are listed all the same, but the exit code is 0: launchers take another one for a crash.
 """
 
 
@@ -36,16 +36,7 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
         metavar="A,B,...",
         help="recipes, emotion backbones or presets of them, or run folders of `emoca train emotion`",
     )
-    parser.add_argument(
-        "--data", required=True, metavar="DATA", help="manifest (.parquet or .csv), or a data set that makes its faces"
-    )
-    parser.add_argument(
-        "--data-set",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="a parameter of the data set, e.g. length=1000 of synthetic_faces; may be repeated",
-    )
+    parser.add_argument("--data", required=True, type=Path, metavar="FILE", help="manifest, .parquet or .csv")
     parser.add_argument(
         "--split", metavar="NAME", help="only the rows of this split, e.g. those that no backbone was trained on"
     )
@@ -79,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the benchmark; the exit code is in the help text."""
     from emoca_core.probe.benchmark import Protocol, check_names, collect_codes, compare_codes
     from emoca_core.probe.outputs import write_report
-    from emoca_core.probe.processes import device_of_process, go_on_alone
+    from emoca_core.probe.processes import device_of_process, go_on_alone, process_count
     from emoca_core.probe.report import terminal_table
     from emoca_core.probe.sources import find_sources
     from emoca_core.registry import get_registry
@@ -101,29 +92,21 @@ def run(args: argparse.Namespace) -> int:
     sources, unavailable = find_sources(names, args.crop, device_of_process(args.device))
     landmarker = get_registry().build("landmarker", args.landmarker)
     collected = collect_codes(sources, manifest, landmarker, args.landmarker, protocol, unavailable, title)
+    alone = process_count() == 1
     if not go_on_alone():
         return 0
     result = compare_codes(collected, protocol)
     write_report(result, args.out)
     print(terminal_table(result))
     print(args.out / "report.html")
-    return 1 if result.missing else 0
+    return 1 if result.missing and alone else 0
 
 
 def _data(args: argparse.Namespace) -> "tuple[Manifest, str]":
     """The faces, and what they are called."""
     from emoca_core.datasets import Manifest
-    from emoca_core.probe.rendered import rendered_manifest
-    from emoca_core.registry import get_registry
 
-    registry, params = get_registry(), settings_from(args.data_set)
-    if Path(args.data).suffix:
-        if params:
-            raise ParamsError("--data-set belongs to a data set that makes its faces, not to a manifest")
-        manifest, title = Manifest.open(args.data), Path(args.data).name
-    else:
-        dataset = registry.build("dataset", args.data, params)
-        manifest, title = rendered_manifest(dataset, args.data), args.data
+    manifest, title = Manifest.open(args.data), args.data.name
     if args.split:
         manifest = replace(manifest, table=manifest.table.take(manifest.rows_of(args.split)))
         title = f"{title} ({args.split})"

@@ -82,10 +82,9 @@ def fill_parts(
     bar.close()
 
 
-def here_first(make: Callable[[], T]) -> T:
-    """Let the main process do something whose result stays on disk; then the others find it there."""
-    with PartialState().main_process_first():
-        return make()
+def process_count() -> int:
+    """How many processes share the work."""
+    return int(PartialState().num_processes)
 
 
 def device_of_process(name: str) -> torch.device:
