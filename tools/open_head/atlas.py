@@ -88,8 +88,11 @@ def _raw_island(mesh: HeadMesh, mean: np.ndarray, part: str, own: np.ndarray) ->
 
 
 def _around_axis(across: np.ndarray) -> np.ndarray:
-    """Unit vectors [F, 3, 2] away from the gaze axis. The pole at the back has no direction of its own: in each
-    triangle it lies between the other two corners, so that the fan around it unfolds instead of crossing the island."""
+    """Unit vectors [F, 3, 2] away from the gaze axis.
+
+    The pole at the back has no direction of its own: in each triangle it lies between the other two corners, so that
+    the fan around it unfolds instead of crossing the island.
+    """
     pole = np.linalg.norm(across, axis=-1, keepdims=True) < 1e-3
     away = np.where(pole, 0.0, across / np.maximum(np.linalg.norm(across, axis=-1, keepdims=True), 1e-9))
     between = away.sum(1, keepdims=True)
