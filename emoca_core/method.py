@@ -1,6 +1,6 @@
 """A recipe, assembled: the parts of a method behind one object that turns face crops into captures."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -13,6 +13,7 @@ from emoca_core.catalogue import Catalogue, Recipe
 from emoca_core.errors import EmocaError, MissingAssetError, RecipeError
 from emoca_core.interfaces import (
     Capture,
+    DetailMaps,
     DetailModel,
     EmotionBackbone,
     EmotionPrediction,
@@ -26,11 +27,18 @@ from emoca_core.interfaces import (
     Rendering,
 )
 from emoca_core.registry import Registry, get_registry
-from emoca_core.rendering.detail import detail_normals, render_detail
+from emoca_core.rendering.detail import detail_maps, detail_normals, render_detail
 from emoca_core.rendering.face import render_face
+from emoca_core.rendering.masks import Composition, comparison_mask, compose, face_region, rendered_mask
 from emoca_core.rendering.topology import require_uv
 from emoca_core.rendering.uv_space import UvSpace
 from emoca_core.spec import Kind
+
+REGION_SIZE = 256
+"""Side of the map of the face region where there is no detail model, texels."""
+EMOTIONS = frozenset({"emotion_of_input", "emotion_of_rendering"})
+EVERYTHING = EMOTIONS | {"detail_rendering", "displacement", "detail_maps"}
+"""Fields of a capture that cost something and can be left out."""
 
 
 class Method(nn.Module):
@@ -71,7 +79,8 @@ class Method(nn.Module):
             setattr(self, kind, parts.get(kind))
         _check_fit(name, self.encoder, self.face_model, self.detail)
         self.encoder.attach(self.face_model, self.renderer)
-        self._uv_spaces: dict[tuple[torch.device, torch.dtype], UvSpace] = {}
+        self._uv_spaces: dict[tuple[int, torch.device, torch.dtype], UvSpace] = {}
+        self._regions: dict[tuple[torch.device, torch.dtype], Float[torch.Tensor, "1 1 T T"] | None] = {}
 
     @property
     def device(self) -> torch.device:
@@ -99,12 +108,31 @@ class Method(nn.Module):
 
     def uv_space(self, detail: DetailModel) -> UvSpace:
         """The face model unrolled into a square of the size of the detail model's map; made once for each device."""
+        return self._uv_space(detail.map_size)
+
+    def _uv_space(self, size: int) -> UvSpace:
         uv, _ = require_uv(self.face_model)
-        key = uv.device, uv.dtype
+        key = size, uv.device, uv.dtype
         if key not in self._uv_spaces:
             with torch.inference_mode(False):  # tensors of inference could not be part of a later training
-                self._uv_spaces[key] = UvSpace.of(self.renderer, self.face_model, detail.map_size)
+                self._uv_spaces[key] = UvSpace.of(self.renderer, self.face_model, size)
         return self._uv_spaces[key]
+
+    def face_region(self) -> Float[torch.Tensor, "1 1 T T"] | None:
+        """The face with its eyes in UV space: the detail model's mask, else the face model's region "face".
+
+        ``None`` where neither is known, which means everywhere.
+        """
+        if self.detail is not None and self.detail.mask is not None:
+            return self.detail.mask
+        if self.face_model.uv is None:
+            return None
+        key = self.face_model.uv.device, self.face_model.uv.dtype
+        if key not in self._regions:
+            size = self.detail.map_size if self.detail else REGION_SIZE
+            with torch.inference_mode(False), torch.no_grad():
+                self._regions[key] = face_region(self._uv_space(size), self.face_model.vertex_masks)
+        return self._regions[key]
 
     def render_detail(
         self,
@@ -126,20 +154,71 @@ class Method(nn.Module):
 
     def forward(self, crop: FaceCrop) -> Capture:
         """Everything the method knows of a batch of crops: code, geometry, pictures, displacement, emotion."""
-        parameters = self.encode(crop)
+        return self.decode(crop, self.encode(crop))
+
+    def decode(
+        self,
+        crop: FaceCrop,
+        parameters: FaceParameters,
+        composition: Composition | None = None,
+        fields: Collection[str] = EVERYTHING,
+    ) -> Capture:
+        """What a code looks like: the second half of ``forward``, and what training adds to it.
+
+        Args:
+            crop: The photos.
+            parameters: Their codes.
+            composition: How training compares picture and photo; fills ``mask``, ``picture`` and ``detail_maps``.
+            fields: Which of the fields ``EVERYTHING`` are wanted; the others are always filled.
+        """
         geometry = self.face_model(parameters)
         rendering = self.render(geometry, parameters, crop.size)
-        displacement = self.detail.decode(parameters) if self.detail else None
+        mask = picture = None
+        if composition and rendering:
+            mask = comparison_mask(composition.mask, rendered_mask(rendering, self.face_region()), crop.mask)
+            picture = compose(composition.background, rendering.image, mask, crop.image)
+        displacement, maps, detail_rendering = None, None, None
+        if self.detail and not {"displacement", "detail_rendering", "detail_maps"}.isdisjoint(fields):
+            displacement = self.detail.decode(parameters)
+        if "detail_rendering" in fields:
+            detail_rendering = self.render_detail(rendering, geometry, parameters, displacement)
+        if composition and displacement is not None and "detail_maps" in fields:
+            maps = self.detail_maps(crop, geometry, parameters, displacement)
+        seen = picture if picture is not None else rendering.image if rendering else None
+        with torch.no_grad():
+            emotion_of_input = self._emotion(crop.image) if "emotion_of_input" in fields else None
         return Capture(
             crop=crop,
             parameters=parameters,
             geometry=geometry,
             rendering=rendering,
-            detail_rendering=self.render_detail(rendering, geometry, parameters, displacement),
+            detail_rendering=detail_rendering,
             displacement=displacement,
-            emotion_of_input=self._emotion(crop.image),
-            emotion_of_rendering=self._emotion(rendering.image) if rendering else None,
+            detail_maps=maps,
+            mask=mask,
+            picture=picture,
+            emotion_of_input=emotion_of_input,
+            emotion_of_rendering=self._emotion(seen) if seen is not None and "emotion_of_rendering" in fields else None,
         )
+
+    def detail_maps(
+        self,
+        crop: FaceCrop,
+        geometry: FaceGeometry,
+        parameters: FaceParameters,
+        displacement: Float[torch.Tensor, "B 1 T T"],
+    ) -> DetailMaps | None:
+        """The detailed surface in UV space beside the photo; ``None`` without a camera or light."""
+        if self.detail is None or parameters.camera is None or parameters.lighting is None:
+            return None
+        model, uv_space = self.detail, self.uv_space(self.detail)
+        normals = detail_normals(
+            uv_space, geometry.vertices, displacement, model.mask, model.fixed_displacement, model.blend_normals
+        )
+        with torch.no_grad():  # the detail stage never reaches albedo and camera
+            albedo = self.face_model.albedo(parameters)
+            projected = parameters.camera.project(geometry.vertices)
+        return detail_maps(uv_space, crop, projected, normals, albedo, parameters.lighting, self.face_region())
 
     def reconstruct(self, photos: str | Path | Iterable[str | Path], **options: Any) -> list[Any]:
         """Find, capture and return every face of some photos; options as in ``emoca_core.reconstruct``."""

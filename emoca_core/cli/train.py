@@ -1,14 +1,15 @@
 """``emoca train``: train a part of the project on your data, on one CPU or many GPUs."""
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 
 from emoca_core.cli import Subparsers
 from emoca_core.cli.settings import settings_from
 
 NAME = "train"
-HELP = "train an emotion backbone"
-MANY = "On several processes: accelerate launch -m emoca_core.train emotion ... with the same arguments."
+HELP = "train an emotion backbone, or a recipe: its encoder (coarse), then its detail"
+MANY = "On several processes: accelerate launch -m emoca_core.train TASK ... with the same arguments."
 
 
 def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
@@ -23,17 +24,36 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
     emotion.add_argument("--splits", nargs=2, default=("train", "validation"), metavar=("TRAIN", "VALIDATION"))
     emotion.add_argument("--no-balanced", action="store_true", help="draw samples uniformly, not classes")
     emotion.add_argument("--resume", action="store_true", help="continue the run in --out")
-    for option, what in (("set", "training"), ("backbone-set", "backbone"), ("data-set", "data set")):
-        emotion.add_argument(
+    _add_settings(emotion, {"set": "epochs=5", "backbone-set": "weights=random", "data-set": "crop=shared"})
+    emotion.set_defaults(train=run_emotion)
+    _add_stage(tasks, "coarse", "the encoder of a recipe")
+    _add_stage(tasks, "detail", "the detail model of a recipe, on top of a trained encoder")
+    return parser
+
+
+def _add_stage(tasks: Subparsers, stage: str, what: str) -> None:
+    parser: argparse.ArgumentParser = tasks.add_parser(stage, help=what, description=f"train {what}", epilog=MANY)
+    parser.add_argument("--recipe", required=True, help="name of a recipe")
+    parser.add_argument("--data", required=True, help="manifest (.parquet, .csv), or name of a data set")
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="run folder")
+    parser.add_argument("--start", type=Path, metavar="RUN", help="run folder whose weights to start from")
+    parser.add_argument("--resume", action="store_true", help="continue the run in --out")
+    _add_settings(
+        parser, {"set": "max_steps=500", "recipe-set": "losses.emotion.weight=0.5", "data-set": "image_size=112"}
+    )
+    parser.set_defaults(train=run_stage, stage=stage)
+
+
+def _add_settings(parser: argparse.ArgumentParser, examples: Mapping[str, str]) -> None:
+    what = {"set": "training", "backbone-set": "backbone", "recipe-set": "recipe", "data-set": "data set"}
+    for option, example in examples.items():
+        parser.add_argument(
             f"--{option}",
             action="append",
             default=[],
             metavar="NAME=VALUE",
-            help=f"a {what} parameter, e.g. "
-            + {"set": "epochs=5", "backbone-set": "weights=random", "data-set": "crop=shared"}[option],
+            help=f"a {what[option]} parameter, e.g. {example}",
         )
-    emotion.set_defaults(train=run_emotion)
-    return parser
 
 
 def run(args: argparse.Namespace) -> int:
@@ -59,4 +79,26 @@ def run_emotion(args: argparse.Namespace) -> None:
         resume=args.resume,
     )
     best = "no validation" if progress.best is None else f"best score {progress.best:.4f} at step {progress.best_step}"
+    print(f"{progress.step} steps, {best}: {args.out}")
+
+
+def run_stage(args: argparse.Namespace) -> None:
+    """Train the encoder or the detail model of a recipe."""
+    from emoca_core.train.run_stage import train_stage
+
+    settings = settings_from(args.set)
+    if args.data_set:
+        settings["data"] = {**settings.get("data", {}), **settings_from(args.data_set)}
+    progress = train_stage(
+        args.stage,
+        args.recipe,
+        args.data,
+        args.out,
+        settings=settings,
+        change=settings_from(args.recipe_set),
+        start=args.start,
+        registry_file=args.registry,
+        resume=args.resume,
+    )
+    best = "no validation" if progress.best is None else f"best loss {progress.best:.4f} at step {progress.best_step}"
     print(f"{progress.step} steps, {best}: {args.out}")

@@ -131,6 +131,12 @@ class Manifest:
         codes = np.array([*(position.get(name, -1) for name in encoded.dictionary.to_pylist()), -1], np.int64)
         return np.take(codes, np.asarray(encoded.indices.fill_null(len(codes) - 1)))
 
+    def people(self) -> Int[ndarray, "N"]:
+        """A number for the person of every row: by ``identity``, by ``clip`` where that is empty, else -1."""
+        identity, clip = (self.table[name].combine_chunks().dictionary_encode() for name in ("identity", "clip"))
+        persons, clips = (np.asarray(column.indices.fill_null(-1), np.int64) for column in (identity, clip))
+        return np.where(persons >= 0, persons, np.where(clips >= 0, clips + len(identity.dictionary), -1))
+
     def rows_of(self, split: str) -> Int[ndarray, "_"]:
         """Indices of the rows of a split.
 

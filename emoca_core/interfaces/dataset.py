@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from dataclasses import dataclass
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from emoca_core.interfaces.component import Component
@@ -51,3 +51,10 @@ class FaceDataset(Component):
     @abstractmethod
     def __getitem__(self, index: int) -> FaceSample:
         """One face. The same index gives the same face."""
+
+    def identities(self) -> Int[Tensor, "N"] | None:
+        """Number of the person on each face, without reading an image; negative where unknown.
+
+        ``None`` for sets that know nobody.
+        """
+        return None

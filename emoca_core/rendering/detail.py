@@ -2,16 +2,18 @@
 
 from dataclasses import replace
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
 from emoca_core.geometry.lighting import irradiance_image
 from emoca_core.geometry.normals import grid_normals, vertex_normals
-from emoca_core.interfaces.face import Albedo
+from emoca_core.interfaces.face import Albedo, FaceCrop
+from emoca_core.interfaces.loss import DetailMaps
 from emoca_core.interfaces.renderer import Rendering
 from emoca_core.rendering.topology import sample_texture
-from emoca_core.rendering.uv_space import UvSpace
+from emoca_core.rendering.uv_space import UvSpace, photo_to_uv
 
 DENSE_MARGIN = (5, 2)
 """Rows and columns at each border of the map that DECA's dense mesh leaves out, whatever the map's size."""
@@ -123,6 +125,39 @@ def render_detail(
         grid = coarse.uv.detach()
         pictures = {"shading": sample_texture(shading, grid), "normals": sample_texture(normals, grid)}
     return replace(coarse, image=image, **pictures)
+
+
+def detail_maps(
+    uv_space: UvSpace,
+    crop: FaceCrop,
+    projected: Float[Tensor, "B V 3"],
+    normals: Float[Tensor, "B 3 T T"],
+    albedo: Albedo,
+    lighting: Float[Tensor, "B 9 3"],
+    region: Float[Tensor, "1 1 T T"] | None = None,
+) -> DetailMaps:
+    """The detailed surface in UV space, and the photo carried there. Only ``normals`` receives a gradient.
+
+    Args:
+        uv_space: The unrolled mesh, of the size of the normals.
+        crop: The photos; without a mask every pixel may show the face.
+        projected: Coarse vertices in the photos' NDC.
+        normals: ``detail_normals``.
+        albedo: As for the coarse rendering.
+        lighting: Spherical harmonics.
+        region: The face region in UV space; ``None`` is everywhere.
+
+    Source: DECA (Feng et al., SIGGRAPH 2021), public code; spec: section 2.7.
+    """
+    photo = crop.image if crop.mask is None else torch.cat([crop.image, crop.mask], dim=1)
+    observed, visible = photo_to_uv(uv_space, photo.detach(), projected)
+    if crop.mask is not None:
+        visible = visible * observed[:, 3:]
+    if region is not None:
+        visible = visible * region
+    shading = shade_detail(normals, lighting)
+    texture = albedo_to_uv(uv_space, albedo, shading).detach() * shading
+    return DetailMaps(texture, observed[:, :3], visible, shading)
 
 
 def albedo_to_uv(uv_space: UvSpace, albedo: Albedo, like: Float[Tensor, "B 3 T T"]) -> Float[Tensor, "B 3 T T"]:

@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 from emoca_core.errors import EmocaError
 from emoca_core.files import write_text
 from emoca_core.train.run_folder import RunFolder
-from emoca_core.train.sampling import DrawnDataset, EvaluationBatches, NumberedDataset, TrainBatches
+from emoca_core.train.sampling import Batches, DrawnDataset, EvaluationBatches, NumberedDataset, TrainBatches
 from emoca_core.train.settings import TrainSettings
 from emoca_core.train.task import Losses, Step, Task
 
@@ -50,6 +50,7 @@ def train(
     collate: Callable[[list[Any]], Any],
     augment: Callable[[Any, torch.Generator], Any] | None = None,
     sampling_weights: Float[Tensor, "N"] | None = None,
+    batches: Callable[[int, int], Batches] | None = None,
     resume: bool = False,
 ) -> Progress:
     """Train a task and return where it ended. Runs alone or under ``accelerate launch``.
@@ -63,6 +64,8 @@ def train(
         collate: List of samples to the batch that the task understands.
         augment: Changes a training sample, with randomness from the generator alone.
         sampling_weights: Draw by these weights, with replacement, instead of a permutation.
+        batches: Makes the batches of a process from its rank and the number of processes; by default those of
+            ``TrainBatches``.
         resume: Continue the run in ``out`` from its last checkpoint.
 
     Raises:
@@ -77,18 +80,15 @@ def train(
         folder.start({"train": settings.model_dump(mode="json"), "task": task.card()}, resume)
     accelerator.wait_for_everyone()
     where = {"rank": accelerator.process_index, "world": accelerator.num_processes}
-    batches = TrainBatches(
-        len(training),
-        batch_size=settings.batch_size,
-        accumulation=settings.accumulation,
-        seed=settings.seed,
-        weights=sampling_weights,
-        **where,
-    )
+    drawn = batches(*where.values()) if batches else _train_batches(len(training), settings, sampling_weights, **where)
     loading = partial(
-        DataLoader, collate_fn=collate, num_workers=settings.workers, pin_memory=torch.cuda.is_available()
+        DataLoader,
+        collate_fn=collate,
+        num_workers=settings.workers,
+        persistent_workers=settings.workers > 0,
+        pin_memory=torch.cuda.is_available(),
     )
-    loader = loading(DrawnDataset(training, settings.seed, augment), batch_sampler=batches)
+    loader = loading(DrawnDataset(training, settings.seed, augment), batch_sampler=drawn)
     per_pass = settings.batch_size // settings.accumulation // accelerator.num_processes
     watching = EvaluationBatches(len(validation), batch_size=per_pass, **where) if len(validation) else None
     numbered = partial(_collate_numbered, collate)
@@ -98,7 +98,7 @@ def train(
     )
     task.place_frozen(accelerator.device)
     model, optimizer = accelerator.prepare(task, optimizer)
-    run = _Run(accelerator, folder, settings, task, model, optimizer, batches, loader, watched)
+    run = _Run(accelerator, folder, settings, task, model, optimizer, drawn, loader, watched)
     return run.go(run.load() if resume and folder.last else Progress())
 
 
@@ -110,16 +110,14 @@ class _Run:
     task: Task
     model: torch.nn.Module
     optimizer: Any
-    batches: TrainBatches
+    batches: Batches
     loader: DataLoader[Any]
     watched: DataLoader[Any] | None
 
     def go(self, progress: Progress) -> Progress:
-        settings, per_epoch = self.settings, self.batches.steps
-        total = min(settings.epochs * per_epoch, settings.max_steps or math.inf)
-        validate_every = max(1, round(settings.validate_every * per_epoch))
+        settings, per_epoch, total = self.settings, self.batches.steps, self.total
         hidden = not (settings.progress and self.accelerator.is_local_main_process)
-        bar = tqdm(total=int(total), initial=progress.step, unit="step", disable=hidden)
+        bar = tqdm(total=total, initial=progress.step, unit="step", disable=hidden)
         while progress.step < total and not self._patience_spent(progress):
             self.batches.begin(progress.epoch, progress.step_in_epoch)
             for losses in self._steps(progress):
@@ -127,13 +125,11 @@ class _Run:
                 bar.update()
                 if progress.step_in_epoch == per_epoch:
                     progress.epoch, progress.step_in_epoch = progress.epoch + 1, 0
-                due = progress.step % validate_every == 0 or progress.step == total
-                saving = due or progress.step % (settings.checkpoint_every or math.inf) == 0
-                if saving or progress.step % settings.log_every == 0:
+                if self._is_logged(progress.step):
                     bar.set_postfix(loss=self._log_losses(progress, losses)["loss"])
-                if due:
+                if self._is_validated(progress.step):
                     self._validate(progress)
-                if saving:
+                if self._is_saved(progress.step):
                     self.save(progress)
                 if progress.step >= total or self._patience_spent(progress):
                     break
@@ -141,15 +137,46 @@ class _Run:
         self.accelerator.end_training()
         return progress
 
+    @property
+    def total(self) -> int:
+        """Optimiser steps of the run, unless patience ends it."""
+        steps = self.settings.epochs * self.batches.steps
+        return min(steps, self.settings.max_steps or steps)
+
+    @property
+    def validate_every(self) -> int:
+        """Optimiser steps between validations."""
+        return max(1, round(self.settings.validate_every * self.batches.steps))
+
+    def _is_validated(self, step: int) -> bool:
+        return step % self.validate_every == 0 or step == self.total
+
+    def _is_saved(self, step: int) -> bool:
+        return self._is_validated(step) or step % (self.settings.checkpoint_every or math.inf) == 0
+
+    def _is_logged(self, step: int) -> bool:
+        return self._is_saved(step) or step % self.settings.log_every == 0
+
+    def _position(self, progress: Progress, micro: int) -> Step:
+        """Where a forward pass stands; ``micro`` counts those of one optimiser step."""
+        world = self.accelerator.num_processes
+        return Step(
+            progress.epoch,
+            progress.step,
+            self.settings.seed,
+            part=micro * world + self.accelerator.process_index,
+            parts=self.settings.accumulation * world,
+            logged=self._is_logged(progress.step + 1),
+        )
+
     def _steps(self, progress: Progress) -> Any:
         """Do optimiser steps to the end of the epoch; yield the mean losses of each, still on the device."""
         self.model.train()
         total: dict[str, Tensor] = {}
-        for batch in self.loader:
+        for number, batch in enumerate(self.loader):
+            position = self._position(progress, number % self.settings.accumulation)
             with self.accelerator.accumulate(self.model):
-                losses: Losses = self.model(
-                    _to(batch, self.accelerator.device), Step(progress.epoch, progress.step, self.settings.seed)
-                )
+                losses: Losses = self.model(_to(batch, self.accelerator.device), position)
                 self.accelerator.backward(losses.total)
                 if self.accelerator.sync_gradients and self.settings.clip_norm:
                     self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
@@ -168,13 +195,7 @@ class _Run:
         mean = self.accelerator.reduce(torch.stack([losses[n].float() for n in names]), reduction="mean").tolist()
         values = dict(zip(names, mean, strict=True))
         if not math.isfinite(values["loss"]):
-            kept = (
-                f"the last good checkpoint is {self.folder.last}" if self.folder.last else "there is no checkpoint yet"
-            )
-            raise TrainingDivergedError(
-                f"the loss is {values['loss']} at step {progress.step} ({values}); {kept}. "
-                "Try a lower --learning-rate or --clip-norm 1."
-            )
+            raise self._diverged(f"the loss is {values['loss']} at step {progress.step} ({values})")
         self._record(progress, {f"train/{name}": value for name, value in values.items()})
         return values
 
@@ -189,8 +210,11 @@ class _Run:
         self.model.eval()
         task = self.accelerator.unwrap_model(self.model)
         rows = []
-        for index, batch in self.watched:
-            predicted = task.predict(_to(batch, self.accelerator.device))
+        for number, (index, batch) in enumerate(self.watched):
+            batch = _to(batch, self.accelerator.device)
+            if number == 0:
+                self._show(task, batch, progress)
+            predicted = task.predict(batch)
             rows.append(self.accelerator.gather({**predicted, "index": index.to(self.accelerator.device)}))
         gathered = {key: torch.cat([row[key].cpu() for row in rows]) for key in rows[0]}
         first = _first_of_each(gathered.pop("index"))
@@ -204,6 +228,18 @@ class _Run:
             if self.accelerator.is_main_process:
                 self.folder.write_best(task.trained_state(), {**task.card(), "step": progress.step, "metrics": metrics})
         self._record(progress, {f"validation/{name}": value for name, value in metrics.items()})
+
+    def _show(self, task: Task, batch: Any, progress: Progress) -> None:
+        """Write the task's pictures to the run folder and the tracker, now and then."""
+        every = self.settings.pictures_every
+        if not every or not self.accelerator.is_main_process or -(-progress.step // self.validate_every) % every:
+            return
+        for name, picture in (task.pictures(batch) or {}).items():
+            pixels = picture.cpu().numpy()
+            self.folder.write_picture(name, progress.step, pixels)
+            for tracker in self.accelerator.trackers:
+                layout = {"dataformats": "NHWC"} if tracker.name == "tensorboard" else {}
+                tracker.log_images({name: pixels[None]}, step=progress.step, **layout)
 
     def save(self, progress: Progress) -> None:
         """Write a checkpoint beside the last one, then let it take its place."""
@@ -252,6 +288,20 @@ def _accelerator(settings: TrainSettings, out: Path) -> Accelerator:
     if settings.tracker != "none":
         accelerator.init_trackers("emoca")
     return accelerator
+
+
+def _train_batches(
+    length: int, settings: TrainSettings, weights: Float[Tensor, "N"] | None, rank: int, world: int
+) -> TrainBatches:
+    return TrainBatches(
+        length,
+        batch_size=settings.batch_size,
+        accumulation=settings.accumulation,
+        rank=rank,
+        world=world,
+        seed=settings.seed,
+        weights=weights,
+    )
 
 
 def _collate_numbered(collate: Callable[[list[Any]], Any], items: list[tuple[int, Any]]) -> tuple[Tensor, Any]:

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from jaxtyping import UInt8
 
 from emoca_core.errors import EmocaError
 from emoca_core.files import atomic_write, write_text
@@ -81,6 +83,13 @@ class RunFolder:
         write_text(final.parent / "last.json", json.dumps({"folder": final.name}) + "\n")
         if before is not None and before != final:
             shutil.rmtree(before, ignore_errors=True)
+
+    def write_picture(self, name: str, step: int, pixels: UInt8[np.ndarray, "H W 3"]) -> None:
+        """A picture of a validation, as ``pictures/NAME-STEP.png``."""
+        from PIL import Image
+
+        with atomic_write(self.path / "pictures" / f"{name}-{step:08d}.png") as temporary:
+            Image.fromarray(pixels).save(temporary)
 
     def write_best(self, state: Mapping[str, torch.Tensor], card: Mapping[str, Any]) -> None:
         """The best weights so far as safetensors, with a card that says how to rebuild the part."""

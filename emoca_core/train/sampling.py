@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -24,6 +24,10 @@ class NumberedDataset(Dataset[tuple[int, Any]]):
 
     def __getitem__(self, index: int) -> tuple[int, Any]:
         return index, self.dataset[index]
+
+    def __getitems__(self, indices: list[int]) -> list[tuple[int, Any]]:
+        """A batch at once, of sets that can do that."""
+        return list(zip(indices, _fetched(self.dataset, indices), strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +54,15 @@ class DrawnDataset(Dataset[Any]):
         return len(self.dataset)
 
     def __getitem__(self, draw: Draw) -> Any:
-        sample = self.dataset[draw.index]
+        return self.__getitems__([draw])[0]
+
+    def __getitems__(self, draws: list[Draw]) -> list[Any]:
+        """A batch at once, of sets that can do that."""
+        samples = _fetched(self.dataset, [draw.index for draw in draws])
         if self.augment is None:
-            return sample
-        return self.augment(sample, sample_generator(self.seed, draw.epoch, draw.position))
+            return samples
+        generators = [sample_generator(self.seed, draw.epoch, draw.position) for draw in draws]
+        return [self.augment(sample, generator) for sample, generator in zip(samples, generators, strict=True)]
 
 
 def class_balanced_weights(labels: Int[Tensor, "N"]) -> Float[Tensor, "N"]:
@@ -80,6 +89,24 @@ def epoch_order(length: int, epoch: int, seed: int, weights: Float[Tensor, "N"] 
     cumulative = weights.double().cumsum(0)
     draws = torch.rand(length, generator=generator, dtype=torch.float64) * cumulative[-1]
     return torch.searchsorted(cumulative, draws, right=True).clamp(max=length - 1)
+
+
+@runtime_checkable
+class Batches(Protocol):
+    """Draws the batches of one process; ``TrainBatches`` is one."""
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps in an epoch."""
+
+    def begin(self, epoch: int, start: int = 0) -> None:
+        """Choose the epoch, and the optimiser step to start at after a resume."""
+
+    def __len__(self) -> int:
+        """Batches of this process from ``start`` to the end of the epoch."""
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        """The draws of each batch."""
 
 
 class TrainBatches(Sampler[list[Draw]]):
@@ -151,6 +178,12 @@ class EvaluationBatches(Sampler[list[int]]):
         indices = self.indices.tolist()
         for start in range(0, len(indices), self.batch_size):
             yield indices[start : start + self.batch_size]
+
+
+def _fetched(dataset: Any, indices: list[int]) -> list[Any]:
+    """Samples by number; whole batches where the set offers it, as synthetic faces do."""
+    together = getattr(dataset, "__getitems__", None)
+    return list(together(indices)) if together else [dataset[index] for index in indices]
 
 
 def sample_generator(seed: int, epoch: int, position: int) -> torch.Generator:

@@ -44,5 +44,7 @@ class TrainSettings(BaseModel):
     """Show a progress bar."""
     log_every: int = Field(default=10, ge=1)
     """Optimiser steps between log entries; the loss is checked for NaN as often."""
+    pictures_every: int = Field(default=1, ge=0)
+    """Validations between pictures, of tasks that have something to show; 0 writes none."""
     tracker: Literal["tensorboard", "wandb", "none"] = "tensorboard"
     """Where curves go; ``none`` still writes metrics.jsonl."""

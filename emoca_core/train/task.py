@@ -18,6 +18,12 @@ class Step:
     index: int
     """Optimiser steps done."""
     seed: int
+    part: int = 0
+    """Which part of the optimiser step's batch this pass sees: accumulation step times processes plus rank."""
+    parts: int = 1
+    """Parts that the batch of an optimiser step is split into: accumulation steps times processes."""
+    logged: bool = True
+    """Whether the parts of the loss will be logged; what is only measured need not be computed otherwise."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,10 @@ class Task(nn.Module, ABC):
     @abstractmethod
     def metrics(self, gathered: Mapping[str, Tensor]) -> dict[str, float]:
         """Metrics over the whole validation set, in the order of the set."""
+
+    def pictures(self, batch: Any) -> dict[str, Tensor] | None:
+        """Pictures [H, W, 3], uint8, of some validation samples by name, for the run folder and the tracker."""
+        return None
 
     def place_frozen(self, device: torch.device) -> None:
         """Move parts that are kept out of the module (frozen backbones) to the device."""

@@ -6,8 +6,10 @@ from typing import Literal
 
 import numpy as np
 import torch
+from jaxtyping import Int
 from PIL import Image
 from pydantic import Field
+from torch import Tensor
 
 from emoca_core import ComponentParams
 from emoca_core.cropping import SHARED_CROP, transform_points
@@ -51,6 +53,11 @@ class ManifestFaces(FaceDataset):
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def identities(self) -> Int[Tensor, "N"] | None:
+        """By the column ``identity``; faces of one ``clip`` are one person where that column is empty."""
+        numbers = self.manifest.people()[self.rows]
+        return torch.from_numpy(numbers) if (numbers >= 0).any() else None
 
     def __getitem__(self, index: int) -> FaceSample:
         row = self.manifest[int(self.rows[index])]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from operator import itemgetter
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor
 
@@ -80,6 +80,9 @@ class SyntheticFaces(FaceDataset):
 
     def __len__(self) -> int:
         return self.params.length
+
+    def identities(self) -> Int[Tensor, "N"]:
+        return torch.arange(len(self)) // self.params.faces_per_identity
 
     def __getitem__(self, index: int) -> FaceSample:
         if not 0 <= index < len(self):

@@ -1,0 +1,103 @@
+"""The objective of a stage: the recipe's terms, built, weighted and named."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from emoca_core.catalogue import Catalogue, Recipe, Term
+from emoca_core.errors import EmocaError, RecipeError
+from emoca_core.interfaces import Capture, Loss
+from emoca_core.registry import Registry
+from emoca_core.spec import Kind
+from emoca_core.terms import Stage, terms_of, unavailable, unfilled
+from emoca_core.train.task import Losses
+
+
+class Objective(nn.Module):
+    """Terms that drive the training, and terms that are only measured. Frozen, always in evaluation mode.
+
+    Attributes:
+        weights: Factor of every term that drives the training, by name.
+        metrics: Names of the terms that are only measured: those declared so, and those of weight 0.
+    """
+
+    def __init__(self, terms: Mapping[str, tuple[Term, Loss]]) -> None:
+        """Take terms by name, as declared and as built.
+
+        Raises:
+            RecipeError: No term drives the training.
+        """
+        super().__init__()
+        self.names = tuple(terms)
+        self._losses = nn.ModuleList(loss for _, loss in terms.values())  # names may hold dots, module names may not
+        driving = {name: term for name, (term, _) in terms.items() if term.role == "loss" and term.weight > 0}
+        self.weights = {name: term.weight for name, term in driving.items()}
+        self.metrics = tuple(name for name in terms if name not in driving)
+        if not driving:
+            raise RecipeError(f"no term drives the training: {', '.join(terms) or 'the recipe has none'}")
+        self.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> "Objective":
+        """Stay in evaluation mode."""
+        return super().train(False)
+
+    def required(self, names: Iterable[str]) -> frozenset[str]:
+        """Fields of a capture that some terms read."""
+        losses = self.losses
+        return frozenset().union(*(losses[name].requires for name in names))
+
+    def forward(self, capture: Capture) -> Losses:
+        """The weighted sum of the driving terms, and their unweighted values by name."""
+        losses = self.losses
+        parts: dict[str, Tensor] = {name: losses[name](capture) for name in self.weights}
+        total = torch.stack([self.weights[name] * value for name, value in parts.items()]).sum()
+        return Losses(total, parts)
+
+    @torch.no_grad()
+    def measure(self, capture: Capture) -> dict[str, Tensor]:
+        """The terms that are only measured, by name."""
+        losses = self.losses
+        return {name: losses[name](capture) for name in self.metrics}
+
+    @property
+    def losses(self) -> dict[str, Loss]:
+        """The terms by name."""
+        return dict(zip(self.names, cast(Iterable[Loss], self._losses), strict=True))
+
+
+def build_objective(
+    recipe: Recipe,
+    stage: Stage,
+    parts: Mapping[Kind, Any],
+    catalogue: Catalogue,
+    registry: Registry,
+    *,
+    truth: bool,
+) -> Objective:
+    """Build the terms of a stage.
+
+    Args:
+        recipe: With its terms.
+        stage: Which of them count.
+        parts: The other components of the recipe.
+        catalogue: For presets.
+        registry: For components.
+        truth: Whether the data know the true code.
+
+    Raises:
+        RecipeError: A term cannot be built, or reads what this stage cannot fill; the message lists all reasons.
+    """
+    terms: dict[str, tuple[Term, Loss]] = {}
+    reasons = []
+    for name, term in terms_of(recipe, stage).items():
+        try:
+            terms[name] = term, registry.build("loss", term.uses, catalogue.params("loss", term))
+        except (EmocaError, ValueError) as error:
+            reasons.append(f"term '{name}' cannot be built: {error}")
+    empty = unavailable(parts, stage, truth)
+    reasons += unfilled({name: loss.requires for name, (_, loss) in terms.items()}, empty)
+    if reasons:
+        raise RecipeError("\n  ".join([f"the objective of the {stage} stage cannot be computed:", *reasons]))
+    return Objective(terms)

@@ -1,0 +1,110 @@
+"""Batches of rings: several images of one person behind each other, as exchange within persons needs them.
+
+Source: DECA (Feng et al., SIGGRAPH 2021), section 4.2; spec: section 2.15.
+"""
+
+from collections.abc import Iterator
+from typing import Literal
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+from torch.utils.data import Sampler
+
+from emoca_core.errors import ParamsError
+from emoca_core.train.sampling import Draw
+
+FewImages = Literal["leave_out", "repeat"]
+
+
+class RingBatches(Sampler[list[Draw]]):
+    """Batches of one epoch for one process, as ``TrainBatches``, but of whole rings.
+
+    In every epoch the images of a person are shuffled and dealt into rings without repetition; those that are left over
+    wait for another epoch. Every process draws the same rings and takes its own slice of each batch, so that no ring
+    is torn apart and none is seen twice. An incomplete last batch is dropped.
+    """
+
+    def __init__(
+        self,
+        people: Int[Tensor, "N"],
+        *,
+        images: int,
+        few_images: FewImages,
+        batch_size: int,
+        accumulation: int,
+        rank: int,
+        world: int,
+        seed: int,
+    ) -> None:
+        """See ``StageSettings`` for the meaning of the numbers.
+
+        Args:
+            people: Number of the person on each image; negative where unknown, which no ring contains.
+            images: Images in a ring.
+            few_images: What to do with people who have fewer: leave them out, or draw one ring of each with
+                replacement.
+            batch_size: Images per optimiser step, over all processes.
+            accumulation: Passes per optimiser step.
+            rank: Number of this process.
+            world: Number of processes.
+            seed: Fixes all draws.
+
+        Raises:
+            ParamsError: The batch does not divide into rings, or there are fewer rings than one batch has.
+        """
+        if batch_size % (images * accumulation * world):
+            raise ParamsError(
+                f"batch_size {batch_size} must be a multiple of images_per_identity x accumulation x processes = "
+                f"{images} x {accumulation} x {world}"
+            )
+        known = people >= 0
+        self._members = known.nonzero().squeeze(1)
+        self._person = torch.unique(people[known], return_inverse=True)[1]
+        self._counts = torch.bincount(self._person)
+        self._repeated = (self._counts < images) & (few_images == "repeat")
+        self.rings = int((self._counts // images + self._repeated).sum())
+        per_batch = batch_size // images
+        if self.rings < per_batch:
+            raise ParamsError(
+                f"a batch needs {per_batch} rings of {images} images of one person, but {len(people)} images of "
+                f"{len(self._counts)} known people make {self.rings}: lower batch_size or images_per_identity"
+                + (", or set few_images to repeat" if few_images == "leave_out" else "")
+            )
+        self.images, self.rings_per_batch, self.accumulation = images, per_batch, accumulation
+        self.rank, self.world, self.seed = rank, world, seed
+        self.epoch, self.start = 0, 0
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps in an epoch."""
+        return self.rings // self.rings_per_batch
+
+    def begin(self, epoch: int, start: int = 0) -> None:
+        """Choose the epoch, and the optimiser step to start at after a resume."""
+        self.epoch, self.start = epoch, start
+
+    def __len__(self) -> int:
+        return (self.steps - self.start) * self.accumulation
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        order = self.draw(self.epoch).flatten().tolist()
+        drawn = self.steps * self.rings_per_batch * self.images
+        positions = torch.arange(drawn).view(self.steps, self.accumulation, self.world, -1)
+        for batch in positions[self.start :, :, self.rank].reshape(len(self), -1).tolist():
+            yield [Draw(self.epoch, position, order[position]) for position in batch]
+
+    def draw(self, epoch: int) -> Int[Tensor, "R K"]:
+        """All rings of an epoch as indices of images, in random order; the same on every process."""
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
+        shuffled = torch.randperm(len(self._members), generator=generator)
+        dealt = shuffled[self._person[shuffled].sort(stable=True)[1]]  # by person, in random order within each
+        first = self._counts.cumsum(0) - self._counts
+        person = self._person[dealt]
+        place = torch.arange(len(dealt)) - first[person]
+        rings = dealt[place < (self._counts // self.images * self.images)[person]].view(-1, self.images)
+        few = self._repeated.nonzero().squeeze(1)
+        choice = torch.rand(len(few), self.images, generator=generator) * self._counts[few, None]
+        repeated = dealt[first[few, None] + choice.long()]
+        everyone = torch.cat([rings, repeated])
+        return self._members[everyone[torch.randperm(len(everyone), generator=generator)]]

@@ -1,0 +1,252 @@
+"""``emoca train coarse`` and ``emoca train detail``: a recipe, a data set and a run folder."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.utils import set_seed
+
+from emoca_core import catalogue as catalogues
+from emoca_core.catalogue import Catalogue, Recipe, get_catalogue
+from emoca_core.errors import EmocaError, ParamsError, RecipeError
+from emoca_core.files import sha256_of
+from emoca_core.interfaces import FaceDataset
+from emoca_core.method import Method, build_parts
+from emoca_core.registry import Registry, get_registry
+from emoca_core.terms import Stage
+from emoca_core.train.face_batches import collate_face_batch
+from emoca_core.train.loop import Progress, train
+from emoca_core.train.objective import build_objective
+from emoca_core.train.reconstruction import TASKS, ReconstructionTask
+from emoca_core.train.ring_batches import RingBatches
+from emoca_core.train.sampling import Batches
+from emoca_core.train.stage_settings import StageSettings, stage_settings
+
+VALIDATION_FACES = 256
+"""Faces of an endless data set that validation looks at, unless ``validation_data`` says otherwise."""
+
+
+@dataclass(frozen=True)
+class StageRun:
+    """A stage, ready to start.
+
+    Attributes:
+        task: For the loop.
+        training: Training faces.
+        validation: Validation faces.
+        settings: Of the stage.
+    """
+
+    task: ReconstructionTask
+    training: FaceDataset
+    validation: FaceDataset
+    settings: StageSettings
+
+
+def train_stage(
+    stage: Stage,
+    recipe: str,
+    data: str,
+    out: Path,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    change: Mapping[str, Any] | None = None,
+    start: Path | None = None,
+    registry_file: Path | None = None,
+    resume: bool = False,
+) -> Progress:
+    """Train one stage of a recipe and return where the run ended.
+
+    Args:
+        stage: ``coarse`` trains the encoder, ``detail`` the detail model on top of a frozen encoder.
+        recipe: Name of a recipe.
+        data: A manifest, or the name of a data set.
+        out: The run folder.
+        settings: Fields of ``StageSettings`` that differ from the recipe's ``training`` block.
+        change: Merged into the recipe, e.g. ``{"losses": {"emotion": {"weight": 0.5}}}``.
+        start: Run folder whose weights this one starts from: the coarse run for the detail stage.
+        registry_file: Your own registry.yaml, merged on top of the catalogue.
+        resume: Continue the run in ``out``.
+
+    Raises:
+        UnknownNameError: No such recipe, component or data set.
+        RecipeError: The recipe cannot be trained; all reasons at once.
+        EmocaError: Unreadable data, a run folder in use, a diverged loss.
+    """
+    ready = prepare_stage(
+        stage, recipe, data, settings=settings, change=change, start=start, registry_file=registry_file
+    )
+    return train(
+        ready.task,
+        ready.training,
+        ready.validation,
+        ready.settings,
+        out,
+        collate=collate_face_batch,
+        batches=ring_batches(ready.training, ready.settings),
+        resume=resume,
+    )
+
+
+def prepare_stage(
+    stage: Stage,
+    recipe: str,
+    data: str,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    change: Mapping[str, Any] | None = None,
+    start: Path | None = None,
+    registry_file: Path | None = None,
+) -> StageRun:
+    """Build everything that ``train_stage`` needs, and refuse what cannot work before anything is computed."""
+    registry = get_registry()
+    catalogue = get_catalogue(registry_file, registry)
+    chosen_recipe = changed_recipe(catalogue.recipe(recipe), change)
+    chosen = stage_settings(stage, chosen_recipe.training.get(stage), settings)
+    training, validation = open_faces(data, chosen, registry)
+    set_seed(chosen.seed)  # before the networks: their initialisation is part of the run
+    method = assemble(stage, recipe, chosen_recipe, catalogue, registry)
+    card: dict[str, Any] = {"name": recipe, "recipe": method.recipe.model_dump(mode="json", by_alias=True)}
+    if start is not None:
+        card["start"] = load_start(method, start)
+    sample = training[0]
+    objective = build_objective(
+        chosen_recipe, stage, part_table(method), catalogue, registry, truth=sample.parameters is not None
+    )
+    paths = {
+        **method.asset_paths(),
+        **{k: p for loss in objective.losses.values() for k, p in loss.asset_paths.items()},
+    }
+    card["assets"] = {name: {"file": str(path), "sha256": sha256_of(path)} for name, path in paths.items()}
+    task = TASKS[stage](method, objective, chosen, card)
+    rehearse(task, training, chosen)
+    return StageRun(task, training, validation, chosen)
+
+
+def changed_recipe(recipe: Recipe, change: Mapping[str, Any] | None) -> Recipe:
+    """The recipe with something merged into it.
+
+    Raises:
+        RecipeError: The result is no recipe.
+    """
+    import pydantic
+
+    if not change:
+        return recipe
+    plain = recipe.model_dump(by_alias=True, exclude_none=True)
+    try:
+        return Recipe.model_validate(catalogues.merge(plain, change))
+    except pydantic.ValidationError as error:
+        lines = [f"  {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        raise RecipeError("\n".join(["the changed recipe is not valid:", *lines])) from None
+
+
+def assemble(stage: Stage, name: str, recipe: Recipe, catalogue: Catalogue, registry: Registry) -> Method:
+    """The parts of a recipe that the stage works with: no landmarker, and no detail in the coarse stage.
+
+    Raises:
+        EmocaError: Everything that is missing or wrong, at once.
+    """
+    kept = recipe.model_copy(update={"detail": None}) if stage == "coarse" else recipe  # of which a run would be part
+    needed = kept.model_copy(update={"landmarker": None})
+    return Method(name, kept, build_parts(needed, catalogue, registry))
+
+
+def part_table(method: Method) -> dict[Any, Any]:
+    """The components of a method by kind, without the absent ones."""
+    return {kind: part for kind in catalogues.PARTS if (part := getattr(method, kind)) is not None}
+
+
+def open_faces(data: str, settings: StageSettings, registry: Registry) -> tuple[FaceDataset, FaceDataset]:
+    """Training and validation faces of a manifest, or of a data set by name.
+
+    A data set with splits is asked for ``train`` and ``validation``. An endless one, which has a seed instead, draws
+    its validation faces with the next seed.
+
+    Raises:
+        UnknownNameError: ``data`` is neither a file nor a data set.
+    """
+    name, where = (data, {}) if ("dataset", data) in registry.components else ("manifest", {"file": Path(data)})
+    if where and not Path(data).suffix:
+        registry.find("dataset", data)  # raises, with all names
+    fields = registry.resolve("dataset", name).Params.model_fields
+    shares: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
+    if "split" in fields:
+        shares = {"split": "train"}, {"split": "validation"}
+    elif {"seed", "length"} <= fields.keys():
+        seed = int(settings.data.get("seed", fields["seed"].default))
+        shares = ({}, {"seed": seed + 1, "length": VALIDATION_FACES})
+    training = {**where, **shares[0], **settings.data}
+    validation = {**where, **settings.data, **shares[1], **settings.validation_data}
+    return registry.build("dataset", name, training), registry.build("dataset", name, validation)
+
+
+def ring_batches(faces: FaceDataset, settings: StageSettings) -> Callable[[int, int], Batches] | None:
+    """Batches of several images of each person; ``None`` where a batch holds faces whoever they are.
+
+    Raises:
+        ParamsError: Nobody knows who is on the images.
+    """
+    if settings.images_per_identity == 1:
+        return None
+    people = faces.identities()
+    if people is None:
+        raise ParamsError(
+            f"images_per_identity is {settings.images_per_identity}, but {type(faces).__name__} does not know who is "
+            "on its images: fill the manifest's column identity (or clip), or set images_per_identity to 1"
+        )
+
+    def batches(rank: int, world: int) -> Batches:
+        return RingBatches(
+            people,
+            images=settings.images_per_identity,
+            few_images=settings.few_images,
+            batch_size=settings.batch_size,
+            accumulation=settings.accumulation,
+            rank=rank,
+            world=world,
+            seed=settings.seed,
+        )
+
+    return batches
+
+
+def load_start(method: Method, run: Path) -> dict[str, str]:
+    """Load the trained weights of another run into a method; returns file and hash for the card.
+
+    Raises:
+        EmocaError: Not a run folder, or its weights do not fit.
+    """
+    from safetensors.torch import load_file
+
+    file = run / "best.safetensors" if run.is_dir() else run
+    if not file.is_file():
+        raise EmocaError(f"{run} holds no best.safetensors: give the folder of a finished run")
+    state, own = load_file(file), method.state_dict()
+    wrong = [name for name, tensor in state.items() if name not in own or own[name].shape != tensor.shape]
+    if wrong:
+        raise EmocaError(
+            f"{len(wrong)} of the {len(state)} weights in {file} do not fit recipe '{method.name}', "
+            f"the first is {wrong[0]}: start from a run of the same encoder"
+        )
+    method.load_state_dict(state, strict=False)
+    return {"file": str(file.resolve()), "sha256": sha256_of(file)}
+
+
+def rehearse(task: ReconstructionTask, faces: FaceDataset, settings: StageSettings) -> None:
+    """Compute the objective of two faces, so that what cannot work fails now, with one line.
+
+    Raises:
+        ParamsError: What the terms say of these faces.
+    """
+    state = torch.get_rng_state()
+    try:
+        task.eval().predict(collate_face_batch([faces[index] for index in range(min(2, len(faces)))]))
+    except (ValueError, KeyError) as error:
+        if isinstance(error, EmocaError):
+            raise
+        raise ParamsError(f"the objective of the {task.stage} stage fails on the first faces: {error}") from error
+    finally:
+        torch.set_rng_state(state)
