@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydantic
 import torch
 from jaxtyping import Shaped
 from safetensors import SafetensorError, safe_open
@@ -27,8 +28,10 @@ from emoca_core.formats.tf_checkpoint import TensorFlowCheckpoint, bundle_prefix
 from emoca_core.interfaces import ModuleComponent
 from emoca_core.spec import ComponentParams
 
-NO_WEIGHTS = "none"
-"""Value of a ``weights`` parameter that asks for random initialisation: for training only."""
+RANDOM = "random"
+"""Instead of published weights: initialise at random, for training."""
+_NOTHING_TO_READ = (RANDOM, "none")
+"""``none`` leaves out an optional file, e.g. a mask; weights are never left out by accident."""
 _INERT_MODULES = (
     *("omegaconf.", "yacs.", "pytorch_lightning.", "lightning.", "lightning_fabric."),
     *("typing.", "pathlib.", "argparse.", "collections.", "numpy.", "_codecs."),
@@ -137,8 +140,15 @@ class WeightsParams(ComponentParams):
     """Parameters of a component that runs published weights."""
 
     weights: str | None = None
-    """Published weights: name of an asset or path of a file; by default the component's own asset. ``none`` initialises
-    at random, for training only."""
+    """Published weights: name of an asset or path of a file; by default the component's own asset. ``random``
+    initialises for training."""
+
+    @pydantic.field_validator("weights")
+    @classmethod
+    def _said_plainly(cls, weights: str | None) -> str | None:
+        if weights == "none":
+            raise ValueError(f"'none' is no file; say '{RANDOM}' for random initialisation, which needs training")
+        return weights
 
 
 def load_published(component: ModuleComponent, asset: str, weights: str | None, keys: KeyMap) -> LoadReport | None:
@@ -177,7 +187,7 @@ def _is_name(weights: str) -> bool:
 
 
 def find_weights(asset: str, weights: str | None) -> Path | None:
-    """The file that a ``weights`` parameter means; ``None`` for ``"none"``.
+    """The file that a ``weights`` parameter means; ``None`` for ``"random"`` and ``"none"``.
 
     Args:
         asset: Name of the component's own asset.
@@ -198,7 +208,7 @@ def find_all_weights(wanted: Mapping[str, str | None]) -> dict[str, Path]:
     Raises:
         MissingAssetError: Lists every file that is not there.
     """
-    named = {asset: asset_name(asset, weights) for asset, weights in wanted.items() if weights != NO_WEIGHTS}
+    named = {asset: asset_name(asset, weights) for asset, weights in wanted.items() if weights not in _NOTHING_TO_READ}
     found = find_assets({name: _given(wanted[asset]) for asset, name in named.items()})
     return {asset: found[name] for asset, name in named.items()}
 

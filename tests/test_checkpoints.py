@@ -14,7 +14,7 @@ from published import write_tf_bundle
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from emoca_core.checkpoints import KeyMap, find_all_weights, find_weights, load_into, read_checkpoint
+from emoca_core.checkpoints import KeyMap, WeightsParams, find_all_weights, find_weights, load_into, read_checkpoint
 from emoca_core.errors import AssetFormatError, MissingAssetError
 
 
@@ -217,8 +217,10 @@ def test_missing_file(tmp_path: Path) -> None:
 def test_weights_parameter(tmp_path: Path, state: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EMOCA_ASSETS", str(tmp_path / "assets"))
     path = saved(tmp_path, state)
-    assert find_weights("deca", "none") is None
+    assert find_weights("deca", "random") is None
     assert find_weights("deca", str(path)) == path
+    with pytest.raises(ValueError, match="say 'random'"):
+        WeightsParams(weights="none")
     index = write_tf_bundle(tmp_path / "model-4", {"a": np.zeros(1, "f4")})
     assert find_weights("mgcnet", str(tmp_path / "model-4")) == index
     with pytest.raises(MissingAssetError, match="'deca'"):
@@ -227,9 +229,9 @@ def test_weights_parameter(tmp_path: Path, state: dict[str, Tensor], monkeypatch
         find_weights("emoca_v1", "emoca_v2")
     with pytest.raises(MissingAssetError, match=r"nowhere\.pth"):
         find_weights("deca", "nowhere.pth")
-    assert find_all_weights({"deca": str(path), "smirk": "none"}) == {"deca": path}
+    assert find_all_weights({"deca": str(path), "smirk": "random"}) == {"deca": path}
     with pytest.raises(MissingAssetError) as caught:
-        find_all_weights({"expnet_shape": None, "expnet_mean": None, "expnet_expression": "none"})
+        find_all_weights({"expnet_shape": None, "expnet_mean": None, "expnet_expression": "random"})
     assert "'expnet_shape'" in str(caught.value) and "'expnet_mean'" in str(caught.value)
     assert "'expnet_expression'" not in str(caught.value)
 

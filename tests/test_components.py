@@ -37,7 +37,7 @@ def test_component_can_be_imported_or_says_what_to_install(kind, name):
         assert f"pip install 'emoca-core[{get_registry().find(kind, name).spec.extra}]'" in str(error)
 
 
-RANDOM_WEIGHTS = {"weights": "none"}  # the contract does not depend on what a network has learnt
+RANDOM_WEIGHTS = {"weights": "random"}  # the contract does not depend on what a network has learnt
 PARAMS = {
     ("encoder", "deca"): RANDOM_WEIGHTS,
     ("encoder", "emoca"): RANDOM_WEIGHTS,

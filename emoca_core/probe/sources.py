@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from emoca_core.catalogue import Catalogue, Recipe, Use, get_catalogue
+from emoca_core.checkpoints import RANDOM
 from emoca_core.cropping import CropPolicy
 from emoca_core.errors import AssetFormatError, ComponentImportError, MissingAssetError, RecipeError, unknown_name
 from emoca_core.interfaces import Component, EmotionBackbone, Encoder
@@ -127,16 +128,14 @@ def trained_source(folder: Path, registry: Registry, device: torch.device) -> Ba
 def _without_weights(uses: str, params: Mapping[str, Any], registry: Registry) -> EmotionBackbone:
     """The network alone: its published weights would be overwritten, and may be absent."""
     model = registry.resolve("emotion_backbone", uses).Params
-    empty = next((w for w in ("random", "none") if "weights" in model.model_fields and _accepts(model, w)), None)
-    backbone: EmotionBackbone = registry.build(
-        "emotion_backbone", uses, {**params, **({"weights": empty} if empty else {})}
-    )
+    empty = {"weights": RANDOM} if _accepts_random(model) else {}
+    backbone: EmotionBackbone = registry.build("emotion_backbone", uses, {**params, **empty})
     return backbone
 
 
-def _accepts(model: Any, weights: str) -> bool:
-    choices = getattr(model.model_fields["weights"].annotation, "__args__", ())
-    return weights in choices or (weights == "none" and str in choices)
+def _accepts_random(model: Any) -> bool:
+    field = model.model_fields.get("weights")
+    return field is not None and not {RANDOM, str}.isdisjoint(getattr(field.annotation, "__args__", ()))
 
 
 def _backbone_source(name: str, uses: str, backbone: EmotionBackbone, device: torch.device) -> BackboneSource:

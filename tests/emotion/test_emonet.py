@@ -53,7 +53,7 @@ def test_predictions_and_features_equal_the_published_network(
 
 
 def test_labels_follow_the_published_data_loader() -> None:
-    eight, five = (EmoNet(EmoNet.Params(weights="none", classes=n)).labels for n in (8, 5))
+    eight, five = (EmoNet(EmoNet.Params(weights="random", classes=n)).labels for n in (8, 5))
     assert eight == ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger", "contempt")
     assert five == ("neutral", "happy", "sad", "surprise", "anger")
 
@@ -79,7 +79,7 @@ def test_missing_weights_are_named() -> None:
 
 
 def test_eval_and_train_switch_modes_and_return_the_module() -> None:
-    backbone = EmoNet(EmoNet.Params(weights="none"))
+    backbone = EmoNet(EmoNet.Params(weights="random"))
     assert backbone.eval() is backbone and not backbone.network.bn1.training
     assert backbone.train() is backbone and backbone.network.bn1.training
 

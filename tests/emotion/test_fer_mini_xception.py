@@ -165,7 +165,7 @@ def test_pooling_pads_as_tensorflow_does(side: int) -> None:
 
 
 def test_colour_and_size_are_prepared_as_published() -> None:
-    backbone = FerMiniXception(FerMiniXception.Params(weights="none")).eval()
+    backbone = FerMiniXception(FerMiniXception.Params(weights="random")).eval()
     seen: list[torch.Tensor] = []
     backbone.stem.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     face = torch.rand(1, 3, 48, 48)

@@ -78,7 +78,7 @@ def test_wrong_file_is_refused(published: Path, tmp_path: Path) -> None:
 def test_nothing_is_random_unless_asked_for() -> None:
     with pytest.raises(MissingAssetError, match=r"deca_model\.tar"):
         Deca()
-    assert Deca(Deca.Params(weights="none")).load_report is None
+    assert Deca(Deca.Params(weights="random")).load_report is None
 
 
 def test_camera_is_deca_projection() -> None:

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from emoca_core.checkpoints import NO_WEIGHTS, KeyMap, WeightsParams, find_all_weights, load_into, read_checkpoint
+from emoca_core.checkpoints import RANDOM, KeyMap, WeightsParams, find_all_weights, load_into, read_checkpoint
 from emoca_core.cropping import ExpnetCrop
 from emoca_core.errors import AssetFormatError
 from emoca_core.formats.content import open_content
@@ -55,10 +55,10 @@ class Expnet(Encoder):
 
         weights: str | None = None
         """Checkpoint of the expression network: asset name or path of the ``.index`` file; by default the asset
-        ``expnet_expression``. ``none`` reads no file at all and initialises at random, for training only."""
+        ``expnet_expression``. ``random`` reads no file at all and initialises at random, for training only."""
         shape_weights: str | None = None
-        """Checkpoint of the identity network; by default the asset ``expnet_shape``. ``none`` initialises it at random,
-        for those who only use the expression."""
+        """Checkpoint of the identity network; by default the asset ``expnet_shape``. ``random`` initialises it, for
+        those who only use the expression."""
         mean_image: str | None = None
         """Mean image to subtract; by default the asset ``expnet_mean``, the *shape* network's mean, which the published
         code subtracts for both networks although it also loads one for expressions."""
@@ -79,7 +79,7 @@ class Expnet(Encoder):
             "expnet_shape": self.params.shape_weights,
             "expnet_mean": self.params.mean_image,
         }
-        self.asset_paths = {} if self.params.weights == NO_WEIGHTS else find_all_weights(wanted)
+        self.asset_paths = {} if self.params.weights == RANDOM else find_all_weights(wanted)
         networks = {"expnet_expression": self.expression_network, "expnet_shape": self.shape_network}
         found = {name: path for name, path in self.asset_paths.items() if name in networks}
         self.load_reports = {
