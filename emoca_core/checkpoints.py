@@ -32,6 +32,8 @@ RANDOM = "random"
 """Instead of published weights: initialise at random, for training."""
 _NOTHING_TO_READ = (RANDOM, "none")
 """``none`` leaves out an optional file, e.g. a mask; weights are never left out by accident."""
+UNTRAINED = "untrained"
+"""Value of a ``weights`` parameter in recipes whose weights nobody has published."""
 _INERT_MODULES = (
     *("omegaconf.", "yacs.", "pytorch_lightning.", "lightning.", "lightning_fabric."),
     *("typing.", "pathlib.", "argparse.", "collections.", "numpy.", "_codecs."),
@@ -208,6 +210,11 @@ def find_all_weights(wanted: Mapping[str, str | None]) -> dict[str, Path]:
     Raises:
         MissingAssetError: Lists every file that is not there.
     """
+    if untrained := [asset for asset, weights in wanted.items() if weights == UNTRAINED]:
+        raise MissingAssetError(
+            f"the weights of {', '.join(untrained)} are yours to train: run 'emoca train' and give its folder as the "
+            f"recipe, or a file as 'weights' ('{RANDOM}' starts from scratch)"
+        )
     named = {asset: asset_name(asset, weights) for asset, weights in wanted.items() if weights not in _NOTHING_TO_READ}
     found = find_assets({name: _given(wanted[asset]) for asset, name in named.items()})
     return {asset: found[name] for asset, name in named.items()}
@@ -218,12 +225,14 @@ def _given(weights: str | None) -> Path | None:
 
 
 def load_into(module: nn.Module, checkpoint: Checkpoint, keys: KeyMap) -> LoadReport:
-    """Copy every tensor of a checkpoint to its place in a module.
+    """Copy every tensor of a checkpoint to its place in a module. A file with the module's own names needs no key map.
 
     Raises:
         AssetFormatError: A tensor is missing, unexpected, of the wrong shape or kind, or not finite.
     """
     targets = module.state_dict(keep_vars=True)
+    if set(checkpoint) == set(targets):  # saved by this project: the names are ours already
+        keys = KeyMap(strip=(), convert=None)
     state: dict[str, Tensor] = {}
     matched, renamed, dropped = [], {}, {}
     for name in checkpoint:

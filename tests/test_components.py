@@ -46,6 +46,7 @@ PARAMS = {
     ("encoder", "mgcnet"): RANDOM_WEIGHTS,
     ("encoder", "expnet"): RANDOM_WEIGHTS,
     ("encoder", "smirk"): RANDOM_WEIGHTS,
+    ("encoder", "regressor"): {"model": "mobilenetv3_small_050", "weights": "random", "image_size": 112},
     ("detail", "deca"): RANDOM_WEIGHTS | {"mask": "none", "fixed_displacement": "none"},
     ("emotion_backbone", "emonet"): RANDOM_WEIGHTS,
     ("emotion_backbone", "fer_mini_xception"): RANDOM_WEIGHTS,
@@ -80,7 +81,7 @@ def portrait():
 
 @pytest.fixture
 def parts():
-    """What an encoder by analysis and synthesis inverts."""
+    """What an encoder is attached to."""
     registry = get_registry()
     return {"parts": (registry.build("face_model", "open_head"), registry.build("renderer", "zbuffer"))}
 
@@ -89,6 +90,7 @@ INPUTS = {
     ("dataset", "manifest"): "manifest",
     ("landmarker", "mediapipe"): "portrait",
     ("encoder", "landmark_fit"): "parts",
+    ("encoder", "regressor"): "parts",
 }
 """Fixtures that make what a component needs."""
 

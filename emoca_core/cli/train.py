@@ -37,6 +37,9 @@ def _add_stage(tasks: Subparsers, stage: str, what: str) -> None:
     parser.add_argument("--data", required=True, help="manifest (.parquet, .csv), or name of a data set")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="run folder")
     parser.add_argument("--start", type=Path, metavar="RUN", help="run folder whose weights to start from")
+    parser.add_argument(
+        "--emotion", type=Path, metavar="RUN", help="run folder of 'emoca train emotion' to look through"
+    )
     parser.add_argument("--resume", action="store_true", help="continue the run in --out")
     _add_settings(
         parser, {"set": "max_steps=500", "recipe-set": "losses.emotion.weight=0.5", "data-set": "image_size=112"}
@@ -97,6 +100,7 @@ def run_stage(args: argparse.Namespace) -> None:
         settings=settings,
         change=settings_from(args.recipe_set),
         start=args.start,
+        emotion=args.emotion,
         registry_file=args.registry,
         resume=args.resume,
     )

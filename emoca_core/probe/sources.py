@@ -135,7 +135,8 @@ def _without_weights(uses: str, params: Mapping[str, Any], registry: Registry) -
 
 def _accepts_random(model: Any) -> bool:
     field = model.model_fields.get("weights")
-    return field is not None and not {RANDOM, str}.isdisjoint(getattr(field.annotation, "__args__", ()))
+    kinds = {field.annotation, *getattr(field.annotation, "__args__", ())} if field is not None else set()
+    return not kinds.isdisjoint({RANDOM, str})
 
 
 def _backbone_source(name: str, uses: str, backbone: EmotionBackbone, device: torch.device) -> BackboneSource:

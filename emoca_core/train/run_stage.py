@@ -1,6 +1,6 @@
 """``emoca train coarse`` and ``emoca train detail``: a recipe, a data set and a run folder."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from emoca_core.train.reconstruction import TASKS, ReconstructionTask
 from emoca_core.train.ring_batches import RingBatches
 from emoca_core.train.sampling import Batches
 from emoca_core.train.stage_settings import StageSettings, stage_settings
+from emoca_core.train.start import emotion_changes, load_run, start_changes, start_of
 
 VALIDATION_FACES = 256
 """Faces of an endless data set that validation looks at, unless ``validation_data`` says otherwise."""
@@ -54,6 +55,7 @@ def train_stage(
     settings: Mapping[str, Any] | None = None,
     change: Mapping[str, Any] | None = None,
     start: Path | None = None,
+    emotion: Path | None = None,
     registry_file: Path | None = None,
     resume: bool = False,
 ) -> Progress:
@@ -67,6 +69,7 @@ def train_stage(
         settings: Fields of ``StageSettings`` that differ from the recipe's ``training`` block.
         change: Merged into the recipe, e.g. ``{"losses": {"emotion": {"weight": 0.5}}}``.
         start: Run folder whose weights this one starts from: the coarse run for the detail stage.
+        emotion: Run folder of ``train_emotion`` whose backbone takes the place of the recipe's.
         registry_file: Your own registry.yaml, merged on top of the catalogue.
         resume: Continue the run in ``out``.
 
@@ -76,7 +79,14 @@ def train_stage(
         EmocaError: Unreadable data, a run folder in use, a diverged loss.
     """
     ready = prepare_stage(
-        stage, recipe, data, settings=settings, change=change, start=start, registry_file=registry_file
+        stage,
+        recipe,
+        data,
+        settings=settings,
+        change=change,
+        start=start,
+        emotion=emotion,
+        registry_file=registry_file,
     )
     return train(
         ready.task,
@@ -98,19 +108,28 @@ def prepare_stage(
     settings: Mapping[str, Any] | None = None,
     change: Mapping[str, Any] | None = None,
     start: Path | None = None,
+    emotion: Path | None = None,
     registry_file: Path | None = None,
 ) -> StageRun:
     """Build everything that ``train_stage`` needs, and refuse what cannot work before anything is computed."""
     registry = get_registry()
     catalogue = get_catalogue(registry_file, registry)
-    chosen_recipe = changed_recipe(catalogue.recipe(recipe), change)
-    chosen = stage_settings(stage, chosen_recipe.training.get(stage), settings)
+    named = catalogue.recipe(recipe)
+    chosen = stage_settings(stage, named.training.get(stage), settings)
+    changes = [
+        chosen.recipe,
+        start_changes(stage, named.encoder.uses, start) if start else {},
+        emotion_changes(emotion) if emotion else {},
+        change or {},
+    ]
+    chosen_recipe = changed_recipe(named, changes)
     training, validation = open_faces(data, chosen, registry)
     set_seed(chosen.seed)  # before the networks: their initialisation is part of the run
     method = assemble(stage, recipe, chosen_recipe, catalogue, registry)
     card: dict[str, Any] = {"name": recipe, "recipe": method.recipe.model_dump(mode="json", by_alias=True)}
     if start is not None:
-        card["start"] = load_start(method, start)
+        load_run(method, start)
+        card["start"] = start_of(start)
     sample = training[0]
     objective = build_objective(
         chosen_recipe, stage, part_table(method), catalogue, registry, truth=sample.parameters is not None
@@ -125,19 +144,19 @@ def prepare_stage(
     return StageRun(task, training, validation, chosen)
 
 
-def changed_recipe(recipe: Recipe, change: Mapping[str, Any] | None) -> Recipe:
-    """The recipe with something merged into it.
+def changed_recipe(recipe: Recipe, changes: Sequence[Mapping[str, Any]]) -> Recipe:
+    """The recipe with changes merged into it, one after the other.
 
     Raises:
         RecipeError: The result is no recipe.
     """
     import pydantic
 
-    if not change:
-        return recipe
     plain = recipe.model_dump(by_alias=True, exclude_none=True)
+    for change in changes:
+        plain = catalogues.merge(plain, change)
     try:
-        return Recipe.model_validate(catalogues.merge(plain, change))
+        return Recipe.model_validate(plain)
     except pydantic.ValidationError as error:
         lines = [f"  {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
         raise RecipeError("\n".join(["the changed recipe is not valid:", *lines])) from None
@@ -211,28 +230,6 @@ def ring_batches(faces: FaceDataset, settings: StageSettings) -> Callable[[int, 
         )
 
     return batches
-
-
-def load_start(method: Method, run: Path) -> dict[str, str]:
-    """Load the trained weights of another run into a method; returns file and hash for the card.
-
-    Raises:
-        EmocaError: Not a run folder, or its weights do not fit.
-    """
-    from safetensors.torch import load_file
-
-    file = run / "best.safetensors" if run.is_dir() else run
-    if not file.is_file():
-        raise EmocaError(f"{run} holds no best.safetensors: give the folder of a finished run")
-    state, own = load_file(file), method.state_dict()
-    wrong = [name for name, tensor in state.items() if name not in own or own[name].shape != tensor.shape]
-    if wrong:
-        raise EmocaError(
-            f"{len(wrong)} of the {len(state)} weights in {file} do not fit recipe '{method.name}', "
-            f"the first is {wrong[0]}: start from a run of the same encoder"
-        )
-    method.load_state_dict(state, strict=False)
-    return {"file": str(file.resolve()), "sha256": sha256_of(file)}
 
 
 def rehearse(task: ReconstructionTask, faces: FaceDataset, settings: StageSettings) -> None:

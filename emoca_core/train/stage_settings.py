@@ -45,6 +45,8 @@ class StageSettings(TrainSettings):
     few_images: FewImages = "leave_out"
     """People with fewer images than ``images_per_identity``: ``leave_out``, or ``repeat`` images of theirs (one ring an
     epoch, drawn with replacement), as the public code does."""
+    recipe: Mapping[str, Any] = Field(default_factory=dict)
+    """Merged into the recipe while it is trained, e.g. where the weights come from at the beginning."""
     data: Mapping[str, Any] = Field(default_factory=dict)
     """Parameters of the data set, for training and validation."""
     validation_data: Mapping[str, Any] = Field(default_factory=dict)

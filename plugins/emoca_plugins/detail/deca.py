@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
-import timm
 import torch
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -15,6 +15,7 @@ from emoca_core.checkpoints import KeyMap, WeightsParams, find_all_weights, load
 from emoca_core.errors import AssetFormatError
 from emoca_core.formats.convert import open_asset
 from emoca_core.interfaces import Block, DetailModel, FaceCrop, FaceParameters
+from emoca_core.timm_trunk import create_trunk, feature_size
 
 SIZE = 224
 MAP = 256
@@ -48,13 +49,12 @@ KEYS = KeyMap(
 
 
 class DetailEncoder(nn.Module):
-    """ResNet-50 to the detail code; the architecture of DECA's coarse encoder."""
+    """ResNet-50 to the detail code; the architecture of DECA's coarse encoder. Other trunks are for training."""
 
-    def __init__(self) -> None:
+    def __init__(self, trunk: str = "resnet50") -> None:
         super().__init__()
-        self.encoder = timm.create_model("resnet50", pretrained=False, num_classes=0)
-        features = int(cast(Any, self.encoder).num_features)
-        self.layers = nn.Sequential(nn.Linear(features, 1024), nn.ReLU(), nn.Linear(1024, CODE))
+        self.encoder = create_trunk(trunk, pretrained=False)
+        self.layers = nn.Sequential(nn.Linear(feature_size(self.encoder), 1024), nn.ReLU(), nn.Linear(1024, CODE))
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 128"]:
         """Code of RGB in [0, 1]."""
@@ -68,9 +68,9 @@ class DetailDecoder(nn.Module):
     the decoder therefore computes in float64 inside.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, latent: int = LATENT) -> None:
         super().__init__()
-        self.l1 = nn.Sequential(nn.Linear(LATENT, 128 * 8 * 8))
+        self.l1 = nn.Sequential(nn.Linear(latent, 128 * 8 * 8))
         layers: list[nn.Module] = [nn.BatchNorm2d(128)]
         channels = 128
         for outputs in (128, *UPSAMPLED):
@@ -83,7 +83,7 @@ class DetailDecoder(nn.Module):
             channels = outputs
         self.conv_blocks = nn.Sequential(*layers, nn.Conv2d(channels, 1, 3, padding=1), nn.Tanh())
 
-    def forward(self, latent: Float[Tensor, "B 181"]) -> Float[Tensor, "B 1 256 256"]:
+    def forward(self, latent: Float[Tensor, "B D"]) -> Float[Tensor, "B 1 256 256"]:
         """Displacements in metres."""
         if self.training or latent.device.type != "cpu":
             return self._decode(self.l1, self.conv_blocks, latent)
@@ -123,10 +123,15 @@ class DecaDetail(DetailModel):
         blend_normals: bool = False
         """Whether pictures show the coarse mesh's normals outside the mask, as DECA does. EMOCA's public code shows the
         detailed mesh's everywhere."""
+        trunk: str = "resnet50"
+        """Network of timm in the detail encoder; the published weights are of ``resnet50``."""
+        image_size: int = Field(default=SIZE, ge=32)
+        """Side to which crops are resized for the detail encoder, pixels."""
+        expression_size: int = Field(default=CONDITIONS["expression"], ge=1)
+        """Expression coefficients that the decoder reads; the published weights read 50."""
 
     params: Params
     code_size = CODE
-    conditions = CONDITIONS
     map_size = MAP
 
     def __init__(self, params: Params | None = None) -> None:
@@ -134,8 +139,9 @@ class DecaDetail(DetailModel):
         options = self.params
         maps = {MASK: options.mask, FIXED: options.fixed_displacement}
         paths = find_all_weights({"deca": options.weights, **maps})  # one message for all that is missing
-        self.detail_encoder = DetailEncoder()
-        self.detail_decoder = DetailDecoder()
+        self.conditions: Mapping[Block, int] = {**CONDITIONS, "expression": options.expression_size}
+        self.detail_encoder = DetailEncoder(options.trunk)
+        self.detail_decoder = DetailDecoder(sum(self.conditions.values()) + CODE)
         self.load_report = load_published(self, "deca", options.weights, KEYS)
         self.asset_paths = {**self.asset_paths, **{name: paths[name] for name in maps if name in paths}}
         self.register_buffer("_mask", _read_mask(paths[MASK]) if MASK in paths else None, persistent=False)
@@ -158,18 +164,18 @@ class DecaDetail(DetailModel):
         return self.params.blend_normals
 
     def encode(self, crop: FaceCrop) -> Float[Tensor, "B 128"]:
-        image = crop.image
-        if image.shape[-2:] != (SIZE, SIZE):
-            image = F.interpolate(image, size=(SIZE, SIZE), mode="bilinear", align_corners=False)
+        image, size = crop.image, (self.params.image_size, self.params.image_size)
+        if image.shape[-2:] != size:
+            image = F.interpolate(image, size=size, mode="bilinear", align_corners=False)
         return cast(Tensor, self.detail_encoder(image))
 
     def decode(self, parameters: FaceParameters) -> Float[Tensor, "B 1 256 256"]:
-        """Displacement along the normal in UV space, metres. Longer expression codes are cut to their first 50.
+        """Displacement along the normal in UV space, metres. Longer expression codes are cut to ``expression_size``.
 
         Raises:
             UnknownNameError: The code has no jaw pose, expression or detail.
         """
-        blocks = [parameters.select([name])[:, :size] for name, size in {**CONDITIONS, "detail": CODE}.items()]
+        blocks = [parameters.select([name])[:, :size] for name, size in {**self.conditions, "detail": CODE}.items()]
         return cast(Tensor, self.detail_decoder(torch.cat(blocks, dim=1)))
 
 

@@ -1,8 +1,7 @@
 """Any image network of timm as an emotion backbone."""
 
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
-import timm
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -10,8 +9,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from emoca_core import ComponentParams
-from emoca_core.errors import MissingAssetError, unknown_name
+from emoca_core.checkpoints import KeyMap, load_published
 from emoca_core.interfaces import EXPRESSIONS, EmotionBackbone, EmotionPrediction
+from emoca_core.timm_trunk import create_trunk, feature_size
 
 
 class TimmBackbone(EmotionBackbone):
@@ -25,9 +25,10 @@ class TimmBackbone(EmotionBackbone):
     class Params(ComponentParams):
         model: str = "resnet50"
         """Name of the network in timm, with or without the tag of its weights."""
-        weights: Literal["pretrained", "random"] = "pretrained"
-        """``pretrained``: timm's published weights, from its cache or its hub. ``random``: for training from scratch,
-        or when a trained state is loaded next."""
+        weights: str = "pretrained"
+        """``pretrained``: timm's published weights, from its cache or its hub, with an untrained head. ``random``: for
+        training from scratch, or when a trained state is loaded next. Else the whole backbone: name of an asset or
+        path of a file, e.g. ``best.safetensors`` of a run of ``emoca train emotion``."""
         labels: tuple[str, ...] = EXPRESSIONS[:7]
         """Names of the expression classes, in the order of the logits."""
         image_size: int | None = Field(default=None, ge=16)
@@ -46,16 +47,18 @@ class TimmBackbone(EmotionBackbone):
     def __init__(self, params: Params | None = None) -> None:
         super().__init__(params)
         self.labels = self.params.labels
-        self.trunk = _create(self.params.model, self.params.weights == "pretrained")
-        config = self.trunk.pretrained_cfg
+        self.trunk = create_trunk(self.params.model, self.params.weights == "pretrained")
+        config = cast(Any, self.trunk).pretrained_cfg
         unit = self.params.normalization == "none"
         self.register_buffer("mean", torch.tensor([0.0] * 3 if unit else config["mean"]).view(3, 1, 1), False)
         self.register_buffer("deviation", torch.tensor([1.0] * 3 if unit else config["std"]).view(3, 1, 1), False)
-        width = int(self.trunk.num_features)
+        width = feature_size(self.trunk)
         self.head = nn.Linear(width, len(self.labels) + 2)
-        self.feature_dims = {"pooled": width, "map": width}
+        self.feature_dims = {"pooled": width, "map": int(cast(Any, self.trunk).num_features)}
         if self.params.trunk == "frozen":
             self.trunk.requires_grad_(False)
+        if self.params.weights != "pretrained":
+            load_published(self, "timm", self.params.weights, KeyMap())
 
     def train(self, mode: bool = True) -> "TimmBackbone":
         super().train(mode)
@@ -68,35 +71,18 @@ class TimmBackbone(EmotionBackbone):
         return self
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> EmotionPrediction:
-        size = self.params.image_size
+        size, trunk = self.params.image_size, cast(Any, self.trunk)
         if size is not None and image.shape[-2:] != (size, size):
             image = F.interpolate(image, (size, size), mode="bilinear", antialias=True)
-        feature_map = self.trunk.forward_features((image - self.mean) / self.deviation)
-        pooled = self.trunk.forward_head(feature_map, pre_logits=True)
+        feature_map = trunk.forward_features((image - self.mean) / self.deviation)
+        pooled = trunk.forward_head(feature_map, pre_logits=True)
         output = self.head(pooled)
         return EmotionPrediction(
-            {"pooled": pooled, "map": _channels_first(feature_map, pooled.shape[1])},
+            {"pooled": pooled, "map": _channels_first(feature_map, self.feature_dims["map"])},
             logits=output[:, : len(self.labels)],
             valence=output[:, -2],
             arousal=output[:, -1],
         )
-
-
-def _create(name: str, pretrained: bool) -> Any:
-    if not timm.is_model(name):
-        raise unknown_name("timm network", name, timm.list_models())
-    try:
-        return timm.create_model(name, pretrained=pretrained, num_classes=0)
-    except (OSError, RuntimeError, ValueError) as error:
-        if not pretrained:
-            raise
-        config = timm.get_pretrained_cfg(name)
-        licence, source = (config.license, config.hf_hub_id) if config else (None, None)
-        raise MissingAssetError(
-            f"timm's weights of '{name}' (licence: {licence or 'see its model card'}) are neither in the cache nor "
-            f"reachable: {str(error).splitlines()[0]}\n  Connect once, or copy the files of '{source or name}' into "
-            "the cache that HF_HOME names, or set weights: random to train from scratch."
-        ) from None
 
 
 def _channels_first(feature_map: Tensor, channels: int) -> Tensor:

@@ -1,0 +1,111 @@
+"""What the outputs of the encoder ``regressor`` mean.
+
+Outputs of zero, those of an untrained network, are the neutral face, frontal, framed by its crop and evenly lit.
+"""
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from emoca_core.geometry.lighting import SH_CONSTANTS
+from emoca_core.interfaces import Block, FaceModel, FaceParameters, WeakPerspectiveCamera
+
+HALF_CROP = 1.25 * 1.1 / 2
+"""Half the side of the native crop, in mean sides of the landmarks' box."""
+BLOCKS: tuple[Block, ...] = ("shape", "albedo", "expression", "global_pose", "jaw_pose", "eye_pose")
+"""What is predicted of a face model, as far as it has it; camera and light are always predicted."""
+STEP: Mapping[Block, float] = {
+    **{"shape": 1.0, "albedo": 1.0, "expression": 0.5},
+    **{"global_pose": 0.3, "jaw_pose": 0.1, "eye_pose": 0.1},
+}
+"""What an output of 1 is worth, in the unit of the block: about its spread over faces, so that one step size fits all.
+Expressions in standard deviations count 1."""
+LOG_SCALE_STEP, SHIFT_STEP = 0.1, 0.1
+"""What an output of 1 is worth in the camera: factor e^0.1 of the scale; a tenth of half the crop."""
+AMBIENT, FRONTAL, LIGHT_STEP = 0.7, 0.25, 0.3
+"""Irradiance of the neutral light: the same everywhere, plus from the front; and what an output of 1 adds."""
+
+
+class Output(nn.Module):
+    """Named, scaled blocks of a network's outputs.
+
+    Activations are kept in [0, 1] by ``clamp_activation``: clamped, but not cut off from the gradient.
+
+    Attributes:
+        layout: Blocks and sizes.
+    """
+
+    def __init__(
+        self, layout: Mapping[Block, int], activations: bool, scale: float, centre: Float[Tensor, "2"]
+    ) -> None:
+        """Take the layout, and the neutral camera.
+
+        Args:
+            layout: Blocks and sizes.
+            activations: Whether expression coefficients are activations.
+            scale: NDC per metre of a face that fills its crop.
+            centre: Middle of that face, metres.
+        """
+        super().__init__()
+        self.layout, self.activations = dict(layout), activations
+        light = torch.zeros(9, 3)
+        light[0], light[3] = AMBIENT / SH_CONSTANTS[0], FRONTAL / SH_CONSTANTS[3]
+        steps = LIGHT_STEP / torch.tensor(SH_CONSTANTS)[:, None]
+        values = {"light": light, "light_step": steps, "scale": torch.tensor(scale), "centre": centre.clone()}
+        for name, value in values.items():
+            self.register_buffer(name, value, persistent=False)
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, face_model: FaceModel, eye_pose: bool) -> "Output":
+        """For a face model, framed by its landmarks as the native crop frames a photo."""
+        wanted = [block for block in BLOCKS if block != "eye_pose" or eye_pose]
+        layout: dict[Block, int] = {b: face_model.blocks[b] for b in wanted if face_model.blocks.get(b)}
+        some = face_model.faces.device
+        landmarks = face_model(FaceParameters(shape=torch.zeros(1, 1, device=some))).landmarks["ibug68"][0].cpu()
+        low, high = landmarks.amin(0), landmarks.amax(0)
+        scale = 1 / (HALF_CROP * float((high - low)[:2].mean()))
+        activations = bool(face_model.expression_names)
+        return cls({**layout, "camera": 3, "lighting": 27}, activations, scale, (low + high)[:2] / 2)
+
+    def forward(self, raw: Mapping[Block, Float[Tensor, "B _"]]) -> FaceParameters:
+        """The code that a network's outputs mean."""
+        step = STEP if self.activations else {**STEP, "expression": 1.0}
+        blocks: dict[str, Any] = {name: step[name] * raw[name] for name in self.layout if name in step}
+        if self.activations and "expression" in blocks:
+            blocks["expression"] = clamp_activation(blocks["expression"])
+        centre, neutral = cast(Tensor, self.centre), cast(Tensor, self.scale)
+        scale = neutral * (LOG_SCALE_STEP * raw["camera"][:, 0]).exp()
+        shift = SHIFT_STEP * raw["camera"][:, 1:] / neutral - centre
+        light = cast(Tensor, self.light) + cast(Tensor, self.light_step) * raw["lighting"].reshape(-1, 9, 3)
+        return FaceParameters(**blocks, camera=WeakPerspectiveCamera(scale, shift), lighting=light)
+
+
+def clamp_activation(value: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
+    """Clamp to [0, 1], and let those gradients through whose descent leads back into the range.
+
+    A sigmoid would never reach the neutral face, whose activations are 0, and would hardly leave it; an ordinary clamp
+    would cut off whatever fell below 0 for ever; a penalty would leave codes out of range, which the face model and
+    ARKit's consumers do not understand. Inside (0, 1) the gradient is the true one; at and beyond an end, a gradient
+    that would lead further out is zero and one that leads back passes unchanged.
+    """
+    clamped: Tensor = _ClampActivation.apply(value)
+    return clamped
+
+
+class _ClampActivation(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, value: Tensor) -> Tensor:
+        ctx.save_for_backward(value)
+        return value.clamp(0, 1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        (value,) = ctx.saved_tensors
+        outwards = ((value <= 0) & (grad > 0)) | ((value >= 1) & (grad < 0))
+        return grad.masked_fill(outwards, 0)
