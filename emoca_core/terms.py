@@ -36,7 +36,7 @@ def unavailable(parts: Mapping[Kind, Any], stage: Stage, truth: bool = True) -> 
     elif parts.get("detail") is None:
         reasons |= dict.fromkeys(_DETAIL, "the recipe has no detail model")
     if parts.get("emotion_backbone") is None:
-        reasons |= dict.fromkeys(_EMOTIONS, "the recipe has no emotion_backbone")
+        reasons |= dict.fromkeys(_EMOTIONS, "the recipe has no emotion_backbone (name one, or give --emotion)")
     if not truth:
         reasons["truth"] = "the data do not know the true code (synthetic faces do)"
     return reasons
@@ -51,8 +51,10 @@ def unfilled(terms: Mapping[str, frozenset[str]], empty: Mapping[str, str]) -> l
     """
     lines = []
     for name, requires in terms.items():
-        reasons = {empty[field]: field for field in sorted(requires & empty.keys())}
-        lines += [f"term '{name}' reads {field}: {reason}" for reason, field in reasons.items()]
+        fields = sorted(requires & empty.keys())
+        for reason in dict.fromkeys(empty[field] for field in fields):
+            concerned = ", ".join(field for field in fields if empty[field] == reason)
+            lines.append(f"term '{name}' reads {concerned}: {reason}")
     return lines
 
 

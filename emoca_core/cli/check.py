@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from emoca_core.catalogue import Catalogue, Recipe, Use, get_catalogue
 from emoca_core.cli import BAD_INPUT, Subparsers
-from emoca_core.errors import EmocaError, MissingAssetError
+from emoca_core.errors import ComponentImportError, EmocaError, MissingAssetError
 from emoca_core.registry import Registry, get_registry
 from emoca_core.spec import Kind
 
@@ -38,8 +38,12 @@ def run(args: argparse.Namespace) -> int:
 
 
 def check_recipe(name: str, recipe: Recipe, catalogue: Catalogue, registry: Registry) -> bool:
-    """Build the parts, the terms of the objective and the method itself; print one line for each."""
+    """Build the parts, the terms of the objective and the method itself; print one line for each.
+
+    A term that lacks a file or a package does not count: only training needs it.
+    """
     from emoca_core.method import Method
+    from emoca_core.terms import check_terms
 
     print(f"recipe {name}")
     parts = {
@@ -47,25 +51,33 @@ def check_recipe(name: str, recipe: Recipe, catalogue: Catalogue, registry: Regi
         for kind, use in recipe.parts().items()
     }
     terms = [
-        _attempt(f"{term.role} {label}", term.uses, partial(_build, "loss", term, catalogue, registry))
+        _attempt(f"{term.role} {label}", term.uses, partial(_build, "loss", term, catalogue, registry), optional=True)
         for label, term in recipe.losses.items()
     ]
     if None in (*parts.values(), *terms):
         return False
-    return _attempt("method", name, lambda: Method(name, recipe, parts)) is not None
+
+    def assemble() -> Method:
+        method = Method(name, recipe, parts)
+        check_terms(name, recipe, parts, registry)
+        return method
+
+    return _attempt("method", name, assemble) is not None
 
 
 def _build(kind: Kind, use: Use, catalogue: Catalogue, registry: Registry) -> Any:
     return registry.build(kind, use.uses, catalogue.params(kind, use))
 
 
-def _attempt(label: str, name: str, build: Callable[[], T]) -> T | None:
-    """What ``build`` returns, or ``None`` after saying why it cannot be had."""
+def _attempt(label: str, name: str, build: Callable[[], T], *, optional: bool = False) -> T | EmocaError | None:
+    """What ``build`` returns; after saying why it cannot be had ``None``, or the error where it is optional."""
     try:
         built = build()
     except EmocaError as error:
-        verdict = "missing" if isinstance(error, MissingAssetError) else "wrong"
-        print(f"  {label:<24} {name:<24} {verdict}\n" + textwrap.indent(str(error), "      "))
-        return None
+        missing = isinstance(error, MissingAssetError | ComponentImportError)
+        verdict = "missing" if missing else "wrong"
+        note = " (for training)" if optional and missing else ""
+        print(f"  {label:<24} {name:<24} {verdict}{note}\n" + textwrap.indent(str(error), "      "))
+        return error if optional and missing else None
     print(f"  {label:<24} {name:<24} ok")
     return built

@@ -1,7 +1,7 @@
 """Settings of a stage of EMOCA's training: those of the loop, and what is compared with what."""
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -53,7 +53,7 @@ class StageSettings(TrainSettings):
     """Parameters of the validation set on top of ``data``."""
 
     @model_validator(mode="after")
-    def _exchange_needs_company(self) -> Self:
+    def _exchange_needs_company(self) -> "StageSettings":
         if (self.exchange.shape, self.exchange.detail) != ("none", "none") and self.images_per_identity < 2:
             raise ValueError("an exchange needs images_per_identity of 2 or more")
         if self.batch_size % self.images_per_identity:

@@ -13,6 +13,7 @@ from typing import ClassVar, Literal
 import torch
 import yaml
 from torch import Tensor, nn
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from emoca_core import ComponentParams, ComponentSpec, Registry, get_registry, hookimpl
 from emoca_core.cli import main
@@ -31,6 +32,10 @@ from emoca_core.interfaces import (
 
 LAYOUT = {"shape": 10, "expression": 52, "global_pose": 3, "jaw_pose": 3, "albedo": 4, "camera": 3, "lighting": 27}
 SIZE = 64
+KILL_AT = int(os.environ.get("TOY_KILL_AT", "0"))
+"""Training pass of the encoder at which the process ends itself; no parameter, because a run's card holds those."""
+GRADIENTS = os.environ.get("TOY_GRADIENTS")
+"""File for the gradients of the first step."""
 
 
 class TinyRegressor(Encoder):
@@ -39,7 +44,6 @@ class TinyRegressor(Encoder):
     class Params(ComponentParams):
         norm: Literal["batch", "group"] = "batch"
         frozen: bool = True
-        kill_at: int | None = None
 
     params: Params
     blocks = LAYOUT
@@ -63,7 +67,7 @@ class TinyRegressor(Encoder):
     def forward(self, crop: FaceCrop) -> FaceParameters:
         if self.training:
             self.passes += 1
-            if self.passes == self.params.kill_at:
+            if self.passes == KILL_AT:
                 os.kill(os.getpid(), signal.SIGKILL)
         part = dict(zip(LAYOUT, self.base(crop.image).split(list(LAYOUT.values()), 1), strict=True))
         light = torch.tensor([3.0, *[0.0] * 8], device=crop.image.device)[:, None]
@@ -206,6 +210,19 @@ def add_components(registry: Registry) -> Registry:
     return registry
 
 
+def keep_gradients(file: str) -> None:
+    """Save what the first optimiser step sees, from the first process."""
+
+    def save(optimizer: torch.optim.Optimizer, *_: object) -> None:
+        if not Path(file).exists() and os.environ.get("RANK", "0") == "0":
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            torch.save([None if p.grad is None else p.grad.clone() for p in parameters], file)
+
+    register_optimizer_step_pre_hook(save)
+
+
 if __name__ == "__main__":
     add_components(get_registry())
+    if GRADIENTS:
+        keep_gradients(GRADIENTS)
     sys.exit(main(["train", *sys.argv[1:]]))
