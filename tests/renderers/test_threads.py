@@ -121,22 +121,3 @@ def test_compiled_once_and_then_read_from_disk(tmp_path: Path) -> None:
     assert run_cached(Path(__file__).parent, NUMBA_CACHE_DIR=folder) == 0
     assert list(Path(folder).rglob("*.nbc"))
     assert run_cached(Path(__file__).parent, NUMBA_CACHE_DIR=folder) == 1
-
-
-def test_without_any_folder_to_cache_in_kernels_still_compile(monkeypatch: pytest.MonkeyPatch) -> None:
-    import numba
-
-    real = numba.njit
-
-    def no_cache(*arguments: object, **options: object) -> object:
-        if options.get("cache"):
-            return lambda function: (_ for _ in ()).throw(RuntimeError("cannot cache function: no locator available"))
-        return real(*arguments, **options)
-
-    monkeypatch.setattr(numba, "njit", no_cache)
-    double = kernels._jit()(_double)
-    assert double(3) == 6
-
-
-def _double(number: int) -> int:
-    return 2 * number

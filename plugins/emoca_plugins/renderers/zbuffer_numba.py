@@ -1,24 +1,20 @@
 """The z-buffer for CPUs: numba kernels that follow ``coverage``, with interpolation and its backward fused.
 
 Kernels are compiled on first use and cached on disk: beside this file, or in the user's cache folder where the package
-is read-only (numba's own order; ``NUMBA_CACHE_DIR`` overrides it). They run on a small pool of ordinary threads, sized
-by ``torch.get_num_threads()``: unlike OpenMP regions they may be called from several threads at once and after a fork.
+is read-only (numba's own order; ``NUMBA_CACHE_DIR`` overrides it). Images, or bands of rows of few images, are shared
+among ``torch.get_num_threads()`` threads.
 """
 
-import itertools
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from typing import Any, no_type_check
 
-import numba
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from emoca_core.teams import compiled, for_each
 from emoca_plugins.renderers.coverage import (
     AREA_EPSILON,
     GUARD_PX,
@@ -135,9 +131,6 @@ def _sum_bands(grad: Tensor) -> Tensor:
     return grad[:, 0] if grad.shape[1] == 1 else grad.sum(1)
 
 
-# ---------------------------------------------------------------- threads
-
-
 def _bands(batch: int) -> int:
     """Horizontal bands per image: images are the unit of work where there are enough of them."""
     return 1 if batch >= torch.get_num_threads() else torch.get_num_threads()
@@ -148,43 +141,14 @@ def _for_each_band(draw: Callable[[int, int, int], None], batch: int, height: in
     bands = _bands(batch)
     rows = [(band * height // bands, (band + 1) * height // bands) for band in range(bands)]
     work = [(item, first, last) for item in range(batch) for first, last in rows if last > first]
-    threads = min(torch.get_num_threads(), len(work))
-    turn = itertools.count()  # next() is atomic: whoever is free takes the next piece
-
-    def run() -> None:
-        while (number := next(turn)) < len(work):
-            draw(*work[number])
-
-    others = [_pool(os.getpid(), torch.get_num_threads()).submit(run) for _ in range(threads - 1)]
-    run()
-    for other in others:
-        other.result()
-
-
-@cache
-def _pool(process: int, threads: int) -> ThreadPoolExecutor:
-    """Worker threads; a forked child has another process id and starts its own."""
-    return ThreadPoolExecutor(max(threads - 1, 1), thread_name_prefix="zbuffer")
-
-
-def _jit(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """numba.njit without the GIL, cached on disk where any folder for that can be written."""
-
-    def compile_lazily(function: Callable[..., Any]) -> Callable[..., Any]:
-        try:
-            compiled = numba.njit(nogil=True, error_model="numpy", cache=True, **options)(function)
-        except RuntimeError:  # numba found no folder: compile in every process
-            compiled = numba.njit(nogil=True, error_model="numpy", **options)(function)
-        return compiled  # type: ignore[no-any-return]
-
-    return compile_lazily
+    for_each(len(work), lambda number: draw(*work[number]))
 
 
 # ---------------------------------------------------------------- kernels
 # ``no_type_check`` keeps run-time shape checkers from wrapping what numba compiles.
 
 
-@_jit()
+@compiled(error_model="numpy")
 @no_type_check
 def _snap(points, height, width):
     """Fixed-point x and y of all vertices; ``_UNUSABLE`` for those that no triangle may use."""
@@ -203,14 +167,14 @@ def _snap(points, height, width):
     return x, y
 
 
-@_jit(inline="always")
+@compiled(error_model="numpy", inline="always")
 @no_type_check
 def _bias(dx, dy, top_left):
     """0 if pixel centres on this edge belong to the triangle, else -1."""
     return 0 if top_left and (dy < 0 or (dy == 0 and dx > 0)) else -1
 
 
-@_jit()
+@compiled(error_model="numpy")
 @no_type_check
 def _rasterize(points, faces, first, last, min_area, top_left, triangles, depth):
     """Draw the rows first..last-1 of one image."""
@@ -245,7 +209,7 @@ def _rasterize(points, faces, first, last, min_area, top_left, triangles, depth)
                 depth[r, column] = -1.0
 
 
-@_jit(inline="always")
+@compiled(error_model="numpy", inline="always")
 @no_type_check
 def _draw(f, x0, x1, x2, y0, y1, y2, z0, z1, z2, area, box, top_left, triangles, depth):
     """Test the pixel centres of a box against one triangle (clockwise on screen) and the depth drawn so far."""
@@ -278,7 +242,7 @@ def _draw(f, x0, x1, x2, y0, y1, y2, z0, z1, z2, area, box, top_left, triangles,
         row2 += dx2 << SUBPIXEL_BITS
 
 
-@_jit(inline="always", fastmath=_RELAXED)
+@compiled(error_model="numpy", inline="always", fastmath=_RELAXED)
 @no_type_check
 def _corners_and_weights(points, faces, f, px, py):
     """Image positions of a triangle's corners, barycentric weights of a point, and the scale they share."""
@@ -294,7 +258,7 @@ def _corners_and_weights(points, faces, f, px, py):
     return ax, ay, bx, by, cx, cy, wa, wb, wc, scale
 
 
-@_jit(fastmath=_RELAXED)
+@compiled(error_model="numpy", fastmath=_RELAXED)
 @no_type_check
 def _interpolate_forward(points, values, triangles, faces, value_faces, first, last, image):
     height, width = triangles.shape
@@ -314,7 +278,7 @@ def _interpolate_forward(points, values, triangles, faces, value_faces, first, l
                 image[r, column, d] = wa * values[i, d] + wb * values[j, d] + wc * values[k, d]
 
 
-@_jit(fastmath=_RELAXED)
+@compiled(error_model="numpy", fastmath=_RELAXED)
 @no_type_check
 def _interpolate_backward(
     points,

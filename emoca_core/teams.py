@@ -1,0 +1,96 @@
+"""Compiled loops on torch's own threads.
+
+After a parallel operation torch's threads keep their cores busy for milliseconds, waiting for the next one. Threads of
+anybody else, those of another OpenMP library included, then find no core to run on. So the kernels ask torch's library
+for its team; ordinary threads take over where that team cannot be had or does not work, as after a fork.
+"""
+
+import ctypes
+import itertools
+import multiprocessing
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import Any
+
+import torch
+
+_IMPORTED_BY = os.getpid()
+_Run = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+
+
+def compiled(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """``numba.njit`` without the GIL, cached on disk where any folder for that can be written."""
+    import numba
+
+    def compile_lazily(function: Callable[..., Any]) -> Callable[..., Any]:
+        try:
+            kernel: Callable[..., Any] = numba.njit(nogil=True, cache=True, **options)(function)
+        except RuntimeError:  # numba found no folder: compile in every process
+            kernel = numba.njit(nogil=True, **options)(function)
+        return kernel
+
+    return compile_lazily
+
+
+def for_each(count: int, work: Callable[[int], None]) -> None:
+    """Call ``work(0)``, ..., ``work(count - 1)`` on ``torch.get_num_threads()`` threads, the caller's among them.
+
+    May be called by several threads at once and after a fork.
+
+    Args:
+        count: Number of pieces.
+        work: Does one piece, most of it without the GIL; pieces do not depend on each other.
+
+    Raises:
+        BaseException: What the first failing piece raised; pieces that had not begun by then are left out.
+    """
+    turn, failures = itertools.count(), list[BaseException]()
+
+    def run(_: int | None = None) -> None:
+        try:
+            while not failures and (number := next(turn)) < count:  # next() is atomic: whoever is free takes a piece
+                work(number)
+        except BaseException as failure:  # an exception must not reach C, and must not be lost in another thread
+            failures.append(failure)
+
+    threads = min(torch.get_num_threads(), count)
+    if threads <= 1:
+        run()
+    elif _team_works() and (team := _torch_team()) is not None:
+        team(_Run(run), None, threads, 0)
+    else:
+        others = [_pool(os.getpid()).submit(run) for _ in range(threads - 1)]
+        run()
+        for other in others:
+            if not other.cancel():  # one that has not begun is not needed any more: all pieces are taken
+                other.result()
+    if failures:
+        raise failures[0]
+
+
+def _team_works() -> bool:
+    """GNU OpenMP hangs in a forked process whose parent had used it; spawned children are not told from forked ones."""
+    return os.getpid() == _IMPORTED_BY and multiprocessing.parent_process() is None
+
+
+@cache
+def _torch_team() -> Callable[..., None] | None:
+    """GNU OpenMP's entry for compilers, ``GOMP_parallel(function, data, threads, flags)``; others offer it too.
+
+    ``None`` where torch does without OpenMP, or with one that has no such entry (macOS, Windows).
+    """
+    try:
+        # a symbol is looked up in the library and in all that it loads: this finds the very OpenMP that torch uses
+        team = ctypes.CDLL(torch._C.__file__).GOMP_parallel
+    except (AttributeError, OSError):
+        return None
+    team.argtypes, team.restype = [_Run, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint], None
+    return team
+
+
+@cache
+def _pool(process: int) -> ThreadPoolExecutor:
+    """Worker threads; a forked child has another process id and starts its own."""
+    return ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="emoca")
