@@ -8,9 +8,7 @@ from emoca_core import ComponentSpec, hookimpl
 @hookimpl
 def emoca_components():
     """What this package offers; the module behind the name is imported when it is first used."""
-    return [
-        ComponentSpec("emotion_backbone", "colour_histogram", "emoca_colour_histogram.backbone:ColourHistogram"),
-    ]
+    return [ComponentSpec("emotion_backbone", "colour_histogram", "emoca_colour_histogram.backbone:ColourHistogram")]
 
 
 @hookimpl
