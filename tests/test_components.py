@@ -51,6 +51,7 @@ PARAMS = {
     ("emotion_backbone", "emonet"): RANDOM_WEIGHTS,
     ("emotion_backbone", "fer_mini_xception"): RANDOM_WEIGHTS,
     ("emotion_backbone", "timm"): {"model": "resnet18", "weights": "random"},
+    ("loss", "code_prior"): {"block": "shape"},
     ("landmarker", "mediapipe"): {"search": False},  # the search is tested with the landmarker
 }
 """Parameters with which a component can be built without anybody's files."""

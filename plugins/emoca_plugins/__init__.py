@@ -36,6 +36,16 @@ _COMPONENTS = (
     ComponentSpec("emotion_backbone", "emonet", "emoca_plugins.emotion.emonet:EmoNet"),
     ComponentSpec("emotion_backbone", "fer_mini_xception", "emoca_plugins.emotion.fer_mini_xception:FerMiniXception"),
     # losses
+    ComponentSpec("loss", "emotion_consistency", "emoca_plugins.losses.emotion_consistency:EmotionConsistency"),
+    ComponentSpec("loss", "photometric", "emoca_plugins.losses.photometric:Photometric"),
+    ComponentSpec("loss", "landmark_reprojection", "emoca_plugins.losses.landmark_reprojection:LandmarkReprojection"),
+    ComponentSpec("loss", "eye_closure", "emoca_plugins.losses.eye_closure:EyeClosure"),
+    ComponentSpec("loss", "mouth_closure", "emoca_plugins.losses.mouth_closure:MouthClosure"),
+    ComponentSpec("loss", "lip_corner_distance", "emoca_plugins.losses.lip_corner_distance:LipCornerDistance"),
+    ComponentSpec("loss", "code_prior", "emoca_plugins.losses.code_prior:CodePrior"),
+    ComponentSpec("loss", "lighting_prior", "emoca_plugins.losses.lighting_prior:LightingPrior"),
+    ComponentSpec("loss", "code_truth", "emoca_plugins.losses.code_truth:CodeTruth"),
+    ComponentSpec("loss", "vertex_truth", "emoca_plugins.losses.vertex_truth:VertexTruth"),
     # datasets
     ComponentSpec("dataset", "manifest", "emoca_plugins.datasets.manifest:ManifestFaces"),
     ComponentSpec("dataset", "synthetic_faces", "emoca_plugins.datasets.synthetic_faces:SyntheticFaces"),

@@ -1,0 +1,23 @@
+"""Light stays white."""
+
+from typing import ClassVar
+
+from jaxtyping import Float
+from torch import Tensor
+
+from emoca_core.interfaces import Capture, Loss
+
+
+class LightingPrior(Loss):
+    """Mean squared deviation of the light's colours from their mean, over bands, colours and faces.
+
+    Source: DECA's and EMOCA's public code, light regularisation; spec: section 2.14.
+    """
+
+    requires: ClassVar[frozenset[str]] = frozenset()
+
+    def forward(self, capture: Capture) -> Float[Tensor, ""]:
+        lighting = capture.parameters.lighting
+        if lighting is None:
+            raise ValueError("lighting_prior needs an encoder that estimates lighting")
+        return (lighting - lighting.mean(-1, keepdim=True)).square().mean()
