@@ -4,9 +4,7 @@
 kernel gives the same numbers without writing the blended transforms of every vertex to memory.
 """
 
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any, no_type_check
 
@@ -14,6 +12,8 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from emoca_core.teams import compiled, for_each
 
 
 def can_fuse(*tensors: Tensor) -> bool:
@@ -49,34 +49,15 @@ def fused_skinning(
     joints, blend = transforms.detach().contiguous().numpy(), weights.detach().mT.contiguous().numpy()
     threads = max(1, min(torch.get_num_threads(), batch))
     bounds = [batch * part // threads for part in range(threads + 1)]
-
-    def part(number: int) -> None:
-        _compiled()(rest, joints, blend, posed.numpy(), bounds[number], bounds[number + 1])
-
-    others = [_pool(os.getpid()).submit(part, number) for number in range(1, threads)]
-    part(0)
-    for other in others:
-        other.result()
+    skin, out = _kernel(), posed.numpy()
+    for_each(threads, lambda part: skin(rest, joints, blend, out, bounds[part], bounds[part + 1]))
     return posed
 
 
 @cache
-def _pool(process: int) -> ThreadPoolExecutor:
-    """Ordinary threads; a forked process needs its own."""
-    return ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="skinning")
-
-
-@cache
-def _compiled() -> Callable[..., Any]:
-    """The kernel, compiled on first use and cached on disk where a folder for that can be written."""
-    import numba
-
-    relaxed = {"contract", "reassoc", "nsz"}  # fast arithmetic, but NaN and infinity keep their meaning
-    try:
-        compiled: Callable[..., Any] = numba.njit(nogil=True, fastmath=relaxed, cache=True)(_skin)
-    except RuntimeError:  # no folder to cache in
-        compiled = numba.njit(nogil=True, fastmath=relaxed)(_skin)
-    return compiled
+def _kernel() -> Callable[..., Any]:
+    """Compiled on first use; fast arithmetic, but NaN and infinity keep their meaning."""
+    return compiled(fastmath={"contract", "reassoc", "nsz"})(_skin)
 
 
 @no_type_check
