@@ -1,24 +1,35 @@
 """A trunk of timm, with its published weights or without."""
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 import timm
 from torch import nn
 
-from emoca_core.errors import MissingAssetError, unknown_name
+from emoca_core.errors import MissingAssetError, ParamsError, unknown_name
 
 
-def create_trunk(name: str, pretrained: bool) -> nn.Module:
+def create_trunk(name: str, pretrained: bool, options: Mapping[str, Any] | None = None) -> nn.Module:
     """A network without its classifier: images to pooled features.
+
+    Args:
+        name: Name of the network in timm.
+        pretrained: With its published weights.
+        options: Arguments of the network itself, e.g. ``img_size`` of a transformer.
 
     Raises:
         UnknownNameError: timm has no such network.
+        ParamsError: The network has no such option, or cannot be built with it.
         MissingAssetError: Its published weights are neither in the cache nor reachable.
     """
     if not timm.is_model(name):
         raise unknown_name("timm network", name, timm.list_models())
     try:
-        trunk: nn.Module = timm.create_model(name, pretrained=pretrained, num_classes=0)
+        trunk: nn.Module = timm.create_model(name, pretrained=pretrained, num_classes=0, **(options or {}))
+    except (TypeError, AssertionError) as error:
+        if not options:
+            raise
+        raise ParamsError(f"timm's '{name}' cannot be built with the options {dict(options)}: {error}") from None
     except (OSError, RuntimeError, ValueError) as error:
         if not pretrained:
             raise

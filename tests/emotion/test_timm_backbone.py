@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from emoca_core import get_registry
-from emoca_core.errors import MissingAssetError, UnknownNameError
+from emoca_core.errors import MissingAssetError, ParamsError, UnknownNameError
 
 
 def build(**params):
@@ -48,6 +48,17 @@ def test_frozen_batch_norm_keeps_its_statistics_while_weights_learn():
     backbone(torch.rand(4, 3, 32, 32)).logits.sum().backward()
     assert torch.equal(before, backbone.trunk.bn1.running_mean)
     assert backbone.trunk.conv1.weight.grad is not None
+
+
+SMALL_SWIN = {"img_size": 32, "patch_size": 2, "window_size": 4, "embed_dim": 16, "depths": [1, 1], "num_heads": [2, 4]}
+
+
+def test_a_network_can_be_made_smaller_than_published():
+    backbone = build(model="swin_tiny_patch4_window7_224", options=SMALL_SWIN).eval()
+    assert backbone(torch.rand(2, 3, 32, 32)).features["map"].shape == (2, 32, 8, 8)
+    assert sum(p.numel() for p in backbone.parameters()) < 50_000
+    with pytest.raises(ParamsError, match=r"'resnet18' cannot be built with the options .*img_sise"):
+        build(model="resnet18", options={"img_sise": 32})
 
 
 def test_an_unknown_network_suggests_one():

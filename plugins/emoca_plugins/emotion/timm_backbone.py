@@ -25,6 +25,8 @@ class TimmBackbone(EmotionBackbone):
     class Params(ComponentParams):
         model: str = "resnet50"
         """Name of the network in timm, with or without the tag of its weights."""
+        options: dict[str, Any] = Field(default={})
+        """Arguments of the network itself, e.g. ``img_size``, ``embed_dim``, ``depths`` of a Swin transformer."""
         weights: str = "pretrained"
         """``pretrained``: timm's published weights, from its cache or its hub, with an untrained head. ``random``: for
         training from scratch, or when a trained state is loaded next. Else the whole backbone: name of an asset or
@@ -47,7 +49,7 @@ class TimmBackbone(EmotionBackbone):
     def __init__(self, params: Params | None = None) -> None:
         super().__init__(params)
         self.labels = self.params.labels
-        self.trunk = create_trunk(self.params.model, self.params.weights == "pretrained")
+        self.trunk = create_trunk(self.params.model, self.params.weights == "pretrained", self.params.options)
         config = cast(Any, self.trunk).pretrained_cfg
         unit = self.params.normalization == "none"
         self.register_buffer("mean", torch.tensor([0.0] * 3 if unit else config["mean"]).view(3, 1, 1), False)
