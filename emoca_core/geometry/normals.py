@@ -28,10 +28,14 @@ def vertex_normals(vertices: Float[Tensor, "B V 3"], faces: Int[Tensor, "F 3"]) 
 
     Source: DECA (Feng et al., SIGGRAPH 2021), public code: cross products summed per vertex, normalised with 1e-6.
     """
-    per_triangle = face_normals(vertices, faces)
-    per_corner = per_triangle.repeat_interleave(3, dim=1)
-    summed = torch.zeros_like(vertices).index_add(1, faces.flatten(), per_corner)
-    return torch.nn.functional.normalize(summed, dim=-1, eps=EPSILON)
+    # vertices first, the batch last: what belongs to one vertex lies together, and gathering and adding move whole rows
+    points = vertices.permute(1, 2, 0).contiguous()
+    a, b, c = (points.index_select(0, corner) for corner in faces.unbind(1))
+    per_triangle = torch.linalg.cross(b - a, c - a, dim=1)
+    summed = torch.zeros_like(points)
+    for corner in faces.unbind(1):
+        summed = summed.index_add_(0, corner, per_triangle)
+    return torch.nn.functional.normalize(summed.permute(2, 0, 1).contiguous(), dim=-1, eps=EPSILON)
 
 
 def grid_normals(points: Float[Tensor, "B 3 H W"], margin: tuple[int, int] = (0, 0)) -> Float[Tensor, "B 3 H W"]:
