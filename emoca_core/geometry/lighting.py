@@ -22,9 +22,11 @@ def spherical_harmonics(normals: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*b
 
     Order: 1, x, y, z, xy, xz, yz, x^2 - y^2, 3 z^2 - 1.
     """
-    x, y, z = normals.unbind(-1)
-    bands = [torch.ones_like(x), x, y, z, x * y, x * z, y * z, x * x - y * y, 3 * z * z - 1]
-    return torch.stack(bands, dim=-1) * normals.new_tensor(SH_CONSTANTS)
+    return torch.stack(_monomials(*normals.unbind(-1)), dim=-1) * normals.new_tensor(SH_CONSTANTS)
+
+
+def _monomials(x: Tensor, y: Tensor, z: Tensor) -> list[Tensor]:
+    return [torch.ones_like(x), x, y, z, x * y, x * z, y * z, x * x - y * y, 3 * z * z - 1]
 
 
 def irradiance(normals: Float[Tensor, "B N 3"], lighting: Float[Tensor, "B 9 3"]) -> Float[Tensor, "B N 3"]:
@@ -34,8 +36,10 @@ def irradiance(normals: Float[Tensor, "B N 3"], lighting: Float[Tensor, "B 9 3"]
 
 def irradiance_image(normals: Float[Tensor, "B 3 H W"], lighting: Float[Tensor, "B 9 3"]) -> Float[Tensor, "B 3 H W"]:
     """``irradiance`` for a picture of normals."""
-    flat = irradiance(normals.flatten(2).transpose(1, 2), lighting)
-    return flat.transpose(1, 2).reshape(normals.shape)
+    # whole planes, and the constants on the light's side: a picture has far more normals than light has numbers
+    bands = torch.stack(_monomials(*normals.flatten(2).contiguous().unbind(1)), dim=1)
+    light = lighting * lighting.new_tensor(SH_CONSTANTS).unsqueeze(-1)
+    return torch.bmm(light.mT, bands).reshape(normals.shape)
 
 
 def white_light(batch: int, like: Tensor, strength: float = 1.0) -> Float[Tensor, "B 9 3"]:

@@ -1,5 +1,7 @@
 """Everything around a synthetic face: light, framing, background, and what a camera does to a picture."""
 
+from functools import cache
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -41,10 +43,17 @@ def camera_around(landmarks: Float[Tensor, "B L 3"], draws: Float[Tensor, "B 10"
 def backgrounds(draws: Float[Tensor, "B 100"], size: int) -> Float[Tensor, "B 3 S S"]:
     """Smooth colour fields of random coarseness: 2x2 to 5x5 random colours, enlarged."""
     coarse = draws[:, :75].reshape(-1, 3, 5, 5)
-    fine = F.interpolate(coarse, (size, size), mode="bicubic", align_corners=True)
-    plain = F.interpolate(coarse[..., :2, :2], (size, size), mode="bilinear", align_corners=True)
+    bicubic, bilinear = _enlargement(5, size, "bicubic"), _enlargement(2, size, "bilinear")
     blend = draws[:, 75, None, None, None]
-    return (blend * fine + (1 - blend) * plain).clamp(0, 1)
+    fine = bicubic @ (blend * coarse) @ bicubic.mT
+    return torch.addcmul(fine, 1 - blend, bilinear @ coarse[..., :2, :2] @ bilinear.mT).clamp_(0, 1)
+
+
+@cache
+def _enlargement(count: int, size: int, mode: str) -> Float[Tensor, "S N"]:
+    """Interpolation of a few samples along a line, corner to corner, as a matrix: on both axes, two small products."""
+    unit = torch.eye(count).reshape(1, count, count, 1)
+    return F.interpolate(unit, (size, 1), mode=mode, align_corners=True).reshape(count, size).mT.contiguous()
 
 
 def photograph(
