@@ -93,8 +93,7 @@ class SyntheticFaces(FaceDataset):
     def __getitems__(self, indices: Sequence[int]) -> list[FaceSample]:
         """Render several faces at once; ``DataLoader`` calls this."""
         size = self.params.image_size
-        parameters, emotions = self.draw(indices)
-        geometry = self.face_model(parameters)
+        parameters, emotions, geometry = self._pose(indices)
         assert isinstance(parameters.camera, PerspectiveCamera)
         rendering = render_face(
             self.renderer,
@@ -125,6 +124,9 @@ class SyntheticFaces(FaceDataset):
 
     def draw(self, indices: Sequence[int]) -> tuple[FaceParameters, Emotions]:
         """Codes and emotions of some faces."""
+        return self._pose(indices)[:2]
+
+    def _pose(self, indices: Sequence[int]) -> tuple[FaceParameters, Emotions, FaceGeometry]:
         draws, blocks = self._draws(indices), self.face_model.blocks
         people = self._draws([index // self.params.faces_per_identity for index in indices], stream=1)
         emotions = draw_emotions(
@@ -147,7 +149,8 @@ class SyntheticFaces(FaceDataset):
             units={"expression": "activation"},
         )
         geometry: FaceGeometry = self.face_model(parameters)
-        return parameters.replace(camera=camera_around(geometry.landmarks["ibug68"], draws[:, 340:350])), emotions
+        camera = camera_around(geometry.landmarks["ibug68"], draws[:, 340:350])
+        return parameters.replace(camera=camera), emotions, geometry
 
     def _draws(self, indices: Sequence[int], stream: int = 0) -> Float[Tensor, "B D"]:
         """Uniform numbers in (0, 1) that depend on seed, stream and index alone."""

@@ -60,15 +60,21 @@ def photograph(
     rendering: Rendering, background: Float[Tensor, "B 3 S S"], draws: Float[Tensor, "B 10"]
 ) -> Float[Tensor, "B 3 S S"]:
     """The face over the background, with exposure, contrast and sensor noise, in [0, 1]."""
+    noise = _noise(rendering.image, draws[:, 3])
+    contrast, brightness, grain = (draws[:, column, None, None, None] for column in range(3))
+    contrast, brightness, grain = 0.85 + 0.3 * contrast, 0.35 + 0.1 * brightness, 0.03 * grain
     picture = torch.where(rendering.mask > 0, rendering.image, background)
-    contrast = 0.85 + 0.3 * draws[:, 0, None, None, None]
-    picture = (picture - 0.4) * contrast + 0.35 + 0.1 * draws[:, 1, None, None, None]
-    return (picture + 0.03 * draws[:, 2, None, None, None] * _noise(picture, draws[:, 3])).clamp(0, 1)
+    return torch.addcmul(brightness - 0.4 * contrast, picture, contrast).addcmul_(noise, grain).clamp_(0, 1)
 
 
 def _noise(picture: Float[Tensor, "B 3 S S"], draws: Float[Tensor, "B"]) -> Float[Tensor, "B 3 S S"]:
     """White noise that depends on the face alone: a shared field, shifted by a random amount for each face."""
     size = picture.shape[-1]
-    field = torch.randn(3, 2 * size, 2 * size, generator=torch.Generator().manual_seed(0))
+    field = _noise_field(2 * size)
     places = (draws * size * size).long()
     return torch.stack([field[:, p // size : p // size + size, p % size : p % size + size] for p in places.tolist()])
+
+
+@cache
+def _noise_field(size: int) -> Float[Tensor, "3 S S"]:
+    return torch.randn(3, size, size, generator=torch.Generator().manual_seed(0))

@@ -95,11 +95,11 @@ class OpenHeadAlbedo(nn.Module):
         sizes = [self._skin_count, self._region_count, len(self.brows), 3]
         skin, region, style, hair = torch.split(code, sizes, 1)
         region = torch.where(self.one_sided, region * torch.sigmoid(ONE_SIDED_SLOPE * region), region)
-        tinted = (region.unsqueeze(-1) * self.colours).mT @ self.masks  # [B, 3, T*T]
-        logs = torch.addmm(self.mean, skin, self.modes).reshape(len(code), 3, -1) + tinted
-        colour = logs.exp() - self._offset
+        tints = (region.unsqueeze(-1) * self.colours).mT.flatten(0, 1)  # one row for each channel of each face
+        untinted = torch.addmm(self.mean, skin, self.modes).reshape(len(tints), -1)
+        colour = torch.addmm(untinted, tints, self.masks).exp().reshape(len(code), 3, -1) - self._offset
         cover, hair_colour = self._brow_layer(style, hair)
-        painted = colour + cover * (hair_colour - colour)
+        painted = torch.lerp(colour, hair_colour, cover)
         return painted.reshape(len(code), 3, self._texture_size, self._texture_size)
 
     def _brow_layer(

@@ -1,0 +1,70 @@
+"""How many synthetic faces per second the ``synthetic_faces`` data set draws, renders and labels.
+
+    python benchmarks/synthetic_faces.py [--batch 32] [--rounds 8] [--size 224] [--workers 2]
+
+First in one process on torch's threads, then as a training reads them: by a ``DataLoader`` with workers of one thread.
+The median counts in one process (the best round says what the machine can do when nothing else runs), the average with
+workers, which deliver their batches in bursts.
+"""
+
+import argparse
+import os
+import statistics
+import time
+from collections.abc import Iterator
+
+import torch
+from torch.utils.data import DataLoader
+
+from emoca_core.interfaces import FaceSample
+from emoca_plugins.datasets.synthetic_faces import SyntheticFaces
+
+TARGET = 60.0
+"""Images per second on two cores at 224 pixels."""
+
+
+def report(title: str, batches: Iterator[list[FaceSample]], rounds: int) -> None:
+    """Print the rate of ``rounds`` batches after two that are not counted."""
+    rates = []
+    for number in range(rounds + 2):
+        start = time.perf_counter()
+        batch = next(batches)
+        if number >= 2:
+            rates.append((time.perf_counter() - start) / len(batch))
+    print(
+        f"{title}: {1 / statistics.mean(rates):.0f} images/s on average, "
+        f"median {1 / statistics.median(rates):.0f}, best {1 / min(rates):.0f} (target {TARGET:.0f})"
+    )
+
+
+def in_this_process(faces: SyntheticFaces, batch: int) -> Iterator[list[FaceSample]]:
+    """Batch after batch by the data set itself."""
+    for first in range(0, len(faces), batch):
+        yield faces.__getitems__(range(first, first + batch))
+
+
+def main() -> None:
+    """Measure both ways."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--workers", type=int, default=2)
+    options = parser.parse_args()
+    faces = SyntheticFaces(SyntheticFaces.Params(image_size=options.size))
+    print(f"{options.size} px, batches of {options.batch}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+    threads = torch.get_num_threads()
+    for count in sorted({1, threads}):
+        torch.set_num_threads(count)
+        report(f"one process, {count} threads", in_this_process(faces, options.batch), options.rounds)
+    loader: DataLoader[FaceSample] = DataLoader(
+        faces,  # type: ignore[arg-type]
+        options.batch,
+        num_workers=options.workers,
+        collate_fn=list,
+    )
+    report(f"DataLoader, {options.workers} workers", iter(loader), 4 * options.rounds)
+
+
+if __name__ == "__main__":
+    main()
