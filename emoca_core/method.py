@@ -245,7 +245,8 @@ def load_method(
     """Assemble a recipe by name, ready for inference.
 
     Args:
-        name: A recipe of the catalogue (``emoca list`` prints them).
+        name: A recipe of the catalogue (``emoca list`` prints them); or a trained method: a run folder of
+            ``emoca train``, a folder of ``emoca package``, or its repository on the Hugging Face hub.
         registry_file: Your own registry.yaml, merged on top of the catalogue.
         change: Merged into the recipe, e.g. ``{"renderer": {"uses": "pytorch3d"}}``.
         device: ``"auto"`` takes CUDA where there is one, else the CPU; or a torch device name.
@@ -253,15 +254,23 @@ def load_method(
     Raises:
         UnknownNameError: No such recipe, component or preset.
         MissingAssetError: Files that you have to provide; the message lists all of them.
+        AssetFormatError: A folder whose weights do not fit, or were trained on top of others than are here.
         RecipeError: Parts that cannot be built or do not fit together; the message lists all reasons.
     """
+    from emoca_core.trained.folder import TRAINED_PARTS, find_method
+
     registry = get_registry()
     catalogue = catalogues.get_catalogue(registry_file, registry)
-    recipe = catalogue.recipe(name)
+    recipe, trained = find_method(name, catalogue, registry)
     if change:
         plain = recipe.model_dump(by_alias=True, exclude_none=True)
         recipe = Recipe.model_validate(catalogues.merge(plain, change))
-    method = Method(name, recipe, build_parts(recipe, catalogue, registry))
+    parts = build_parts(recipe, catalogue, registry)
+    method = Method(trained.name if trained else name, recipe, parts)
+    if trained:
+        from emoca_core.trained.weights import load_trained
+
+        load_trained(parts, trained, unchecked={*(change or {})}.difference(TRAINED_PARTS))
     return method.eval().to(pick_device(device))
 
 

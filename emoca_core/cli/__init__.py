@@ -17,7 +17,20 @@ import emoca_core
 from emoca_core.catalogue import ENVIRONMENT_VARIABLE
 from emoca_core.errors import EmocaError
 
-COMMANDS = ("demo", "reconstruct", "list", "show", "check", "assets", "doctor", "data", "train", "benchmark", "new")
+COMMANDS = (
+    "demo",
+    "reconstruct",
+    "list",
+    "show",
+    "check",
+    "assets",
+    "doctor",
+    "data",
+    "train",
+    "sweep",
+    "benchmark",
+    "new",
+)
 """Modules of this package in the order of ``emoca --help``: adding a command adds a name."""
 
 DESCRIPTION = "Emotion-driven 3D face capture from interchangeable parts."

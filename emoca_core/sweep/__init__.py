@@ -1,0 +1,1 @@
+"""Ablations: variants of one training, each with several seeds, run, compared and shown."""

@@ -1,0 +1,186 @@
+"""The YAML file of a sweep: what is trained, and how the variants differ."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from emoca_core.catalogue import merge
+from emoca_core.errors import EmocaError, ParamsError
+from emoca_core.spec import validated
+
+Assignments = dict[str, Any]
+_UNSAFE = frozenset('/\\:*?"<>|')
+
+
+class Variant(BaseModel):
+    """What a variant changes; the same keys at the top of the file hold for all variants.
+
+    Keys of ``set``, ``recipe-set`` and ``data-set`` may be dotted, as on the command line.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    recipe: str | None = None
+    """Name of the recipe."""
+    data: str | None = None
+    """Manifest, or name of a data set."""
+    start: str | None = None
+    """Run folder whose weights to start from."""
+    emotion: str | None = None
+    """Run folder of ``emoca train emotion`` to look through."""
+    settings: Assignments = Field(default_factory=dict, alias="set")
+    """Training parameters."""
+    recipe_settings: Assignments = Field(default_factory=dict, alias="recipe-set")
+    """Recipe parameters."""
+    data_settings: Assignments = Field(default_factory=dict, alias="data-set")
+    """Data set parameters."""
+
+    @field_validator("settings", "recipe_settings", "data_settings")
+    @classmethod
+    def _nested(cls, assignments: Assignments) -> Assignments:
+        return nested(assignments)
+
+
+class Plan(Variant):
+    """The whole file."""
+
+    stage: Literal["coarse", "detail"] = "coarse"
+    """Training stage."""
+    seeds: tuple[int, ...] = Field(default=(0, 1, 2), min_length=1)
+    """Every variant is trained once with each."""
+    variants: dict[str, Variant] = Field(min_length=1)
+    """By name; the others are compared with the first."""
+    metrics: tuple[str, ...] = ()
+    """Columns of the table; by default all metrics of the validation that are not terms of the objective."""
+    report: Literal["best", "last"] = "best"
+    """``best`` reads the validation whose weights were kept, ``last`` the last one."""
+
+    @field_validator("seeds")
+    @classmethod
+    def _different(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if len(set(seeds)) < len(seeds):
+            raise ValueError("every seed once")
+        return seeds
+
+    @field_validator("variants", mode="before")
+    @classmethod
+    def _nothing_changed(cls, variants: Any) -> Any:
+        if not isinstance(variants, Mapping):
+            return variants
+        if odd := [name for name in variants if not str(name).strip(". ") or _UNSAFE & set(str(name))]:
+            raise ValueError(f"'{odd[0]}' cannot be the name of a folder")
+        return {str(name): {} if variant is None else variant for name, variant in variants.items()}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training of a sweep.
+
+    Attributes:
+        variant: Name of the variant.
+        seed: Its seed.
+        folder: Its run folder.
+        arguments: What follows ``emoca train``.
+    """
+
+    variant: str
+    seed: int
+    folder: Path
+    arguments: tuple[str, ...]
+
+    @property
+    def label(self) -> str:
+        """For people."""
+        return f"{self.variant}, seed {self.seed}"
+
+    @property
+    def log(self) -> Path:
+        """What the training printed."""
+        return self.folder.with_name(self.folder.name + ".log")
+
+    @property
+    def record(self) -> Path:
+        """Written when the training has finished, or failed."""
+        return self.folder.with_name(self.folder.name + ".json")
+
+
+def read_plan(file: Path) -> Plan:
+    """Read the file of a sweep.
+
+    Raises:
+        EmocaError: It cannot be read, or is not YAML.
+        ParamsError: A key is unknown, missing or out of range.
+    """
+    try:
+        raw = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise EmocaError(f"cannot read the sweep {file}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise EmocaError(f"{file} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(raw, dict):
+        raise EmocaError(f"{file} must hold stage, recipe, data, seeds and variants")
+    plan = validated(Plan, {str(key): value for key, value in raw.items()}, str(file))
+    for name, variant in plan.variants.items():
+        for key in ("recipe", "data"):
+            if getattr(variant, key) is None and getattr(plan, key) is None:
+                raise ParamsError(f"{file}: variant '{name}' has no {key}, and the file names none for all")
+        for key, place in (("settings", "set"), ("recipe_settings", "recipe-set")):
+            if "seed" in getattr(variant, key) or "seed" in getattr(plan, key):
+                raise ParamsError(f"{file}: 'seed' under '{place}' is set by 'seeds'")
+    return plan
+
+
+def runs_of(plan: Plan, out: Path) -> list[Run]:
+    """All trainings: the first seed of every variant, then the second, so that an early look shows all variants."""
+    return [
+        Run(name, seed, out / folder_name(name) / f"seed-{seed}", arguments(plan, name, seed, out))
+        for seed in plan.seeds
+        for name in plan.variants
+    ]
+
+
+def folder_name(variant: str) -> str:
+    """A variant's folder."""
+    return variant.replace(" ", "_")
+
+
+def arguments(plan: Plan, name: str, seed: int, out: Path) -> tuple[str, ...]:
+    """The training of a variant as arguments of ``emoca train``."""
+    variant = plan.variants[name]
+    given = [plan.stage, "--out", str(out / folder_name(name) / f"seed-{seed}")]
+    for option in ("recipe", "data", "start", "emotion"):
+        if (value := getattr(variant, option) or getattr(plan, option)) is not None:
+            given += [f"--{option}", value]
+    settings = merge(plan.settings, variant.settings, keep_null=True) | {"seed": seed}
+    recipe = merge(plan.recipe_settings, variant.recipe_settings, keep_null=True)
+    data = merge(plan.data_settings, variant.data_settings, keep_null=True)
+    for option, values in (("set", settings), ("recipe-set", recipe), ("data-set", data)):
+        for key, value in values.items():
+            given += [f"--{option}", f"{key}={as_yaml(value)}"]
+    return tuple(given)
+
+
+def as_yaml(value: Any) -> str:
+    """One line that YAML reads as the value."""
+    text = yaml.safe_dump(value, default_flow_style=True, width=2**20, allow_unicode=True, sort_keys=False)
+    return text.removesuffix("\n").removesuffix("\n...").strip()
+
+
+def nested(assignments: Mapping[str, Any]) -> dict[str, Any]:
+    """``{"a.b": 1}`` as ``{"a": {"b": 1}}``; keys further inside are left alone, because names may hold dots.
+
+    Raises:
+        ValueError: A key without a name between its dots.
+    """
+    values: dict[str, Any] = {}
+    for key, value in assignments.items():
+        if not all(str(key).split(".")):
+            raise ValueError(f"'{key}' is not the name of a setting")
+        for part in reversed(str(key).split(".")):
+            value = {part: value}
+        values = merge(values, value, keep_null=True)
+    return values

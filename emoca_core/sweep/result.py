@@ -1,0 +1,160 @@
+"""What a sweep found: the metrics of every run, means over seeds, and paired differences to the first variant."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from emoca_core.errors import EmocaError, unknown_name
+from emoca_core.files import write_text
+from emoca_core.sweep.plan import Plan, Run
+from emoca_core.sweep.running import is_done, read_outcome
+from emoca_core.sweep.statistics import Mean, mean_of, paired_difference
+
+MEASURES = (
+    *("emotion_distance", "expression_error", "landmark_error", "photometric_error", "detail_photometric_error"),
+    *(f"vertex_error_{region}_mm" for region in ("face", "lips", "eyes", "brows")),
+)
+"""What validation measures whatever the objective is, in the order of the columns."""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """One training.
+
+    Attributes:
+        seed: Its seed.
+        step: Of the validation that is reported.
+        seconds: Of training; less than all of it where it was stopped between.
+        metrics: By name.
+        provenance: Versions, commit and hardware.
+    """
+
+    seed: int
+    step: int
+    seconds: float
+    metrics: Mapping[str, float]
+    provenance: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class VariantResult:
+    """One variant.
+
+    Attributes:
+        name: Of the variant.
+        changes: How it differs.
+        runs: Its finished trainings.
+        failures: Reasons by seed.
+        means: Over the seeds, by metric.
+        differences: To the first variant, by metric; empty for the first.
+    """
+
+    name: str
+    changes: Mapping[str, Any]
+    runs: Sequence[RunResult]
+    failures: Mapping[int, str]
+    means: Mapping[str, Mean]
+    differences: Mapping[str, Mean]
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """All variants.
+
+    Attributes:
+        plan: The file, as it was read.
+        metrics: Columns of the table.
+        variants: The first is the one that the others are compared with.
+    """
+
+    plan: Mapping[str, Any]
+    metrics: tuple[str, ...]
+    variants: Sequence[VariantResult]
+
+    @property
+    def failures(self) -> list[str]:
+        """One line for each training that is not there."""
+        return [f"{v.name}, seed {seed}: {reason}" for v in self.variants for seed, reason in v.failures.items()]
+
+
+def read_results(plan: Plan, runs: Sequence[Run]) -> SweepResult:
+    """Gather what lies in the run folders.
+
+    Raises:
+        EmocaError: No run is finished.
+        UnknownNameError: The file asks for a metric that no run has.
+    """
+    found: dict[str, list[RunResult]] = {name: [] for name in plan.variants}
+    failures: dict[str, dict[int, str]] = {name: {} for name in plan.variants}
+    for run in sorted(runs, key=lambda run: plan.seeds.index(run.seed)):
+        outcome = read_outcome(run)
+        if is_done(run, outcome):
+            found[run.variant].append(read_run(run, plan.report))
+        elif outcome is not None and outcome.arguments != run.arguments:
+            failures[run.variant][run.seed] = "was trained with other settings"
+        else:
+            failures[run.variant][run.seed] = outcome.reason if outcome else "has not been trained"
+    known = {name for results in found.values() for result in results for name in result.metrics}
+    if not known:
+        reasons = {reason for seeds in failures.values() for reason in seeds.values()}
+        raise EmocaError(f"no run of the sweep is finished: {'; '.join(sorted(reasons))}")
+    for name in plan.metrics:
+        if name not in known:
+            raise unknown_name("metric of these runs", name, known)
+    metrics = plan.metrics or tuple(name for name in MEASURES if name in known) or tuple(sorted(known))
+    reference = found[next(iter(plan.variants))]
+    variants = [
+        VariantResult(
+            name=name,
+            changes=variant.model_dump(mode="json", by_alias=True, exclude_defaults=True),
+            runs=found[name],
+            failures=failures[name],
+            means={m: mean_of(list(_by_seed(found[name], m).values())) for m in metrics},
+            differences={m: paired_difference(_by_seed(found[name], m), _by_seed(reference, m)) for m in metrics}
+            if number
+            else {},
+        )
+        for number, (name, variant) in enumerate(plan.variants.items())
+    ]
+    return SweepResult(plan.model_dump(mode="json", by_alias=True), metrics, variants)
+
+
+def read_run(run: Run, report: str) -> RunResult:
+    """The metrics of a finished training."""
+    card = json.loads((run.folder / "best.json").read_text(encoding="utf-8"))
+    step, metrics = card["step"], card["metrics"]
+    if report == "last":
+        step, metrics = last_validation(run.folder)
+    start = json.loads((run.folder / "run.json").read_text(encoding="utf-8"))
+    provenance = {key: start.get(key) for key in ("versions", "python", "commit", "hardware")}
+    outcome = read_outcome(run)
+    return RunResult(run.seed, step, outcome.seconds if outcome else math.nan, metrics, provenance)
+
+
+def last_validation(folder: Path) -> tuple[int, dict[str, float]]:
+    """Step and metrics of the last validation of a run."""
+    entries = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    entry = next(entry for entry in reversed(entries) if any(key.startswith("validation/") for key in entry))
+    return entry["step"], {
+        key.removeprefix("validation/"): value for key, value in entry.items() if key.startswith("validation/")
+    }
+
+
+def write_json(result: SweepResult, file: Path) -> None:
+    """Everything, atomically; what is not finite becomes null."""
+    write_text(file, json.dumps(_plain(asdict(result)), indent=2, allow_nan=False) + "\n")
+
+
+def _by_seed(results: Sequence[RunResult], metric: str) -> dict[int, float]:
+    return {result.seed: result.metrics[metric] for result in results if metric in result.metrics}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,143 @@
+"""The trainings of a sweep, each a process of its own: what one of them breaks, the others do not feel."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from emoca_core.files import write_text
+from emoca_core.sweep.plan import Run
+
+TRAIN = (sys.executable, "-m", "emoca_core", "train")
+"""The command that the arguments of a run follow."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a training ended.
+
+    Attributes:
+        arguments: What was trained; other arguments are another training.
+        finished: Whether it came to its end.
+        reason: Why not.
+        seconds: It took, without earlier attempts.
+    """
+
+    arguments: tuple[str, ...]
+    finished: bool
+    reason: str = ""
+    seconds: float = 0.0
+
+
+def run_all(
+    runs: Sequence[Run],
+    *,
+    jobs: int = 1,
+    say: Callable[[str], None] = print,
+    command: Sequence[str] = TRAIN,
+) -> dict[Run, Outcome]:
+    """Do what is not done yet; failures are kept and the others go on.
+
+    Args:
+        runs: All trainings of the sweep.
+        jobs: How many at a time; they share the cores.
+        say: Told one line whenever a training ends.
+        command: What starts a training.
+    """
+    before = {run: read_outcome(run) for run in runs}
+    waiting = [run for run in runs if not is_done(run, before[run])]
+    if finished := len(runs) - len(waiting):
+        say(f"{finished} of {len(runs)} runs finished before")
+    begun = time.monotonic()
+    ended = 0
+
+    def work(run: Run) -> Outcome:
+        nonlocal ended
+        outcome = run_one(run, command, jobs)
+        ended += 1
+        left = (time.monotonic() - begun) / ended * (len(waiting) - ended)
+        verdict = f"{outcome.seconds:.0f} s" if outcome.finished else f"FAILED: {outcome.reason}"
+        rest = f"; about {left / 60:.0f} min left" if ended < len(waiting) else ""
+        say(f"[{finished + ended}/{len(runs)}] {run.label}: {verdict}{rest}")
+        return outcome
+
+    with ThreadPoolExecutor(max_workers=jobs) as pool:
+        try:
+            now = dict(zip(waiting, pool.map(work, waiting), strict=True))
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return {run: now[run] if run in now else before[run] or Outcome(run.arguments, False) for run in runs}
+
+
+def run_one(run: Run, command: Sequence[str] = TRAIN, jobs: int = 1) -> Outcome:
+    """Start a training, or go on with one that was killed, and wait for its end."""
+    previous = read_outcome(run)
+    if previous is not None and previous.arguments != run.arguments:
+        reason = f"{run.folder} was trained with other settings: remove it, or choose another --out"
+        return Outcome(run.arguments, False, reason)
+    run.folder.parent.mkdir(parents=True, exist_ok=True)
+    if resumable := (run.folder / "checkpoints" / "last.json").is_file():
+        resume = ["--resume"]
+    else:
+        resume = []
+        shutil.rmtree(run.folder, ignore_errors=True)  # killed before there was anything to go on with
+    write_outcome(run, Outcome(run.arguments, False, "was stopped"))
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    environment = {"OMP_NUM_THREADS": str(threads)} if jobs > 1 else {}
+    begun = time.monotonic()
+    with open(run.log, "a" if resumable else "w", encoding="utf-8") as log:
+        process = subprocess.Popen(
+            [*command, *run.arguments, *resume], stdout=log, stderr=subprocess.STDOUT, env={**environment, **os.environ}
+        )
+        try:
+            code = process.wait()
+        except BaseException:
+            process.terminate()
+            process.wait()
+            raise
+    reason = "" if code == 0 else last_words(run.log, code)
+    outcome = Outcome(run.arguments, code == 0, reason, round(time.monotonic() - begun, 1))
+    write_outcome(run, outcome)
+    return outcome
+
+
+def is_done(run: Run, outcome: Outcome | None) -> bool:
+    """Whether a training has come to its end, with these settings."""
+    return (
+        outcome is not None
+        and outcome.finished
+        and outcome.arguments == run.arguments
+        and (run.folder / "best.json").is_file()
+    )
+
+
+def read_outcome(run: Run) -> Outcome | None:
+    """How a training ended; ``None`` if it never began."""
+    try:
+        raw = json.loads(run.record.read_text(encoding="utf-8"))
+        return Outcome(**{**raw, "arguments": tuple(raw["arguments"])})
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def write_outcome(run: Run, outcome: Outcome) -> None:
+    """Keep how a training ended."""
+    write_text(run.record, json.dumps(asdict(outcome), indent=2) + "\n")
+
+
+def last_words(log: Path, code: int) -> str:
+    """Why a training failed: its own error message, else the last line."""
+    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    if code < 0:
+        return f"killed by signal {-code}; see {log}"
+    said = [number for number, line in enumerate(lines) if line.startswith("emoca: ")]
+    if said:  # its continuation lines name the reasons
+        return " ".join(lines[said[-1] :]).removeprefix("emoca: ")
+    return lines[-1] if lines else f"exit code {code}"

@@ -1,0 +1,142 @@
+"""The table of a sweep: terminal, Markdown, CSV."""
+
+import csv
+import io
+import math
+from collections.abc import Iterator, Sequence
+
+from emoca_core.sweep.result import SweepResult, VariantResult
+from emoca_core.sweep.statistics import Mean
+
+UNDEFINED = "–"
+
+
+def terminal(result: SweepResult) -> str:
+    """Means, their 95 % intervals below, then the differences to the first variant."""
+    lines = [["variant", "seeds", *map(short, result.metrics)]]
+    for variant in result.variants:
+        lines.append([variant.name, str(len(variant.runs)), *(number(variant.means[m].value) for m in result.metrics)])
+        lines.append(["", "", *(interval(variant.means[m]) for m in result.metrics)])
+    for variant in compared(result):
+        lines.append([f"{variant.name} - {result.variants[0].name}", pairs(variant), *differences(variant)])
+        lines.append(["", "", *(interval(d) for d in variant.differences.values())])
+    return "\n".join([*aligned(lines), "", *notes(result)])
+
+
+def markdown(result: SweepResult) -> str:
+    """Means with deviation and interval, differences, and what is needed to read them."""
+    first = result.variants[0].name
+    rows = [["variant", "seeds", *result.metrics]]
+    rows += [
+        [v.name, str(len(v.runs)), *(cell(v.means[m], with_deviation=True) for m in result.metrics)]
+        for v in result.variants
+    ]
+    text = [*piped(rows)]
+    if others := compared(result):
+        rows = [[f"difference to {first}", "pairs", *result.metrics]]
+        rows += [[v.name, pairs(v), *(cell(d) + star(d) for d in v.differences.values())] for v in others]
+        text += ["", *piped(rows)]
+    return "\n".join([*text, "", *(f"- {note}" for note in notes(result))]) + "\n"
+
+
+def comma_separated(result: SweepResult) -> str:
+    """One line for each variant and metric."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    sides = ("mean", "deviation", "low", "high", "seeds")
+    writer.writerow(["variant", "metric", *sides, *(f"difference_{side}" for side in sides)])
+    for variant in result.variants:
+        for metric in result.metrics:
+            difference = variant.differences.get(metric)
+            writer.writerow([variant.name, metric, *_five(variant.means[metric]), *_five(difference)])
+    return text.getvalue()
+
+
+def notes(result: SweepResult) -> Iterator[str]:
+    """How to read the table, where it comes from, and what is missing in it."""
+    which = {"best": "the validation with the lowest loss", "last": "the last validation"}[result.plan["report"]]
+    yield f"Metrics of {which}; mean over seeds with its 95 % t interval (in Markdown: ± standard deviation)."
+    if compared(result):
+        yield "Differences are paired by seed; * marks an interval without zero, not corrected for several questions."
+    runs = [run for variant in result.variants for run in variant.runs]
+    commits = sorted({str(run.provenance.get("commit")) for run in runs})
+    yield f"Commit {', '.join(commits)}; {', '.join(sorted({_hardware(run.provenance) for run in runs}))}."
+    yield from (f"Missing: {line}" for line in result.failures)
+
+
+def compared(result: SweepResult) -> list[VariantResult]:
+    """The variants that have something to be compared with."""
+    return [variant for variant in result.variants[1:] if any(d.count for d in variant.differences.values())]
+
+
+def differences(variant: VariantResult) -> list[str]:
+    """Paired differences with their stars."""
+    return [signed(d.value) + star(d) for d in variant.differences.values()]
+
+
+def pairs(variant: VariantResult) -> str:
+    """How many seeds were compared."""
+    return str(max(d.count for d in variant.differences.values()))
+
+
+def star(difference: Mean) -> str:
+    """``*`` where the interval excludes zero."""
+    return "*" if difference.excludes_zero else ""
+
+
+def cell(mean: Mean, with_deviation: bool = False) -> str:
+    """``0.123 ± 0.004 [0.113, 0.133]``."""
+    if not math.isfinite(mean.low):
+        return number(mean.value)
+    deviation = f" ± {number(mean.deviation)}" if with_deviation else ""
+    return f"{number(mean.value)}{deviation} [{number(mean.low)}, {number(mean.high)}]"
+
+
+def interval(mean: Mean) -> str:
+    """``0.113..0.133``."""
+    return f"{number(mean.low)}..{number(mean.high)}" if math.isfinite(mean.low) else UNDEFINED
+
+
+def number(value: float) -> str:
+    """Four significant digits."""
+    return f"{value:.4g}" if math.isfinite(value) else UNDEFINED
+
+
+def signed(value: float) -> str:
+    """With its sign."""
+    return f"{value:+.4g}" if math.isfinite(value) else UNDEFINED
+
+
+def short(metric: str) -> str:
+    """A metric's name for narrow columns."""
+    return metric.replace("_error", "").replace("vertex_", "").replace("photometric", "photo").replace("_", " ")
+
+
+def aligned(lines: Sequence[Sequence[str]]) -> list[str]:
+    """Columns under each other: the first to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return [
+        "  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))]).rstrip()
+        for line in lines
+    ]
+
+
+def piped(rows: Sequence[Sequence[str]]) -> list[str]:
+    """A Markdown table."""
+    head, *body = [f"| {' | '.join(text.replace('|', '/') for text in row)} |" for row in rows]
+    return [head, "|" + " --- |" * len(rows[0]), *body]
+
+
+def _five(mean: Mean | None) -> list[str]:
+    if mean is None:
+        return [""] * 5
+    values = (mean.value, mean.deviation, mean.low, mean.high)
+    return [*(repr(value) if math.isfinite(value) else "" for value in values), str(mean.count)]
+
+
+def _hardware(provenance: object) -> str:
+    hardware = provenance.get("hardware") if isinstance(provenance, dict) else None
+    if not hardware:
+        return "unknown hardware"
+    gpus = hardware.get("gpus") or []
+    return f"{len(gpus)} x {gpus[0]}" if gpus else f"{hardware.get('cores')} cores, {hardware.get('machine')}"
