@@ -27,6 +27,8 @@ layouts:
   afew_va     one folder with a JSON file for each clip
   folders     one folder for each class, as FER2013 is spread; splits around them if there are any
   table       any CSV file
+  vggface2    train, train_annotated_torch7, seg; with --list the rows of six photos
+  voxceleb2   dev/images_cropped_full_height, vox2_best_clips_annotated_torch7, seg; with --list its frames
 """
 _SPLITS = (
     "The split files of the published data sets are not public. Splits made here are fixed by --seed and named by a "
@@ -66,6 +68,8 @@ def _add_import(actions: Subparsers) -> None:
     parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="manifest, .parquet or .csv")
     parser.add_argument("--like-emonet", action="store_true", help="drop faces whose levels contradict their class")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="table: the file, if the folder has several")
+    parser.add_argument("--list", type=Path, metavar="FILE", help="vggface2, voxceleb2: .npy, only these photos")
+    parser.add_argument("--masks", type=Path, metavar="DIR", help="vggface2, voxceleb2: folder of the segmentations")
     parser.add_argument(
         "--columns", nargs="+", default=[], metavar="OURS=THEIRS", help="table: e.g. path=filename expression=label"
     )
@@ -160,7 +164,9 @@ def run_import(args: argparse.Namespace) -> int:
     low, high = args.va_range
     if not low < high:
         raise ParamsError(f"--va-range {low:g} {high:g}: the first number must be less than the second")
-    options = ImportOptions(args.csv, _assigned(args.columns, "--columns"), args.classes, (low, high))
+    options = ImportOptions(
+        args.csv or args.list, _assigned(args.columns, "--columns"), args.classes, (low, high), args.masks
+    )
     counts = _Counts()
     rows = relocated(read(args.root, options, tally), args.root, args.out.parent)
     rows = counts.of(_shown(like_emonet(rows, tally) if args.like_emonet else rows))

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from tqdm.auto import tqdm
 
 from emoca_core.datasets.manifest import Manifest, ManifestRow
+from emoca_core.datasets.masks import read_mask
 from emoca_core.datasets.rows import iterate_rows
 from emoca_core.errors import ImageError
 from emoca_core.photos import read_photo
@@ -25,7 +26,9 @@ def check_images(manifest: Manifest, workers: int = 1) -> Iterator[tuple[Manifes
 
     def problem(row: ManifestRow) -> str | None:
         try:
-            read_photo(manifest.image_path(row))
+            photo = read_photo(manifest.image_path(row)).pixels
+            if mask := manifest.mask_path(row):
+                read_mask(mask, photo.shape[:2])
         except ImageError as error:
             return str(error)
         return None

@@ -10,6 +10,7 @@
 | frame | integer | position in the clip |
 | box | 4 numbers | x0 y0 x1 y1, pixels |
 | landmarks | 136 numbers | x y of the 68 iBUG points, pixels |
+| mask | text | segmentation of the image, a path like ``path``: .npy [H, W] or a picture, more than half is skin |
 
 Only ``path`` is obligatory. In CSV files the numbers of ``box`` and ``landmarks`` are separated by spaces.
 """
@@ -47,6 +48,7 @@ SCHEMA = pa.schema(
         ("frame", pa.int64()),
         ("box", pa.list_(pa.float32())),
         ("landmarks", pa.list_(pa.float32())),
+        ("mask", pa.string()),
     ]
 )
 _LENGTHS = {"box": 4, "landmarks": 136}
@@ -54,7 +56,10 @@ _LENGTHS = {"box": 4, "landmarks": 136}
 
 @dataclass(frozen=True)
 class ManifestRow:
-    """One face image. ``box`` is x0, y0, x1, y1 and ``landmarks`` x, y of 68 points, both in pixels of the image."""
+    """One face image. ``box`` is x0, y0, x1, y1 and ``landmarks`` x, y of 68 points, both in pixels of the image.
+
+    ``mask`` is the path of a segmentation of the same size as the image.
+    """
 
     path: str
     split: str | None = None
@@ -66,6 +71,7 @@ class ManifestRow:
     frame: int | None = None
     box: Sequence[float] | None = None
     landmarks: Sequence[float] | None = None
+    mask: str | None = None
 
 
 @dataclass(frozen=True)
@@ -115,6 +121,10 @@ class Manifest:
     def image_path(self, row: ManifestRow) -> Path:
         """Where the image of a row is."""
         return self.folder / row.path
+
+    def mask_path(self, row: ManifestRow) -> Path | None:
+        """Where the segmentation of a row is, if it has one."""
+        return None if row.mask is None else self.folder / row.mask
 
     def numbers(self, column: str) -> Float[ndarray, "N"]:
         """``valence`` or ``arousal`` of all rows; NaN where unknown."""
@@ -214,7 +224,7 @@ def _batches(rows: Iterable[ManifestRow]) -> Iterator[pa.RecordBatch]:
 def _mapped(path: Path) -> pa.Table:
     """The rows as an Arrow file in the cache, mapped into memory; written once for each version of the manifest."""
     status = path.stat()
-    key = f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}|1"
+    key = f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}|2"
     cached = (
         Path(platformdirs.user_cache_dir("emoca")) / "manifests" / f"{hashlib.sha256(key.encode()).hexdigest()}.arrow"
     )

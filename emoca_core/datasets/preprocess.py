@@ -26,15 +26,17 @@ from tqdm.auto import tqdm
 
 from emoca_core.cropping import transform_points
 from emoca_core.datasets.manifest import CHUNK, Manifest, ManifestRow, write_manifest
+from emoca_core.datasets.masks import read_mask, warp_mask
 from emoca_core.datasets.rows import relocated
 from emoca_core.errors import ImageError, OutputError
 from emoca_core.files import atomic_write, write_text
-from emoca_core.interfaces import CropRule, Detection, Landmarker
+from emoca_core.interfaces import CroppedFace, CropRule, Detection, Landmarker
 from emoca_core.photos import read_photo
 
 PART = 64
 """Rows of a part: what an interruption can cost each process."""
 MANIFEST, FAILURES, PROGRESS, FACES = "manifest.parquet", "failures.csv", "progress", "faces"
+MASKS = "masks"
 _JPEG_QUALITY = 95
 _PER_FOLDER = 1000
 
@@ -202,8 +204,19 @@ def _face(job: _Job, number: int, row: ManifestRow) -> ManifestRow:
     with atomic_write(job.out / name) as temporary:
         options: dict[str, Any] = {"quality": _JPEG_QUALITY} if job.settings.format == "jpg" else {}
         Image.fromarray(face.image).save(temporary, **options)
+    if row.mask is not None:
+        row = replace(row, mask=_cut_mask(job, row, photo.shape[:2], face, Path(name)))
     corners = transform_points(to_crop, np.asarray(box, np.float64)[[[0, 1], [2, 1], [2, 3], [0, 3]]])
     return _marked(row, name, transform_points(to_crop, landmarks), np.concatenate([corners.min(0), corners.max(0)]))
+
+
+def _cut_mask(job: _Job, row: ManifestRow, photo_size: tuple[int, int], face: CroppedFace, crop: Path) -> str:
+    """Cut the segmentation as the face was cut, and return its path."""
+    skin = warp_mask(read_mask(job.source / str(row.mask), photo_size), face.crop_to_image, face.image.shape[:2])
+    name = (Path(MASKS) / crop.relative_to(FACES)).with_suffix(".png")
+    with atomic_write(job.out / name) as temporary:
+        Image.fromarray(skin.astype(np.uint8) * 255).save(temporary, format="PNG")
+    return name.as_posix()
 
 
 def _marked(row: ManifestRow, path: str, landmarks: Float[ndarray, "68 2"], box: Float[ndarray, "4"]) -> ManifestRow:

@@ -25,7 +25,12 @@ def relocated(rows: Iterable[ManifestRow], old: Path, new: Path) -> Iterator[Man
     """
     prefix = _relative(old.resolve(), new.resolve())
     for row in rows:
-        yield row if os.path.isabs(row.path) else replace(row, path=os.path.normpath(os.path.join(prefix, row.path)))
+        mask = None if row.mask is None else _moved(row.mask, prefix)
+        yield replace(row, path=_moved(row.path, prefix), mask=mask)
+
+
+def _moved(path: str, prefix: str) -> str:
+    return path if os.path.isabs(path) else os.path.normpath(os.path.join(prefix, path))
 
 
 def _relative(old: Path, new: Path) -> str:

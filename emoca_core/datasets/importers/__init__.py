@@ -16,25 +16,29 @@ IMPORTERS: Mapping[str, str] = {
     "afew_va": "afew_va:read_clips",
     "folders": "folders:read_folders",
     "table": "table:read_table",
+    "vggface2": "vggface2:read_people",
+    "voxceleb2": "voxceleb2:read_frames",
 }
 """Name -> module and function. Adding a layout adds a line and a file."""
 
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """What a user says beside the folder; only ``table`` needs it.
+    """What a user says beside the folder.
 
     Attributes:
-        file: The table, where it is not the only CSV file of the folder.
+        file: The table, where it is not the only CSV file of the folder; the list of ``vggface2`` or ``voxceleb2``.
         columns: Manifest column -> column of the file.
         classes: Names behind the numbers 0, 1, ... of the expression column.
         va_range: Least and largest value of valence and arousal in the file; brought to [-1, 1].
+        masks: Folder of segmentations, where it is not at its usual place.
     """
 
     file: Path | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
     classes: Sequence[str] = ()
     va_range: tuple[float, float] = (-1.0, 1.0)
+    masks: Path | None = None
 
 
 @dataclass

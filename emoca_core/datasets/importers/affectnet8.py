@@ -7,12 +7,9 @@ and ``_lnd.npy``. Values are stored as text or as numbers. Landmarks are in pixe
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-from numpy import ndarray
-
 from emoca_core.datasets.importers import ImportOptions, Tally
 from emoca_core.datasets.importers.names import AFFECTNET_EXCLUDED, split_name
-from emoca_core.datasets.importers.values import affectnet_class, folder, level_or_mark, number, points
+from emoca_core.datasets.importers.values import affectnet_class, folder, level_or_mark, load_array, number, points
 from emoca_core.datasets.manifest import ManifestRow
 from emoca_core.errors import AssetFormatError
 from emoca_core.photos import PHOTO_SUFFIXES, natural_key
@@ -55,7 +52,7 @@ def _read_set(root: Path, name: str, tally: Tally) -> Iterator[ManifestRow]:
 def _row(image: Path, annotations: Path, path: str, split: str | None, tally: Tally) -> ManifestRow | None:
     def label(kind: str) -> tuple[str, str]:
         file = annotations / f"{image.stem}_{kind}.npy"
-        values = _load(file).reshape(-1)
+        values = load_array(file).reshape(-1)
         if len(values) != 1:
             raise AssetFormatError(f"{file} holds {len(values)} values instead of 1")
         return str(values[0]), str(file)
@@ -71,14 +68,5 @@ def _row(image: Path, annotations: Path, path: str, split: str | None, tally: Ta
 
     valence, arousal = affect("val", "valence"), affect("aro", "arousal")
     file = annotations / f"{image.stem}_lnd.npy"
-    landmarks = points(_load(file).reshape(-1), str(file)) if file.is_file() else None
+    landmarks = points(load_array(file).reshape(-1), str(file)) if file.is_file() else None
     return ManifestRow(path, split, expression, valence, arousal, landmarks=landmarks)
-
-
-def _load(file: Path) -> ndarray:
-    try:
-        return np.asarray(np.load(file, allow_pickle=False))
-    except FileNotFoundError:
-        raise AssetFormatError(f"there is no {file}") from None
-    except (ValueError, EOFError, OSError) as error:
-        raise AssetFormatError(f"{file} is not a plain NumPy file: {str(error).splitlines()[0]}") from None

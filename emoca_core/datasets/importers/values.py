@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy import ndarray
 
 from emoca_core.datasets.importers import Tally
@@ -83,6 +84,20 @@ def points(values: Sequence[Any] | ndarray, place: str) -> tuple[float, ...]:
     if not all(map(math.isfinite, numbers)):
         raise AssetFormatError(f"{place}: the landmarks are not all numbers")
     return numbers
+
+
+def load_array(file: Path) -> ndarray:
+    """The array of a NumPy file without Python objects.
+
+    Raises:
+        AssetFormatError: There is no such file, or it is another one.
+    """
+    try:
+        return np.asarray(np.load(file, allow_pickle=False))
+    except FileNotFoundError:
+        raise AssetFormatError(f"there is no {file}") from None
+    except (ValueError, EOFError, OSError) as error:
+        raise AssetFormatError(f"{file} is not a plain NumPy file: {str(error).splitlines()[0]}") from None
 
 
 def folder(root: Path) -> Path:

@@ -6,7 +6,8 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
+from numpy import ndarray
 from PIL import Image
 from pydantic import Field
 from torch import Tensor
@@ -14,6 +15,7 @@ from torch import Tensor
 from emoca_core import ComponentParams
 from emoca_core.cropping import SHARED_CROP, transform_points
 from emoca_core.datasets import Manifest, ManifestRow
+from emoca_core.datasets.masks import read_mask, resize_mask, warp_mask
 from emoca_core.errors import AssetFormatError
 from emoca_core.interfaces import EXPRESSIONS, Detection, FaceDataset, FaceSample
 from emoca_core.photos import read_photo
@@ -23,6 +25,7 @@ class ManifestFaces(FaceDataset):
     """The rows of one split of a manifest, as face images of one size with their labels.
 
     An image that cannot be read is an error that names it; ``emoca data check`` finds all of them beforehand.
+    Where some row of the manifest has a segmentation, rows without one count as skin everywhere.
 
     Source: this project; the crop is EMOCA's (gdl/datasets/ImageDatasetHelpers.py), see docs/conventions.md.
     """
@@ -49,6 +52,7 @@ class ManifestFaces(FaceDataset):
         self.manifest = Manifest.open(self.params.file, self.params.root)
         everything = np.arange(len(self.manifest))
         self.rows = everything if self.params.split is None else self.manifest.rows_of(self.params.split)
+        self.masked = self.manifest.table["mask"].null_count < len(self.manifest)
         self.expressions = self.manifest.classes(self.params.labels)[self.rows]
 
     def __len__(self) -> int:
@@ -71,7 +75,7 @@ class ManifestFaces(FaceDataset):
             rule = replace(SHARED_CROP, size=size, box="bbox" if row.landmarks is None else "kpt68")
             face = rule(photo, _detection(row))
             pixels, to_crop = face.image, face.image_to_crop
-        landmarks = None
+        landmarks, mask = None, self._mask(row, photo.shape[:2], to_crop) if self.masked else None
         if row.landmarks is not None:
             points = transform_points(to_crop, np.asarray(row.landmarks, np.float64).reshape(68, 2))
             landmarks = torch.from_numpy((2 * points + 1) / np.array(pixels.shape[1::-1]) - 1).float()
@@ -85,7 +89,19 @@ class ManifestFaces(FaceDataset):
             identity=row.identity,
             clip=row.clip,
             landmarks=landmarks,
+            mask=mask,
         )
+
+    def _mask(
+        self, row: ManifestRow, photo_size: tuple[int, int], to_crop: Float[ndarray, "3 3"]
+    ) -> Float[Tensor, "1 S S"]:
+        size, path = self.params.image_size, self.manifest.mask_path(row)
+        if path is None:
+            return torch.ones(1, size, size)
+        mask = read_mask(path, photo_size)
+        whole = self.params.crop == "whole"
+        skin = resize_mask(mask, size) if whole else warp_mask(mask, np.linalg.inv(to_crop), (size, size))
+        return torch.from_numpy(skin)[None].float()
 
 
 def _detection(row: ManifestRow) -> Detection:
