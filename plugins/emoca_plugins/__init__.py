@@ -46,6 +46,10 @@ _COMPONENTS = (
     ComponentSpec("loss", "lighting_prior", "emoca_plugins.losses.lighting_prior:LightingPrior"),
     ComponentSpec("loss", "code_truth", "emoca_plugins.losses.code_truth:CodeTruth"),
     ComponentSpec("loss", "vertex_truth", "emoca_plugins.losses.vertex_truth:VertexTruth"),
+    ComponentSpec("loss", "detail_photometric", "emoca_plugins.losses.detail_photometric:DetailPhotometric"),
+    ComponentSpec("loss", "displacement_prior", "emoca_plugins.losses.displacement_prior:DisplacementPrior"),
+    ComponentSpec("loss", "shading_smoothness", "emoca_plugins.losses.shading_smoothness:ShadingSmoothness"),
+    ComponentSpec("loss", "displacement_symmetry", "emoca_plugins.losses.displacement_symmetry:DisplacementSymmetry"),
     # datasets
     ComponentSpec("dataset", "manifest", "emoca_plugins.datasets.manifest:ManifestFaces"),
     ComponentSpec("dataset", "synthetic_faces", "emoca_plugins.datasets.synthetic_faces:SyntheticFaces"),

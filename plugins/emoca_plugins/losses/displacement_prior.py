@@ -1,0 +1,27 @@
+"""Detail stays small."""
+
+from typing import ClassVar
+
+from jaxtyping import Float
+from torch import Tensor
+
+from emoca_core import ComponentParams
+from emoca_core.interfaces import Capture, Loss
+
+
+class DisplacementPrior(Loss):
+    """Mean |displacement| over the map, metres. The fixed displacement, the same for all faces, does not count.
+
+    Source: DECA (Feng et al., SIGGRAPH 2021), section 4.2, detail regularisation; spec: section 2.13 (z_reg).
+    """
+
+    class Params(ComponentParams):
+        """No parameters."""
+
+    params: Params
+    requires: ClassVar[frozenset[str]] = frozenset({"displacement"})
+
+    def forward(self, capture: Capture) -> Float[Tensor, ""]:
+        if capture.displacement is None:
+            raise ValueError("displacement_prior needs the field displacement")
+        return capture.displacement.abs().mean()

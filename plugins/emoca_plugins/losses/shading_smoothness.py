@@ -1,0 +1,28 @@
+"""The light on the detailed surface changes gently."""
+
+from typing import ClassVar
+
+from jaxtyping import Float
+from torch import Tensor
+
+from emoca_core import ComponentParams
+from emoca_core.interfaces import Capture, Loss
+
+
+class ShadingSmoothness(Loss):
+    """Mean squared difference of neighbouring texels of the shading, along x plus along y. Light is about 1.
+
+    Source: DECA (Feng et al., SIGGRAPH 2021), public code; spec: section 2.13 (z_diff).
+    """
+
+    class Params(ComponentParams):
+        """No parameters."""
+
+    params: Params
+    requires: ClassVar[frozenset[str]] = frozenset({"detail_maps"})
+
+    def forward(self, capture: Capture) -> Float[Tensor, ""]:
+        if capture.detail_maps is None:
+            raise ValueError("shading_smoothness needs the field detail_maps")
+        shading = capture.detail_maps.shading
+        return shading.diff(dim=-1).square().mean() + shading.diff(dim=-2).square().mean()
