@@ -28,6 +28,7 @@ COMMANDS = (
     "data",
     "train",
     "sweep",
+    "package",
     "benchmark",
     "new",
 )
@@ -99,7 +100,7 @@ def build_parser(commands: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
     parser = _Parser(prog="emoca", description=DESCRIPTION, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"emoca-core {emoca_core.__version__}")
     parser.set_defaults(registry=None, debug=False)
-    _add_common_arguments(parser)
+    _add_common_arguments(parser)  # before there are subparsers, which get them one by one
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name in commands:
         command = cast(Command, importlib.import_module(f"emoca_core.cli.{name}"))
@@ -110,7 +111,11 @@ def build_parser(commands: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
 
 
 def _add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """Accepted before and after the command; the default is set once, on the main parser."""
+    """Accepted before and after the command and its subcommand; the default is set once, on the main parser."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for subparser in action.choices.values():
+                _add_common_arguments(subparser)
     keep = argparse.SUPPRESS
     parser.add_argument(
         "--registry", metavar="FILE", default=keep, help="your own registry.yaml, merged on top (or EMOCA_REGISTRY)"

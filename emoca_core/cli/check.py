@@ -12,6 +12,7 @@ from emoca_core.cli import BAD_INPUT, Subparsers
 from emoca_core.errors import ComponentImportError, EmocaError, MissingAssetError
 from emoca_core.registry import Registry, get_registry
 from emoca_core.spec import Kind
+from emoca_core.trained.folder import TrainedFolder, find_method
 
 T = TypeVar("T")
 
@@ -22,7 +23,7 @@ HELP = "build every part of a recipe and say what is missing"
 def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
     """Declare the arguments."""
     parser: argparse.ArgumentParser = subparsers.add_parser(NAME, help=HELP, description=HELP)
-    parser.add_argument("recipes", nargs="*", metavar="RECIPE", help="default: every recipe of the catalogue")
+    parser.add_argument("recipes", nargs="*", metavar="RECIPE", help="or run folder; default: all recipes")
     return parser
 
 
@@ -30,14 +31,16 @@ def run(args: argparse.Namespace) -> int:
     """Check the recipes one after the other; 2 if any of them cannot be built."""
     registry = get_registry()
     catalogue = get_catalogue(args.registry, registry)
-    recipes = {name: catalogue.recipe(name) for name in args.recipes or sorted(catalogue.recipes)}
-    failed = [name for name, recipe in recipes.items() if not check_recipe(name, recipe, catalogue, registry)]
+    recipes = {name: find_method(name, catalogue, registry) for name in args.recipes or sorted(catalogue.recipes)}
+    failed = [name for name, found in recipes.items() if not check_recipe(name, *found, catalogue, registry)]
     if failed:
         print(f"emoca: cannot be built: {', '.join(failed)}", file=sys.stderr)
     return BAD_INPUT if failed else 0
 
 
-def check_recipe(name: str, recipe: Recipe, catalogue: Catalogue, registry: Registry) -> bool:
+def check_recipe(
+    name: str, recipe: Recipe, trained: TrainedFolder | None, catalogue: Catalogue, registry: Registry
+) -> bool:
     """Build the parts, the terms of the objective and the method itself; print one line for each.
 
     A term that lacks a file or a package does not count: only training needs it.
@@ -60,6 +63,10 @@ def check_recipe(name: str, recipe: Recipe, catalogue: Catalogue, registry: Regi
     def assemble() -> Method:
         method = Method(name, recipe, parts)
         check_terms(name, recipe, parts, registry)
+        if trained:
+            from emoca_core.trained.weights import load_trained
+
+            load_trained(parts, trained)
         return method
 
     return _attempt("method", name, assemble) is not None
@@ -74,10 +81,10 @@ def _attempt(label: str, name: str, build: Callable[[], T], *, optional: bool = 
     try:
         built = build()
     except EmocaError as error:
-        missing = isinstance(error, MissingAssetError | ComponentImportError)
-        verdict = "missing" if missing else "wrong"
-        note = " (for training)" if optional and missing else ""
+        verdict = "missing" if isinstance(error, MissingAssetError) else "wrong"
+        excused = optional and isinstance(error, MissingAssetError | ComponentImportError)
+        note = ", for training" if excused else ""
         print(f"  {label:<24} {name:<24} {verdict}{note}\n" + textwrap.indent(str(error), "      "))
-        return error if optional and missing else None
+        return error if excused else None
     print(f"  {label:<24} {name:<24} ok")
     return built

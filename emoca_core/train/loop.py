@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
-from emoca_core.errors import EmocaError
+from emoca_core.errors import EmocaError, ParamsError
 from emoca_core.files import write_text
 from emoca_core.train.run_folder import RunFolder
 from emoca_core.train.sampling import Batches, DrawnDataset, EvaluationBatches, NumberedDataset, TrainBatches
@@ -70,7 +71,7 @@ def train(
 
     Raises:
         TrainingDivergedError: The loss became NaN or infinite; the last checkpoint is good.
-        EmocaError: The run folder is in use by another run, or its settings differ.
+        EmocaError: The run folder is in use by another run, its settings differ, or the tracker is not installed.
         OSError: The disk is full; the last checkpoint is whole.
     """
     accelerator = _accelerator(settings, out)
@@ -279,13 +280,22 @@ class _Run:
 
 
 def _accelerator(settings: TrainSettings, out: Path) -> Accelerator:
-    accelerator = Accelerator(
-        mixed_precision=settings.precision,
-        gradient_accumulation_steps=settings.accumulation,
-        project_dir=str(out),
-        log_with=None if settings.tracker == "none" else settings.tracker,
-    )
-    if settings.tracker != "none":
+    """Accelerate with the tracker that was asked for; one that is not installed it would leave out with a warning."""
+    tracked = settings.tracker != "none"
+    if tracked and find_spec(settings.tracker) is None:
+        raise ParamsError(
+            f"the tracker {settings.tracker} is not installed: pip install {settings.tracker}, or set tracker=none"
+        )
+    try:
+        accelerator = Accelerator(
+            mixed_precision=settings.precision,
+            gradient_accumulation_steps=settings.accumulation,
+            project_dir=str(out),
+            log_with=settings.tracker if tracked else None,
+        )
+    except ValueError as error:  # Accelerate keeps one precision for each process
+        raise ParamsError(f"training with precision={settings.precision} is not possible here: {error}") from None
+    if tracked:
         accelerator.init_trackers("emoca")
     return accelerator
 

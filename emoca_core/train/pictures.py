@@ -19,13 +19,13 @@ GAP = 4
 
 
 def capture_grid(method: Method, capture: Capture) -> UInt8[Tensor, "H W 3"]:
-    """Photo, coarse face over the photo, detailed face over it, mesh, albedo, and the mask's outline of the photo.
+    """Photo, coarse face over the photo, detailed face over it, mesh, albedo, and the photo outside the mask darkened.
 
     Columns of what the capture lacks are left out.
     """
     columns = [_tile(image) for image in _columns(method, capture)]
     rows = torch.cat(columns, dim=3)
-    grid = torch.cat(list(rows), dim=1)[:, GAP:, GAP:]
+    grid = F.pad(torch.cat(list(rows), dim=1), (0, GAP, 0, GAP), value=1.0)
     return (grid.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).cpu().contiguous()
 
 
@@ -51,7 +51,7 @@ def _over(rendering: Rendering, photo: Float[Tensor, "B 3 H W"]) -> Float[Tensor
     return composite(rendering.image, rendering.mask, photo)
 
 
-def _tile(image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
+def _tile(image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 h w"]:
     """At most ``SIDE`` pixels, with the gap above and to the left."""
     if max(image.shape[-2:]) > SIDE:
         scale = SIDE / max(image.shape[-2:])

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from accelerate.utils import set_seed
 
 from emoca_core.catalogue import Catalogue, Use, get_catalogue
-from emoca_core.errors import EmocaError, unknown_name
+from emoca_core.errors import EmocaError, ParamsError, unknown_name
 from emoca_core.interfaces import EXPRESSIONS, FaceDataset, FaceSample
 from emoca_core.registry import Registry, get_registry
 from emoca_core.spec import validated
@@ -70,6 +70,11 @@ def train_emotion(
     params = {**catalogue.params("emotion_backbone", use), **(backbone_params or {})}
     network = registry.build("emotion_backbone", use.uses, params)
     if tuple(network.labels) != labels:
+        if "labels" not in type(network).Params.model_fields:
+            raise ParamsError(
+                f"{use.uses} cannot learn the classes {', '.join(labels)}: it recognises "
+                f"{', '.join(network.labels) or 'none'} and has no parameter `labels`"
+            )
         network = registry.build("emotion_backbone", use.uses, {**params, "labels": labels})
     card = {"emotion_backbone": {"uses": use.uses, "params": network.params.model_dump(mode="json")}}
     task = EmotionTask(network, labels, EmotionObjectiveSettings(weights=preset), card)

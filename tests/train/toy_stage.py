@@ -3,6 +3,10 @@
 ``python toy_stage.py coarse --recipe toy ...`` is ``emoca train coarse ...`` with the parts below added.
 """
 
+import atexit
+import gc
+import itertools
+import json
 import os
 import signal
 import sys
@@ -29,6 +33,7 @@ from emoca_core.interfaces import (
     Loss,
     WeakPerspectiveCamera,
 )
+from emoca_core.train.trained_part import sha256_of_tensors
 
 LAYOUT = {"shape": 10, "expression": 52, "global_pose": 3, "jaw_pose": 3, "albedo": 4, "camera": 3, "lighting": 27}
 SIZE = 64
@@ -36,6 +41,10 @@ KILL_AT = int(os.environ.get("TOY_KILL_AT", "0"))
 """Training pass of the encoder at which the process ends itself; no parameter, because a run's card holds those."""
 GRADIENTS = os.environ.get("TOY_GRADIENTS")
 """File for the gradients of the first step."""
+MEMORY = os.environ.get("TOY_MEMORY")
+"""File for resident bytes and number of Python objects, by step."""
+FROZEN = os.environ.get("TOY_FROZEN")
+"""File for the hash of the frozen trunk at the end."""
 
 
 class TinyRegressor(Encoder):
@@ -56,6 +65,8 @@ class TinyRegressor(Encoder):
         if self.params.frozen:
             self.base.requires_grad_(False)
         self.passes = 0
+        if FROZEN:
+            atexit.register(lambda: Path(FROZEN).write_text(sha256_of_tensors(self.base.state_dict())))
 
     def network(self, outputs: int) -> nn.Module:
         norm = {"batch": nn.BatchNorm2d, "group": lambda channels: nn.GroupNorm(4, channels)}[self.params.norm]
@@ -221,8 +232,25 @@ def keep_gradients(file: str) -> None:
     register_optimizer_step_pre_hook(save)
 
 
+def keep_memory(file: str) -> None:
+    """Write how much memory is in use every 200 steps."""
+    steps = itertools.count(1)
+    measured: dict[int, list[int]] = {}
+
+    def measure(*_: object) -> None:
+        if (step := next(steps)) % 200 == 0:
+            gc.collect()
+            resident = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+            measured[step] = [resident, len(gc.get_objects())]
+            Path(file).write_text(json.dumps(measured))
+
+    register_optimizer_step_pre_hook(measure)
+
+
 if __name__ == "__main__":
     add_components(get_registry())
+    if MEMORY:
+        keep_memory(MEMORY)
     if GRADIENTS:
         keep_gradients(GRADIENTS)
     sys.exit(main(["train", *sys.argv[1:]]))

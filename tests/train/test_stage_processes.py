@@ -1,0 +1,114 @@
+"""Both stages as programs: in two processes, killed, and for a thousand steps."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from emoca_core.train.run_folder import RunFolder
+
+sys.path.insert(0, str(Path(__file__).parent))
+import toy_stage
+
+SCRIPT = str(Path(toy_stage.__file__))
+SAME_ON_ANY_BATCH = "encoder.params.norm=group"  # the statistics of batch normalisation are those of a process
+LAUNCH = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--main_process_port", "0"]
+
+
+def start(folder, stage, name, *arguments, processes=1, **environment):
+    command = [sys.executable, *(LAUNCH if processes == 2 else []), SCRIPT, stage]
+    command += ["--registry", str(toy_stage.recipe_file(folder)), "--recipe", "toy", "--data", "synthetic_faces"]
+    command += ["--out", str(folder / name), *arguments]
+    threads = {"OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=500, env=os.environ | threads | environment, check=False
+    )
+
+
+def log_of(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def assert_same_log(one, other, tolerance):
+    a, b = log_of(one), log_of(other)
+    assert [entry["step"] for entry in a] == [entry["step"] for entry in b]
+    for left, right in zip(a, b, strict=True):
+        assert left.keys() == right.keys()
+        for key in left:
+            assert left[key] == pytest.approx(right[key], rel=tolerance, abs=tolerance), (left["step"], key)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["coarse", "detail"])
+def test_two_processes_compute_the_gradient_of_one(tmp_path, stage):
+    """At the same global batch, through both stages' objectives and the exchange; float32 sums in another order."""
+    gradients = []
+    for processes in (1, 2):
+        file = tmp_path / f"gradients-{processes}.pt"
+        options = ["--set", "max_steps=1", "--recipe-set", SAME_ON_ANY_BATCH]
+        done = start(tmp_path, stage, f"run-{processes}", *options, processes=processes, TOY_GRADIENTS=str(file))
+        assert done.returncode == 0, done.stderr
+        gradients.append(torch.load(file))
+    assert len(gradients[0]) == len(gradients[1]) > 0
+    for alone, together in zip(*gradients, strict=True):
+        assert alone.abs().max() > 0
+        assert (alone - together).abs().max() <= 1e-5 * alone.abs().max()
+
+
+@pytest.mark.slow
+def test_both_stages_run_in_two_processes_to_the_numbers_of_one(tmp_path):
+    """A whole run: Adam divides rounding by small numbers, so it grows over the steps."""
+    options = ["--recipe-set", SAME_ON_ANY_BATCH]
+    for processes in (1, 2):
+        done = start(tmp_path, "coarse", f"coarse-{processes}", *options, processes=processes)
+        assert done.returncode == 0, done.stderr
+    for processes in (1, 2):
+        more = ["--start", str(tmp_path / "coarse-1")]
+        done = start(tmp_path, "detail", f"detail-{processes}", *more, processes=processes)
+        assert done.returncode == 0, done.stderr
+    for stage in ("coarse", "detail"):
+        assert_same_log(tmp_path / f"{stage}-1", tmp_path / f"{stage}-2", tolerance=5e-3)
+
+
+@pytest.mark.slow
+def test_what_is_frozen_does_not_move_under_accelerate(tmp_path):
+    """Weights and statistics of the trunk at the end of the run, against the hash that the card took before it."""
+    done = start(tmp_path, "coarse", "run", processes=2, TOY_FROZEN=str(tmp_path / "frozen"))
+    assert done.returncode == 0, done.stderr
+    card = json.loads((tmp_path / "run" / "best.json").read_text())
+    assert (tmp_path / "frozen").read_text() == card["frozen"]["encoder.base"]
+
+
+def test_a_killed_stage_resumes_to_the_same_numbers(tmp_path):
+    """The encoder's eighth training pass is in step 8; checkpoints come every three steps."""
+    whole = start(tmp_path, "coarse", "whole")
+    assert whole.returncode == 0, whole.stderr
+    killed = start(tmp_path, "coarse", "killed", TOY_KILL_AT="8")
+    assert killed.returncode == -signal.SIGKILL
+    assert RunFolder(tmp_path / "killed").last.name == "step-00000006"
+    resumed = start(tmp_path, "coarse", "killed", "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    assert_same_log(tmp_path / "whole", tmp_path / "killed", tolerance=0.0)
+    one, other = (load_file(RunFolder(tmp_path / name).last / "model.safetensors") for name in ("whole", "killed"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="the system does not tell a process its memory")
+def test_memory_is_flat_over_a_thousand_steps(tmp_path):
+    """Between steps 200 and 1,000: 5 MB are pages that the allocator has not given back; a picture kept in every step
+    would be 40 MB, one tensor object kept in every step 800 objects."""
+    options = ["max_steps=1000", "epochs=200", "validate_every=30.0", "log_every=50"]
+    arguments = [word for option in options for word in ("--set", option)]
+    done = start(tmp_path, "coarse", "run", *arguments, TOY_MEMORY=str(tmp_path / "memory.json"))
+    assert done.returncode == 0, done.stderr
+    measured = json.loads((tmp_path / "memory.json").read_text())
+    (before, objects_before), (after, objects_after) = measured["200"], measured["1000"]
+    assert after - before < 5_000_000
+    assert objects_after - objects_before < 200
