@@ -10,6 +10,8 @@ import torch
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
+from emoca_core.errors import ParamsError
+
 sys.path.insert(0, str(Path(__file__).parent))
 import toy_run
 
@@ -42,6 +44,8 @@ def test_the_gradient_is_clipped_before_the_step(tmp_path):
 def test_mixed_precision_learns_the_same_with_float32_weights(tmp_path):
     """bfloat16 has 8 bits: 4 steps of Adam at 1e-2 differ by less than the distance that they go."""
     full = weights_after(tmp_path / "no")
+    with pytest.raises(ParamsError, match="precision=bf16 is not possible here"):
+        weights_after(tmp_path / "refused", precision="bf16")
     AcceleratorState._reset_state(True)  # Accelerate holds one precision for each process
     mixed = weights_after(tmp_path / "bf16", precision="bf16")
     AcceleratorState._reset_state(True)
@@ -49,6 +53,13 @@ def test_mixed_precision_learns_the_same_with_float32_weights(tmp_path):
     torch.testing.assert_close(mixed, full, atol=2e-2, rtol=0)
     numbers = [value for entry in log_of(tmp_path / "bf16") for key, value in entry.items() if "loss" in key]
     assert numbers and all(map(math.isfinite, numbers))
+
+
+def test_a_tracker_that_is_not_installed_is_an_error(tmp_path, monkeypatch):
+    monkeypatch.setattr("emoca_core.train.loop.find_spec", lambda name: None)
+    with pytest.raises(ParamsError, match="wandb is not installed: pip install wandb"):
+        toy_run.run(tmp_path / "run", settings={"tracker": "wandb"})
+    assert not (tmp_path / "run").exists()
 
 
 def test_tensorboard_holds_the_numbers_of_the_log(tmp_path):

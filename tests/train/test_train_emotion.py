@@ -64,6 +64,12 @@ def test_mistakes_get_one_clear_message(manifest, tmp_path, capsys, arguments, m
     assert message in capsys.readouterr().err
 
 
+def test_a_backbone_with_classes_of_its_own_is_refused(manifest, tmp_path, capsys):
+    command = ["train", "emotion", "--data", str(manifest), "--out", str(tmp_path / "run")]
+    assert main([*command, "--backbone", "emonet", "--backbone-set", "weights=random"]) == 2
+    assert "emonet cannot learn the classes neutral, happy" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_accelerate_launch_runs_it_on_two_processes(manifest, tmp_path):
     launch = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--main_process_port", "0"]
