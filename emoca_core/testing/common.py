@@ -55,6 +55,12 @@ class Subject:
             component.attach(*self.parts)
         return component.eval() if isinstance(component, nn.Module) else component
 
+    def twin(self) -> Any:
+        """A fresh component in the state of the first; networks initialise at random."""
+        twin = self.build()
+        twin.load_state_dict(self.component.state_dict())
+        return twin
+
     def require(self, kept: object, promise: str) -> None:
         """Fail with the component's name and the broken promise."""
         if not kept:
@@ -242,7 +248,7 @@ def _check_precision(
     wrong = [key for key, tensor in tensors_of(result).items() if tensor.dtype == torch.float64]
     subject.require(not wrong, f"float32 in must give float32 out, got float64 in {', '.join(wrong)}")
     if double:
-        precise = call(subject.build().double(), as_double(batch))
+        precise = call(subject.twin().double(), as_double(batch))
         wrong = [key for key, tensor in tensors_of(precise).items() if tensor.dtype in (torch.float16, torch.float32)]
         subject.require(not wrong, f"float64 in must give float64 out, got less in {', '.join(wrong)}")
         subject.require_same(result, precise, tolerance, "float32 must agree with float64")
@@ -256,7 +262,7 @@ def _check_devices(
     tolerance: float,
 ) -> None:
     if torch.cuda.is_available():
-        on_gpu = call(subject.build().cuda(), changed(batch, Tensor.cuda))
+        on_gpu = call(subject.twin().cuda(), changed(batch, Tensor.cuda))
         stayed = [key for key, tensor in tensors_of(on_gpu).items() if not tensor.is_cuda]
         subject.require(not stayed, f"the result must be on the input's device, {', '.join(stayed)} is not")
         # cuBLAS and cuDNN may use TF32 and other orders of summation
