@@ -77,8 +77,8 @@ class Method(nn.Module):
         self.name, self.recipe = name, recipe
         for kind in catalogues.PARTS:
             setattr(self, kind, parts.get(kind))
+        self.encoder.attach(self.face_model, self.renderer)  # some learn here what they predict
         _check_fit(name, self.encoder, self.face_model, self.detail)
-        self.encoder.attach(self.face_model, self.renderer)
         self._uv_spaces: dict[tuple[int, torch.device, torch.dtype], UvSpace] = {}
         self._regions: dict[tuple[torch.device, torch.dtype], Float[torch.Tensor, "1 1 T T"] | None] = {}
 
@@ -257,7 +257,7 @@ def load_method(
         AssetFormatError: A folder whose weights do not fit, or were trained on top of others than are here.
         RecipeError: Parts that cannot be built or do not fit together; the message lists all reasons.
     """
-    from emoca_core.trained.folder import TRAINED_PARTS, find_method
+    from emoca_core.trained.folder import find_method
 
     registry = get_registry()
     catalogue = catalogues.get_catalogue(registry_file, registry)
@@ -270,7 +270,7 @@ def load_method(
     if trained:
         from emoca_core.trained.weights import load_trained
 
-        load_trained(parts, trained, unchecked={*(change or {})}.difference(TRAINED_PARTS))
+        load_trained(parts, trained)
     return method.eval().to(pick_device(device))
 
 

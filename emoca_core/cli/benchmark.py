@@ -34,7 +34,7 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
         "--methods",
         required=True,
         metavar="A,B,...",
-        help="recipes, emotion backbones or presets of them, or run folders of `emoca train emotion`",
+        help="recipes, emotion backbones or presets of them, run folders of `emoca train`, or packages",
     )
     parser.add_argument("--data", required=True, type=Path, metavar="FILE", help="manifest, .parquet or .csv")
     parser.add_argument(

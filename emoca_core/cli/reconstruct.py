@@ -41,7 +41,12 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
 
 def add_method_arguments(parser: argparse.ArgumentParser) -> None:
     """Which method, and how it runs."""
-    parser.add_argument("--recipe", default="open_fit", help="method, see `emoca list recipe` (default: %(default)s)")
+    parser.add_argument(
+        "--recipe",
+        default="open_fit",
+        help="method, see `emoca list recipe`; or a run folder, a package, or owner/name on the Hugging Face hub "
+        "(default: %(default)s)",
+    )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: %(default)s)")
     parser.add_argument(
         "--crop", choices=("native", "shared"), default="native", help="the method's own crop, or one for all methods"

@@ -9,9 +9,10 @@ from emoca_core.cli import Subparsers
 from emoca_core.errors import ComponentImportError, unknown_name
 from emoca_core.registry import Registry, get_registry
 from emoca_core.spec import KINDS, Kind
+from emoca_core.trained.folder import TrainedFolder, find_trained
 
 NAME = "show"
-HELP = "card, parameters and licences of a component, a recipe or an asset"
+HELP = "card, parameters and licences of a component, a recipe, a run folder or an asset"
 
 SECTIONS = (*KINDS, "recipe", "asset")
 
@@ -20,7 +21,7 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
     """Declare the arguments."""
     parser: argparse.ArgumentParser = subparsers.add_parser(NAME, help=HELP, description=HELP)
     parser.add_argument("kind", nargs="?", metavar="KIND", help=f"one of: {', '.join(SECTIONS)}; default: all")
-    parser.add_argument("name", metavar="NAME", help="as `emoca list` prints it")
+    parser.add_argument("name", metavar="NAME", help="as `emoca list` prints it, or a run folder")
     return parser
 
 
@@ -32,6 +33,9 @@ def run(args: argparse.Namespace) -> int:
         raise unknown_name("kind", args.kind, SECTIONS)
     named = {section: names_in(section, catalogue, registry) for section in SECTIONS if args.kind in (None, section)}
     found = [section for section, names in named.items() if args.name in names]
+    if not found and args.kind in (None, "recipe") and (trained := find_trained(args.name)):
+        print("\n".join(trained_page(trained, catalogue)))
+        return 0
     if not found:
         notes = [f"plugin '{p}' failed to load: {type(e).__name__}: {e}" for p, e in registry.failures.items()]
         raise unknown_name(args.kind or "component, recipe or asset", args.name, set().union(*named.values()), notes)
@@ -64,6 +68,16 @@ def page(section: str, name: str, catalogue: Catalogue, registry: Registry) -> I
         )
     else:
         yield from component_page(section, name, catalogue, registry)  # type: ignore[arg-type]
+
+
+def trained_page(trained: TrainedFolder, catalogue: Catalogue) -> Iterator[str]:
+    """The page of a run folder or a package: its training, then its recipe."""
+    card = trained.card
+    yield f"trained method {trained.name}"
+    yield field("folder", str(trained.path))
+    yield field("training", f"{card['stage']} stage, step {card['step']}")
+    yield field("validation", ", ".join(f"{name} {value:.4g}" for name, value in sorted(card["metrics"].items())))
+    yield from recipe_page(trained.recorded_recipe(), catalogue)
 
 
 def recipe_page(recipe: Recipe, catalogue: Catalogue) -> Iterator[str]:

@@ -18,6 +18,9 @@ from emoca_core.interfaces import Component, EmotionBackbone, Encoder
 from emoca_core.probe.codes import BackboneSource, CodeSource, RecipeSource
 from emoca_core.registry import Registry, get_registry
 from emoca_core.spec import Kind
+from emoca_core.train.start import read_card
+from emoca_core.trained.folder import TrainedFolder, find_trained
+from emoca_core.trained.weights import load_trained
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ def find_sources(
     """What the names mean, and those that lack a file or a package.
 
     Args:
-        names: Recipes, emotion backbones, presets of them, or run folders of ``emoca train emotion``.
+        names: Recipes, emotion backbones, presets of them, run folders of ``emoca train``, or packages.
         crop: How faces are cut for methods that have a rule of their own.
         device: Where encoders run; the CPU by default.
 
@@ -61,13 +64,23 @@ def _source(name: str, catalogue: Catalogue, registry: Registry, crop: CropPolic
         use = backbones[name]
         backbone = registry.build("emotion_backbone", use.uses, catalogue.params("emotion_backbone", use))
         return _backbone_source(name, use.uses, backbone, device)
-    if (folder := Path(name)).is_dir():
+    folder = Path(name)
+    if (folder / "best.json").is_file() and "emotion_backbone" in read_card(folder):
         return trained_source(folder, registry, device)
+    if (trained := find_trained(name)) is not None:
+        recipe = trained.recipe(registry)
+        return recipe_source(trained.name, recipe, catalogue, registry, crop, device, trained)
     raise unknown_name("recipe, emotion backbone or run folder", name, {*catalogue.recipes, *backbones})
 
 
 def recipe_source(
-    name: str, recipe: Recipe, catalogue: Catalogue, registry: Registry, crop: CropPolicy, device: torch.device
+    name: str,
+    recipe: Recipe,
+    catalogue: Catalogue,
+    registry: Registry,
+    crop: CropPolicy,
+    device: torch.device,
+    trained: TrainedFolder | None = None,
 ) -> RecipeSource:
     """A method as it enters the probe: no more parts than its code needs.
 
@@ -100,6 +113,11 @@ def recipe_source(
             f"recipe '{name}': its probe reads {', '.join(missing)}, but its encoder predicts "
             f"{', '.join(encoder.blocks)}"
         )
+    if trained is not None:
+        load_trained(parts, trained)
+    for part in parts.values():
+        if isinstance(part, nn.Module):
+            part.eval().to(device)  # once more: networks may have been made when the encoder met its face model
     return RecipeSource(name, parts, recipe.probe, device, crop)
 
 

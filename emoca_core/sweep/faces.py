@@ -91,9 +91,9 @@ def write_faces(crop: FaceCrop, rows: Mapping[str, Callable[[], Method]], file: 
         sheet.save(temporary)
 
 
-def _cells(images: Float[Tensor, "B 3 H W"]) -> UInt8[ndarray, "B H W 3"]:
+def _cells(images: Float[Tensor, "B 3 H W"]) -> UInt8[ndarray, "B S S 3"]:
     resized = F.interpolate(images, size=(SIDE, SIDE), mode="bilinear", antialias=True)
-    pixels: UInt8[ndarray, "B H W 3"] = (
+    pixels: UInt8[ndarray, "B S S 3"] = (
         (resized.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
     )
     return pixels

@@ -40,7 +40,7 @@ def run_all(
     *,
     jobs: int = 1,
     say: Callable[[str], None] = print,
-    command: Sequence[str] = TRAIN,
+    command: Sequence[str] | None = None,
 ) -> dict[Run, Outcome]:
     """Do what is not done yet; failures are kept and the others go on.
 
@@ -48,7 +48,7 @@ def run_all(
         runs: All trainings of the sweep.
         jobs: How many at a time; they share the cores.
         say: Told one line whenever a training ends.
-        command: What starts a training.
+        command: What starts a training; by default ``emoca train``.
     """
     before = {run: read_outcome(run) for run in runs}
     waiting = [run for run in runs if not is_done(run, before[run])]
@@ -59,7 +59,7 @@ def run_all(
 
     def work(run: Run) -> Outcome:
         nonlocal ended
-        outcome = run_one(run, command, jobs)
+        outcome = run_one(run, command or TRAIN, jobs)
         ended += 1
         left = (time.monotonic() - begun) / ended * (len(waiting) - ended)
         verdict = f"{outcome.seconds:.0f} s" if outcome.finished else f"FAILED: {outcome.reason}"

@@ -8,7 +8,7 @@ from emoca_core.files import write_text
 from emoca_core.sweep import table
 from emoca_core.sweep.plan import Plan, Run, runs_of
 from emoca_core.sweep.result import SweepResult, read_results, write_json
-from emoca_core.sweep.running import TRAIN, run_all
+from emoca_core.sweep.running import run_all
 
 FACES = 8
 """Faces of the validation set in the picture."""
@@ -21,7 +21,7 @@ def run_sweep(
     jobs: int = 1,
     table_only: bool = False,
     say: Callable[[str], None] = print,
-    command: Sequence[str] = TRAIN,
+    command: Sequence[str] | None = None,
 ) -> SweepResult:
     """Train what is not trained yet, gather the metrics and write ``result.json``, ``table.md`` and ``table.csv``.
 
@@ -31,7 +31,7 @@ def run_sweep(
         jobs: Trainings at a time.
         table_only: Train nothing.
         say: Told how it goes, line by line.
-        command: What starts a training.
+        command: What starts a training; by default ``emoca train``.
 
     Raises:
         EmocaError: No run is finished.

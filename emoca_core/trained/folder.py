@@ -19,6 +19,8 @@ FORMAT = "emoca-method/1"
 """Of packages."""
 TRAINED_PARTS = ("encoder", "detail")
 """Parts of a recipe that a stage trains."""
+ONLY_TRAINING = ("losses", "training", "emotion_backbone")
+"""Keys of a recipe that capturing faces does without."""
 
 
 @dataclass(frozen=True)
@@ -59,19 +61,28 @@ class TrainedFolder:
 
         return [(folder / RUN_WEIGHTS, card) for folder, card in chain(self.path)]
 
-    def recipe(self, registry: Registry) -> Recipe:
-        """How the method is built before its weights are loaded.
-
-        Parts whose weights all lie in the folder start from random ones: published files would be overwritten.
+    def recorded_recipe(self) -> Recipe:
+        """The recipe that was trained, with its objective.
 
         Raises:
             AssetFormatError: The card describes no recipe.
         """
         try:
-            recipe = Recipe.model_validate(self.card["recipe"])
+            return Recipe.model_validate(self.card["recipe"])
         except (KeyError, pydantic.ValidationError) as error:
             raise AssetFormatError(f"{self.path} does not describe a recipe: {error}") from None
-        plain = recipe.model_dump(by_alias=True, exclude_none=True)
+
+    def recipe(self, registry: Registry) -> Recipe:
+        """How the method is built before its weights are loaded.
+
+        What only training needs is left out: objective, settings, and the emotion backbone it was trained with. Parts
+        whose weights all lie in the folder start from random ones: published files would be overwritten.
+
+        Raises:
+            AssetFormatError: The card describes no recipe.
+        """
+        recipe = self.recorded_recipe()
+        plain = recipe.model_dump(by_alias=True, exclude_none=True, exclude={*ONLY_TRAINING})
         for kind in self.complete_parts():
             if use := recipe.parts().get(kind):  # type: ignore[call-overload]
                 plain = merge(plain, {kind: {"params": without_weights(kind, use.uses, registry)}})

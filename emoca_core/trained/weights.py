@@ -1,6 +1,6 @@
 """The weights of a trained method into its parts, strictly."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,8 @@ from emoca_core.files import sha256_of
 from emoca_core.interfaces import ModuleComponent
 from emoca_core.trained.folder import TRAINED_PARTS, TrainedFolder, is_within
 
-LOADED = (*TRAINED_PARTS, "emotion_backbone")
-"""Parts whose weights may lie in the folder, and whose frozen weights are compared."""
 
-
-def load_trained(parts: Mapping[Any, Any], trained: TrainedFolder, unchecked: Collection[str] = ()) -> None:
+def load_trained(parts: Mapping[Any, Any], trained: TrainedFolder) -> None:
     """Fill the parts of a method, and compare what was frozen during training with what it was then.
 
     The files are added to the ``asset_paths`` of the parts, so that results record their hashes.
@@ -25,14 +22,13 @@ def load_trained(parts: Mapping[Any, Any], trained: TrainedFolder, unchecked: Co
     Args:
         parts: Components by kind, as the folder's recipe describes them; encoders are attached already.
         trained: The folder.
-        unchecked: Kinds that the user has exchanged, whose frozen weights are therefore others.
 
     Raises:
         AssetFormatError: A tensor has no place, the wrong shape or is missing; or a frozen part has other weights than
             the one that the others were trained with.
     """
     state, files = trained_state(trained)
-    modules = {kind: parts[kind] for kind in LOADED if isinstance(parts.get(kind), nn.Module)}
+    modules = {kind: parts[kind] for kind in TRAINED_PARTS if isinstance(parts.get(kind), nn.Module)}
     for kind, module in modules.items():
         own = {n.removeprefix(kind + "."): t for n, t in state.items() if is_within(n, kind)}
         if own:
@@ -40,7 +36,7 @@ def load_trained(parts: Mapping[Any, Any], trained: TrainedFolder, unchecked: Co
             module.asset_paths = {**module.asset_paths, **{f"{file.parent.name}/{file.name}": file for file in files}}
     for name, expected in trained.frozen.items():
         kind = name.partition(".")[0]
-        if kind in modules and kind not in unchecked:
+        if kind in modules:
             _compare(name, expected, modules[kind], trained)
 
 
