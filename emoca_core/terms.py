@@ -58,6 +58,16 @@ def unfilled(terms: Mapping[str, frozenset[str]], empty: Mapping[str, str]) -> l
     return lines
 
 
+def looks_at_emotion(recipe: Recipe, stage: Stage, registry: Registry) -> bool:
+    """Whether a term of a stage reads what the emotion backbone sees.
+
+    Raises:
+        UnknownNameError: There is no such loss.
+    """
+    read = [_requires(term, registry) for term in terms_of(recipe, stage).values()]
+    return not frozenset().union(*read).isdisjoint(_EMOTIONS)
+
+
 def check_terms(name: str, recipe: Recipe, parts: Mapping[Kind, Any], registry: Registry) -> None:
     """Refuse a recipe whose terms read what its parts never fill. The terms are not built.
 

@@ -15,7 +15,7 @@ from emoca_core.files import sha256_of
 from emoca_core.interfaces import FaceDataset
 from emoca_core.method import Method, build_parts
 from emoca_core.registry import Registry, get_registry
-from emoca_core.terms import Stage
+from emoca_core.terms import Stage, looks_at_emotion
 from emoca_core.train.face_batches import collate_face_batch
 from emoca_core.train.loop import Progress, train
 from emoca_core.train.objective import build_objective
@@ -123,6 +123,8 @@ def prepare_stage(
         change or {},
     ]
     chosen_recipe = changed_recipe(named, changes)
+    if not (emotion or "emotion_backbone" in (change or {}) or looks_at_emotion(chosen_recipe, stage, registry)):
+        chosen_recipe = chosen_recipe.model_copy(update={"emotion_backbone": None})  # its weights need not be there
     training, validation = open_faces(data, chosen, registry)
     set_seed(chosen.seed)  # before the networks: their initialisation is part of the run
     method = assemble(stage, recipe, chosen_recipe, catalogue, registry)
