@@ -1,0 +1,132 @@
+"""The open recipes start from each other's runs, and look through a backbone that was trained before."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from emoca_core import get_registry
+from emoca_core.catalogue import get_catalogue
+from emoca_core.errors import AssetFormatError, MissingAssetError
+from emoca_core.train.run_stage import prepare_stage, train_stage
+from emoca_core.train.stage_settings import stage_settings
+from emoca_core.train.start import emotion_changes
+
+TINY = {"encoder": {"params": {"model": "mobilenetv3_small_050", "hidden": 16, "image_size": 64}}}
+SETTINGS = {
+    **{
+        "tracker": "none",
+        "progress": False,
+        "pictures_every": 0,
+        "batch_size": 3,
+        "max_steps": 1,
+        "checkpoints": False,
+    },
+    **{"data": {"image_size": 64, "length": 6, "texture_size": 64}, "validation_data": {"length": 3}},
+}
+
+
+@pytest.fixture(scope="module")
+def emotion(tmp_path_factory):
+    """A run folder as ``emoca train emotion`` leaves it."""
+    folder = tmp_path_factory.mktemp("emotion")
+    params = {"model": "mobilenetv3_small_050", "weights": "random", "image_size": 64}
+    torch.manual_seed(4)
+    backbone = get_registry().build("emotion_backbone", "timm", params)
+    save_file(backbone.state_dict(), folder / "best.safetensors")
+    card = {"emotion_backbone": {"uses": "timm", "params": backbone.params.model_dump(mode="json")}}
+    (folder / "best.json").write_text(json.dumps(card))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "pretrained"
+    train_stage("coarse", "open_pretrain", "synthetic_faces", folder, change=TINY, settings=SETTINGS)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def emoca(tmp_path_factory, pretrained, emotion):
+    folder = tmp_path_factory.mktemp("runs") / "emoca"
+    options = {"change": TINY, "settings": SETTINGS, "start": pretrained, "emotion": emotion}
+    train_stage("coarse", "open_emoca", "synthetic_faces", folder, **options)
+    return folder
+
+
+def test_the_expression_encoder_starts_as_a_copy_of_the_trained_trunk(pretrained, emotion):
+    options = {"change": TINY, "settings": SETTINGS, "start": pretrained, "emotion": emotion}
+    method = prepare_stage("coarse", "open_emoca", "synthetic_faces", **options).task.method
+    trained = load_file(pretrained / "best.safetensors")
+    encoder = method.encoder
+    for name, tensor in trained.items():
+        if name.startswith("encoder.coarse_network.trunk."):
+            inside = name.removeprefix("encoder.coarse_network.")
+            assert torch.equal(encoder.coarse_network.state_dict()[inside], tensor)
+            assert torch.equal(encoder.expression_network.state_dict()[inside], tensor)
+    assert any(parameter.abs().max() > 0 for parameter in encoder.expression_network.parameters())
+
+
+def test_a_run_of_open_emoca_holds_the_expression_encoder_alone(emoca):
+    names = load_file(emoca / "best.safetensors")
+    assert names
+    assert all(name.startswith("encoder.expression_network.") for name in names)
+    card = json.loads((emoca / "best.json").read_text())
+    assert {"encoder.coarse_network", "emotion_backbone"} <= set(card["frozen"])
+    assert card["recipe"]["emotion_backbone"]["params"]["weights"].endswith("best.safetensors")
+    assert "emotion_distance" in card["metrics"]
+
+
+def test_the_detail_stage_starts_from_the_chain_of_runs_without_the_emotion_backbone(emoca, pretrained):
+    settings = SETTINGS | {"images_per_identity": 3}
+    ready = prepare_stage("detail", "open_emoca_detail", "synthetic_faces", start=emoca, settings=settings)
+    method = ready.task.method
+    assert method.emotion_backbone is None
+    assert method.detail.conditions == {"jaw_pose": 3, "expression": 52}
+    state = method.state_dict()
+    for run, prefix in ((emoca, "encoder.expression"), (pretrained, "encoder.coarse")):
+        for name, tensor in load_file(run / "best.safetensors").items():
+            if name.startswith(prefix):
+                assert torch.equal(state[name], tensor)
+
+
+def test_a_trained_backbone_becomes_part_of_the_recipe(emotion):
+    change = emotion_changes(emotion)["emotion_backbone"]
+    assert change["uses"] == "timm"
+    backbone = get_registry().build("emotion_backbone", "timm", change["params"])
+    for name, tensor in load_file(emotion / "best.safetensors").items():
+        assert torch.equal(backbone.state_dict()[name], tensor)
+    assert backbone.asset_paths == {"timm": emotion / "best.safetensors"}
+
+
+def test_what_is_missing_is_said_at_once(tmp_path, pretrained):
+    with pytest.raises(
+        MissingAssetError, match=r"weights of regressor are yours to train(.|\n)*weights of timm are yours"
+    ):
+        prepare_stage("coarse", "open_emoca", "synthetic_faces", settings=SETTINGS)
+    with pytest.raises(AssetFormatError, match="is not a run of 'emoca train emotion'"):
+        emotion_changes(pretrained)
+
+
+PUBLISHED = {
+    ("deca", "coarse"): {"learning_rate": 1e-4, "batch_size": 16, "images_per_identity": 2, "mask": "gt"},
+    ("deca_detail", "detail"): {"learning_rate": 1e-4, "batch_size": 18, "images_per_identity": 3},
+    ("emoca", "coarse"): {
+        **{"learning_rate": 5e-5, "batch_size": 32, "images_per_identity": 1, "epochs": 30, "patience": 15},
+        **{"validate_every": 0.2, "mask": "rendered", "background": "black", "max_steps": None},
+    },
+    ("emoca_detail", "detail"): {
+        **{"learning_rate": 1e-4, "batch_size": 12, "images_per_identity": 3, "epochs": 12, "patience": 5},
+        **{"validate_every": 0.2, "mask": "gt", "background": "input", "few_images": "repeat"},
+    },
+}
+
+
+@pytest.mark.parametrize(("recipe", "stage"), PUBLISHED)
+def test_published_recipes_have_the_published_settings(recipe, stage):
+    settings = stage_settings(stage, get_catalogue().recipe(recipe).training[stage])
+    assert {name: getattr(settings, name) for name in PUBLISHED[recipe, stage]} == PUBLISHED[recipe, stage]
+    assert (settings.betas, settings.weight_decay) == ((0.9, 0.999), 0.0)
+    exchange = (settings.exchange.shape, settings.exchange.detail)
+    assert exchange == {"deca": ("exchange", "none"), "emoca": ("none", "none")}.get(recipe, ("none", "exchange"))
