@@ -52,6 +52,7 @@ PARAMS = {
     ("emotion_backbone", "fer_mini_xception"): RANDOM_WEIGHTS,
     ("emotion_backbone", "timm"): {"model": "resnet18", "weights": "random"},
     ("loss", "code_prior"): {"block": "shape"},
+    ("loss", "identity"): RANDOM_WEIGHTS | {"network": "resnet18"},
     ("loss", "id_mrf"): RANDOM_WEIGHTS | {"size": 32},
     ("landmarker", "mediapipe"): {"search": False},  # the search is tested with the landmarker
 }

@@ -49,6 +49,19 @@ FORMATS: tuple[Format, ...] = (
     *_network("emonet_8", {"emo_fc_2.3.weight": "10 128", "bl0.weight": "256 256 1 1"}, _PREFIXES),
     *_network("emonet_5", {"emo_fc_2.3.weight": "7 128", "bl0.weight": "256 256 1 1"}, _PREFIXES),
     Format(
+        name="vggface2_resnet50",
+        assets=("vggface2_resnet50",),
+        entries={
+            "conv1.weight": "64 3 7 7",
+            "layer4.0.downsample.0.weight": "2048 1024 1 1",
+            "fc.weight": "8631 2048",  # the people of VGGFace2
+        },
+        containers=("pickle",),
+        convert=lambda content: {n: content.array(n) for n in content.shapes if not n.startswith("fc.")},
+        # the same network with squeeze-and-excitation has two more convolutions in every block
+        matches=lambda content: not any(".conv4." in name for name in content.shapes),
+    ),
+    Format(
         name="expnet_mean",
         assets=("expnet_mean",),
         entries={BARE: "3 224 224"},

@@ -51,6 +51,7 @@ _COMPONENTS = (
     ComponentSpec("loss", "shading_smoothness", "emoca_plugins.losses.shading_smoothness:ShadingSmoothness"),
     ComponentSpec("loss", "displacement_symmetry", "emoca_plugins.losses.displacement_symmetry:DisplacementSymmetry"),
     ComponentSpec("loss", "id_mrf", "emoca_plugins.losses.id_mrf:IdMrf"),
+    ComponentSpec("loss", "identity", "emoca_plugins.losses.identity:Identity"),
     # datasets
     ComponentSpec("dataset", "manifest", "emoca_plugins.datasets.manifest:ManifestFaces"),
     ComponentSpec("dataset", "synthetic_faces", "emoca_plugins.datasets.synthetic_faces:SyntheticFaces"),

@@ -58,6 +58,15 @@ WRITERS = {
     "bfm_noneck": lambda p: p.write_bytes(pickle.dumps(noneck())),
     "bfm_3ddfa_triangles": lambda p: p.write_bytes(pickle.dumps(np.zeros((3, 20), np.int32))),
     "tddfa_statistics": lambda p: p.write_bytes(pickle.dumps({"mean": np.zeros(62), "std": np.ones(62)})),
+    "vggface2_resnet50": lambda p: p.write_bytes(
+        pickle.dumps(
+            {
+                "conv1.weight": np.zeros((64, 3, 7, 7)),
+                "layer4.0.downsample.0.weight": np.zeros((2048, 1024, 1, 1)),
+                "fc.weight": np.zeros((8631, 2048)),
+            }
+        )
+    ),
     "gnm_landmarks": lambda p: p.write_text("\n".join("1 0.5 2 0.25 3 0.25" for _ in range(68))),
     "weights_deca": lambda p: torch.save(
         {"E_flame": {"layers.2.weight": torch.zeros(236, 1024)}, "opt": {"state": {0: {"step": torch.zeros(1)}}}}, p

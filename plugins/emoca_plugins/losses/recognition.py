@@ -1,0 +1,132 @@
+"""Networks that turn a face into a vector which tells people apart."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from emoca_core.checkpoints import RANDOM, Checkpoint, KeyMap, asset_name, find_weights, load_into, read_checkpoint
+from emoca_core.formats.convert import open_asset
+from emoca_core.timm_trunk import create_trunk
+
+VGGFACE2 = "vggface2_resnet50"
+"""Name of the network, of its asset, and of the format of its file."""
+PRETRAINED = "pretrained"
+VGGFACE2_MEAN = (91.4953, 103.8827, 131.0912)
+"""Blue, green, red, of 255. Source: Cao et al., VGGFace2; spec: section 2.11."""
+VGGFACE2_SIZE = 224
+_CLASSIFIER = "the classifier of the training's people"
+
+
+class Recognition(nn.Module):
+    """A frozen network, always in evaluation mode, and how it wants its input.
+
+    Attributes:
+        network: Pictures to vectors.
+        size: Side of its pictures, pixels.
+        files: What it was read from, by asset name.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(
+        self, network: nn.Module, size: int, mean: Iterable[float], deviation: Iterable[float], bgr: bool = False
+    ) -> None:
+        """Wrap a network.
+
+        Args:
+            network: Pictures to vectors.
+            size: Side of its pictures, pixels.
+            mean: Subtracted from values in [0, 1], in the network's order of colours.
+            deviation: What is then divided by.
+            bgr: The network's colours are blue, green, red.
+        """
+        super().__init__()
+        self.network, self.size, self.bgr = network, size, bgr
+        self.files: dict[str, Path] = {}
+        self.register_buffer("mean", torch.tensor(list(mean)).view(3, 1, 1), persistent=False)
+        self.register_buffer("deviation", torch.tensor(list(deviation)).view(3, 1, 1), persistent=False)
+        self.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> "Recognition":
+        """Stay in evaluation mode."""
+        return super().train(False)
+
+    def forward(self, image: Float[Tensor, "B 3 H W"], stretched: bool = False) -> Float[Tensor, "B D"]:
+        """Vectors of RGB in [0, 1], of any size.
+
+        Args:
+            image: The faces.
+            stretched: Give the network 2 x - 1 of what it was trained with.
+        """
+        if image.shape[-2:] != (self.size, self.size):
+            image = F.interpolate(image, (self.size, self.size), mode="bilinear", antialias=True)
+        x = ((image.flip(1) if self.bgr else image) - self.mean) / self.deviation
+        return cast(Tensor, self.network(2 * x - 1 if stretched else x)).flatten(1)
+
+
+def recognition(name: str, weights: str | None) -> Recognition:
+    """Build a network.
+
+    Args:
+        name: ``vggface2_resnet50``, or the name of a network in timm.
+        weights: ``None`` for the published ones: the asset ``vggface2_resnet50``, or timm's. ``random`` for none, or an
+            asset or a file.
+
+    Raises:
+        UnknownNameError: There is no such network.
+        MissingAssetError: The weights are not there.
+        AssetFormatError: The file does not fit.
+    """
+    return _vggface2(weights) if name == VGGFACE2 else _timm(name, weights)
+
+
+def _vggface2(weights: str | None) -> Recognition:
+    path = find_weights(VGGFACE2, weights)  # first, because building the network takes time
+    network = vggface2_resnet50()
+    mean, deviation = [value / 255 for value in VGGFACE2_MEAN], [1 / 255] * 3
+    made = Recognition(network, VGGFACE2_SIZE, mean, deviation, bgr=True)
+    if path is not None:
+        load_into(network, _read_vggface2(path), KeyMap(drop={r"fc\.": _CLASSIFIER}))
+        made.files[asset_name(VGGFACE2, weights)] = path
+    return made
+
+
+def _read_vggface2(path: Path) -> Checkpoint:
+    if path.suffix in (".pkl", ".npz"):  # as published, or as the asset folder keeps it
+        content = open_asset(path, VGGFACE2)
+        return Checkpoint(path, content.shapes, lambda name: torch.from_numpy(content.array(name)))
+    return read_checkpoint(path)
+
+
+def vggface2_resnet50() -> nn.Module:
+    """ResNet-50 as in Caffe, its tensors named as timm's and torchvision's.
+
+    A stage halves its input in the first 1x1 convolution, and the pool after the stem does not look beyond the left and
+    upper edge.
+
+    Source: Cao et al., VGGFace2: A Dataset for Recognising Faces across Pose and Age, FG 2018; spec: section 2.10.
+    """
+    network = cast(Any, create_trunk("resnet50", pretrained=False))
+    network.maxpool = nn.MaxPool2d(3, 2, padding=0, ceil_mode=True)
+    for stage in (network.layer2, network.layer3, network.layer4):
+        stage[0].conv1.stride, stage[0].conv2.stride = (2, 2), (1, 1)
+    return cast(nn.Module, network)
+
+
+def _timm(name: str, weights: str | None) -> Recognition:
+    network = create_trunk(name, pretrained=weights in (None, PRETRAINED))
+    config = cast(Any, network).pretrained_cfg
+    made = Recognition(network, config["input_size"][-1], config["mean"], config["std"])
+    if weights not in (None, PRETRAINED, RANDOM):
+        path = cast(Path, find_weights("timm", weights))
+        names = [config["classifier"]] if isinstance(config["classifier"], str) else config["classifier"]
+        load_into(network, read_checkpoint(path), KeyMap(drop={rf"{re.escape(n)}\.": _CLASSIFIER for n in names}))
+        made.files[asset_name("timm", weights)] = path
+    return made
