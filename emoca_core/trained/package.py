@@ -128,6 +128,7 @@ def write_package(out: Path, state: Mapping[str, Tensor], card: dict[str, Any], 
     try:
         tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in sorted(state.items())}
         save_file(tensors, temporary / PACKAGE_WEIGHTS, {"format": "pt"})
+        (temporary / PACKAGE_WEIGHTS).chmod(0o644)  # the writer makes it private, as mkdtemp does the folder
         sha256 = sha256_of(temporary / PACKAGE_WEIGHTS)
         card["weights"] = {
             "file": PACKAGE_WEIGHTS,
@@ -142,7 +143,7 @@ def write_package(out: Path, state: Mapping[str, Tensor], card: dict[str, Any], 
             "registry.yaml": registry_text(card),
         }.items():
             (temporary / name).write_text(text, encoding="utf-8")
-        temporary.chmod(0o755)  # mkdtemp makes folders private; this one is to be shared
+        temporary.chmod(0o755)
         if out.is_dir():
             out.rmdir()  # it is empty
         os.replace(temporary, out)
