@@ -5,13 +5,16 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from emoca_core import get_registry
 from emoca_core.catalogue import get_catalogue
 from emoca_core.errors import AssetFormatError, MissingAssetError
+from emoca_core.train.face_batches import collate_face_batch
 from emoca_core.train.run_stage import prepare_stage, train_stage
 from emoca_core.train.stage_settings import stage_settings
 from emoca_core.train.start import emotion_changes
+from emoca_core.train.task import Step
 
 TINY = {"encoder": {"params": {"model": "mobilenetv3_small_050", "hidden": 16, "image_size": 64}}}
 SETTINGS = {
@@ -130,3 +133,60 @@ def test_published_recipes_have_the_published_settings(recipe, stage):
     assert (settings.betas, settings.weight_decay) == ((0.9, 0.999), 0.0)
     exchange = (settings.exchange.shape, settings.exchange.detail)
     assert exchange == {"deca": ("exchange", "none"), "emoca": ("none", "none")}.get(recipe, ("none", "exchange"))
+
+
+class NoReadingBack(TorchDispatchMode):
+    """Refuses what makes the host wait for a device: numbers, shapes or branches that depend on values."""
+
+    waiting = ("_local_scalar_dense", "nonzero", "masked_select", "_unique2", "is_nonzero", "equal")
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        assert func.overloadpacket.__name__ not in self.waiting, func
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("recipe", ["open_pretrain", "open_emoca", "open_emoca_detail"])
+def test_a_step_never_waits_for_the_device(recipe, pretrained, emotion, emoca, monkeypatch):
+    """Run on the CPU, where the operations that would wait can be seen; the kernels themselves are left out."""
+    monkeypatch.setattr("emoca_plugins.renderers.zbuffer.check_faces", lambda *_: None)  # as on a GPU
+    stage = "detail" if recipe.endswith("detail") else "coarse"
+    starts = {"open_pretrain": {}, "open_emoca": {"start": pretrained, "emotion": emotion}}
+    options = {"change": TINY, **starts.get(recipe, {"start": emoca, "change": {}})}
+    settings = SETTINGS | ({"images_per_identity": 3} if stage == "detail" else {})
+    ready = prepare_stage(stage, recipe, "synthetic_faces", settings=settings, **options)
+    batch = collate_face_batch([ready.training[index] for index in range(3)])
+    task = ready.task.train()
+    task(batch, Step(0, 0, 0))  # what is made once may take its time
+    with NoReadingBack():
+        task(batch, Step(0, 1, 0)).total.backward()
+
+
+PRIORS = {"shape_prior": 1e-4, "expression_prior": 1e-4}
+WEIGHTS = {
+    "deca": {
+        **{"photometric": 2, "landmarks": 1, "eyes": 1, "mouth": 0.5, "identity": 0.2, "light": 1},
+        **PRIORS,
+        "albedo_prior": 1e-4,
+    },
+    "emoca": {
+        **{"photometric": 2, "eyes": 0.5, "mouth": 0.5, "lip_corners": 0.5, "light": 12},
+        **PRIORS,
+        "albedo_prior": 1e-5,
+    },
+    "emoca_detail": {
+        **{"detail_photometric": 1, "mrf": 0.05},
+        **{"displacement": 0.005, "smoothness": 0.005, "symmetry": 0.005},
+    },
+}
+
+
+@pytest.mark.parametrize("recipe", WEIGHTS)
+def test_published_recipes_have_the_published_weights(recipe):
+    """The emotion term of EMOCA is added while it is trained, since capturing needs no backbone."""
+    catalogue = get_catalogue()
+    terms = catalogue.recipe(recipe).losses
+    stage = "detail" if recipe.endswith("detail") else "coarse"
+    driving = {name: term.weight for name, term in terms.items() if term.role == "loss" and term.stage == stage}
+    assert driving == WEIGHTS[recipe]
+    added = catalogue.recipe("emoca").training["coarse"]["recipe"]["losses"]["emotion"]
+    assert added == {"uses": "emotion_consistency", "weight": 1.0, "stage": "coarse"}
