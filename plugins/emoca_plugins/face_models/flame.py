@@ -12,11 +12,10 @@ from torch import Tensor
 from emoca_core.errors import AssetFormatError
 from emoca_core.formats.content import Content
 from emoca_core.geometry.landmarks import contour_row
-from emoca_core.geometry.rotations import rotation_vector_to_matrix
-from emoca_core.geometry.skinning import joint_transforms, linear_blend_skinning
+from emoca_core.geometry.skinning import linear_blend_skinning
 from emoca_core.interfaces import Albedo, FaceGeometry, FaceParameters
 from emoca_core.spec import ComponentParams
-from emoca_plugins.face_models.fused_skinning import can_fuse, fused_skinning
+from emoca_plugins.face_models.fused_pose import can_fuse, fused_points, fused_skinning, pose_rotations
 from emoca_plugins.face_models.morphable import MorphableModel, check_indices, first_columns, from_planes, planes
 from emoca_plugins.face_models.texture_model import TextureModel
 
@@ -137,7 +136,8 @@ class Flame(MorphableModel):
         self._constant("mean", planes(template))
         # the mean is the first mode, with coefficient 1: one product makes the rest shape, without another pass
         rows = [template[None], basis, np.moveaxis(model.array("posedirs"), 2, 0)]
-        self._constant("modes", planes(np.concatenate(rows)))
+        self._constant("modes", planes(np.concatenate(rows)).T)
+        self.modes = self.modes.T  # in memory all modes of a coordinate lie together
         # joints are linear in the shape: regressing them from the mean and each mode once saves a pass per forward
         self._constant("joint_mean", (regressor @ template).reshape(-1))
         self._constant("joint_modes", (regressor @ basis).reshape(len(basis), -1))
@@ -197,7 +197,7 @@ class Flame(MorphableModel):
     def forward(self, parameters: FaceParameters) -> FaceGeometry:
         code = torch.cat([self._block(parameters, "shape"), self._block(parameters, "expression")], 1)
         pose = [self._block(parameters, block) for block in ("global_pose", "neck_pose", "jaw_pose", "eye_pose")]
-        rotations = rotation_vector_to_matrix(torch.cat(pose, 1).reshape(len(code), -1, 3))
+        rotations = pose_rotations(torch.cat(pose, 1))
         vertices = self._pose_surface(code, rotations)
         if self.params.eyelids:
             vertices = vertices + from_planes(self._block(parameters, "eyelids") @ self.eyelid_modes)
@@ -205,17 +205,26 @@ class Flame(MorphableModel):
 
     def _pose_surface(self, code: Float[Tensor, "B D"], rotations: Float[Tensor, "B J 3 3"]) -> Float[Tensor, "B V 3"]:
         bend = rotations[:, 1:] - torch.eye(3, dtype=code.dtype, device=code.device)
-        rest = torch.cat([torch.ones_like(code[:, :1]), code, bend.flatten(1)], 1) @ self.modes
+        coefficients = torch.cat([torch.ones_like(code[:, :1]), code, bend.flatten(1)], 1)
         joints = torch.addmm(self.joint_mean, code, self.joint_modes).reshape(len(code), -1, 3)
-        if can_fuse(rest, rotations, joints, self.skinning_weights):
-            return fused_skinning(rest, joint_transforms(rotations, joints, self.parents), self.skinning_weights)
-        vertices, _ = linear_blend_skinning(from_planes(rest), rotations, joints, self.parents, self.skinning_weights)
-        return vertices
+        if can_fuse(coefficients, joints, self.modes, self.skinning_weights):
+            rest = self.modes.T @ coefficients.T
+            return fused_skinning(rest, rotations, joints, self.parents, self.skinning_weights)
+        rest = from_planes(coefficients @ self.modes)
+        return linear_blend_skinning(rest, rotations, joints, self.parents, self.skinning_weights)[0]
 
     def _landmarks(
         self, vertices: Float[Tensor, "B V 3"], head: Float[Tensor, "B 3 3"]
     ) -> dict[str, Float[Tensor, "B _ 3"]]:
         """All sets by one gather: the fixed points, then the contour that the head's yaw selects."""
+        points = self._fused_points(vertices, head) if can_fuse(vertices, head) else self._gathered(vertices, head)
+        *fixed, contour = torch.split(points, [*self.fixed_points.values(), points.shape[1] - self.fixed_count], dim=1)
+        sets = dict(zip(self.fixed_points, fixed, strict=True))
+        inner, static = sets.pop("inner"), sets.pop("ibug68_static")
+        dynamic = torch.cat([contour, inner], 1) if self.params.dynamic_contour else static
+        return {"ibug68": dynamic, "ibug68_static": static, **sets}
+
+    def _gathered(self, vertices: Float[Tensor, "B V 3"], head: Float[Tensor, "B 3 3"]) -> Float[Tensor, "B L 3"]:
         batch = len(vertices)
         corners = self.fixed_corners.expand(batch, -1, -1)
         weights = self.fixed_weights.expand(batch, -1, -1)
@@ -225,12 +234,15 @@ class Flame(MorphableModel):
             weights = torch.cat([weights, self.contour_weights[row]], 1)
         first = torch.arange(batch, device=vertices.device)[:, None, None] * vertices.shape[1]
         gathered = vertices.flatten(0, 1).index_select(0, (corners + first).flatten()).reshape(-1, 3, 3)
-        points = torch.bmm(weights.reshape(-1, 1, 3), gathered).reshape(batch, -1, 3)
-        *fixed, contour = torch.split(points, [*self.fixed_points.values(), points.shape[1] - self.fixed_count], dim=1)
-        sets = dict(zip(self.fixed_points, fixed, strict=True))
-        inner, static = sets.pop("inner"), sets.pop("ibug68_static")
-        dynamic = torch.cat([contour, inner], 1) if self.params.dynamic_contour else static
-        return {"ibug68": dynamic, "ibug68_static": static, **sets}
+        return torch.bmm(weights.reshape(-1, 1, 3), gathered).reshape(batch, -1, 3)
+
+    def _fused_points(self, vertices: Float[Tensor, "B V 3"], head: Float[Tensor, "B 3 3"]) -> Float[Tensor, "B L 3"]:
+        same = torch.zeros(len(vertices), dtype=torch.long)
+        points = fused_points(vertices, self.fixed_corners[None], self.fixed_weights[None], same)
+        if not self.params.dynamic_contour:
+            return points
+        contour = fused_points(vertices, self.contour_corners, self.contour_weights, contour_row(head))
+        return torch.cat([points, contour], 1)
 
     def joints(self, parameters: FaceParameters) -> Float[Tensor, "B 5 3"]:
         """Rest positions of root, neck, jaw, left eye, right eye, metres."""

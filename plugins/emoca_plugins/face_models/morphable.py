@@ -70,7 +70,8 @@ class MorphableModel(FaceModel):
             return like.new_zeros(len(parameters), size)
         if value.shape[1] > size:
             raise ValueError(f"{name} has {size} numbers in this model, got {value.shape[1]}")
-        return torch.nn.functional.pad(value.to(like), (0, size - value.shape[1]))
+        value = value.to(like)
+        return value if value.shape[1] == size else torch.nn.functional.pad(value, (0, size - value.shape[1]))
 
 
 def planes(points: np.ndarray) -> np.ndarray:

@@ -9,12 +9,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from emoca_core.expressions import emotion_prototype
-from emoca_core.geometry.landmarks import barycentric_points, dynamic_contour_points
-from emoca_core.geometry.rotations import rotation_vector_to_matrix
-from emoca_core.geometry.skinning import joint_transforms, linear_blend_skinning
+from emoca_core.geometry.landmarks import barycentric_points, contour_row, dynamic_contour_points
+from emoca_core.geometry.skinning import linear_blend_skinning
 from emoca_core.interfaces import Albedo, Block, FaceGeometry, FaceModel, FaceParameters
 from emoca_core.spec import ComponentParams
-from emoca_plugins.face_models.fused_skinning import can_fuse, fused_skinning
+from emoca_plugins.face_models.fused_pose import can_fuse, fused_points, fused_skinning, pose_rotations
 from emoca_plugins.face_models.open_head_albedo import OpenHeadAlbedo
 from emoca_plugins.face_models.open_head_data import read_open_head_arrays
 
@@ -102,7 +101,9 @@ class OpenHead(FaceModel):
         vertices = modes.shape[1]
         # coordinate planes instead of points: skinning then works on contiguous runs. The template is mode 0.
         template = data["vertices"].T.reshape(1, -1)
-        self._constant("modes", np.concatenate([template, modes.transpose(0, 2, 1).reshape(len(modes), -1)]))
+        rows = np.concatenate([template, modes.transpose(0, 2, 1).reshape(len(modes), -1)])
+        self._constant("modes", rows.T)
+        self.modes = self.modes.T  # in memory all modes of a coordinate lie together
         self._constant("joint_template", data["joints"].reshape(-1))
         self._constant("joint_modes", data["joint_modes"][:count].reshape(count, -1).astype(np.float32))
         self._constant("skinning_weights", data["skinning_weights"])
@@ -162,19 +163,18 @@ class OpenHead(FaceModel):
         expression = self._block(parameters, "expression")
         poses = [self._block(parameters, name) for name in ("global_pose", "neck_pose", "jaw_pose", "eye_pose")]
         code = torch.cat([torch.ones_like(shape[:, :1]), shape, expression, poses[2][:, :1].sin()], 1)
-        planes = torch.mm(code, self.modes)
         joints = torch.addmm(self.joint_template, shape, self.joint_modes).reshape(len(code), -1, 3)
-        rotations = rotation_vector_to_matrix(torch.cat(poses, 1).reshape(len(code), -1, 3))
-        vertices = self._skinned(planes, rotations, joints)
+        rotations = pose_rotations(torch.cat(poses, 1))
+        vertices = self._posed(code, rotations, joints)
         return FaceGeometry(vertices, self._landmarks(vertices, rotations[:, 0] @ rotations[:, 1]))
 
-    def _skinned(
-        self, planes: Float[Tensor, "B _"], rotations: Float[Tensor, "B 5 3 3"], joints: Float[Tensor, "B 5 3"]
+    def _posed(
+        self, code: Float[Tensor, "B _"], rotations: Float[Tensor, "B 5 3 3"], joints: Float[Tensor, "B 5 3"]
     ) -> Float[Tensor, "B V 3"]:
-        """Posed vertices of a rest shape (all x, then all y, then all z), in one pass where no derivative is wanted."""
-        if can_fuse(planes, rotations, joints, self.skinning_weights):
-            return fused_skinning(planes, joint_transforms(rotations, joints, self.parents), self.skinning_weights)
-        rest = planes.reshape(len(planes), 3, -1).mT
+        """Posed vertices for a factor of every mode; skinned in one pass where no derivative is wanted."""
+        if can_fuse(code, rotations, joints, self.modes, self.skinning_weights):
+            return fused_skinning(self.modes.T @ code.T, rotations, joints, self.parents, self.skinning_weights)
+        rest = torch.mm(code, self.modes).reshape(len(code), 3, -1).mT
         return linear_blend_skinning(rest, rotations, joints, self.parents, self.skinning_weights)[0]
 
     def albedo(self, parameters: FaceParameters) -> Albedo:
@@ -236,12 +236,22 @@ class OpenHead(FaceModel):
     def _landmarks(
         self, vertices: Float[Tensor, "B V 3"], head_rotation: Float[Tensor, "B 3 3"]
     ) -> Mapping[str, Float[Tensor, "B _ 3"]]:
-        static = barycentric_points(vertices, self.faces, self.static_triangle, self.static_weights)
-        contour = dynamic_contour_points(
-            vertices, self.faces, head_rotation, self.contour_triangle, self.contour_weights
-        )
+        if can_fuse(vertices, head_rotation):
+            static, contour = self._fused_points(vertices, head_rotation)
+        else:
+            static = barycentric_points(vertices, self.faces, self.static_triangle, self.static_weights)
+            tables = self.contour_triangle, self.contour_weights
+            contour = dynamic_contour_points(vertices, self.faces, head_rotation, *tables)
         points = {"ibug68": torch.cat([contour, static[:, 17:68]], 1), "ibug68_static": static[:, :68]}
         return {**points, "mediapipe478": static[:, 68:]} if self.params.mediapipe_landmarks else points
+
+    def _fused_points(
+        self, vertices: Float[Tensor, "B V 3"], head_rotation: Float[Tensor, "B 3 3"]
+    ) -> tuple[Float[Tensor, "B _ 3"], Float[Tensor, "B 17 3"]]:
+        same = torch.zeros(len(vertices), dtype=torch.long)
+        static = self.faces[self.static_triangle][None], self.static_weights[None], same
+        contour = self.faces[self.contour_triangle], self.contour_weights, contour_row(head_rotation)
+        return fused_points(vertices, *static), fused_points(vertices, *contour)
 
     def _block(self, parameters: FaceParameters, name: Block) -> Float[Tensor, "B D"]:
         """A block in the model's dtype, padded to its size."""
@@ -251,4 +261,5 @@ class OpenHead(FaceModel):
             return self.joint_template.new_zeros(len(parameters), size)
         if value.shape[1] > size:
             raise ValueError(f"the open head's {name} has {size} numbers, got {value.shape[1]}")
-        return torch.nn.functional.pad(value.to(self.joint_template), (0, size - value.shape[1]))
+        value = value.to(self.joint_template)
+        return value if value.shape[1] == size else torch.nn.functional.pad(value, (0, size - value.shape[1]))
