@@ -1,6 +1,7 @@
 """A trained method by the name of its folder: a run of ``emoca train``, or what ``emoca package`` made of one."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,11 +151,11 @@ def open_folder(folder: Path, name: str | None = None) -> TrainedFolder:
             raise AssetFormatError(f"{folder / PACKAGE_CARD} is damaged: {error!r}") from None
         if not known:
             raise AssetFormatError(f"{folder} was written by another version of this project ({card['format']})")
-        return _with_weights(TrainedFolder(folder, name or folder.resolve().name, True, card))
+        return _with_weights(TrainedFolder(folder, name or label_of(folder), True, card))
     if not (folder / RUN_CARD).is_file():
         raise AssetFormatError(
-            f"{folder} holds no trained method: give a run folder of 'emoca train coarse' or 'emoca train detail' that "
-            "got as far as a validation, or a folder of 'emoca package'"
+            f"{folder} holds no trained method: give a run folder of 'emoca train' that got as far as a validation, or "
+            "a folder of 'emoca package'"
         )
     from emoca_core.train.start import read_card
 
@@ -162,7 +163,13 @@ def open_folder(folder: Path, name: str | None = None) -> TrainedFolder:
     if not {"recipe", "stage", "frozen"} <= card.keys():
         other = " but of 'emoca train emotion', which is a backbone and no recipe" if "emotion_backbone" in card else ""
         raise AssetFormatError(f"{folder} is no run of 'emoca train coarse' or 'emoca train detail'{other}")
-    return _with_weights(TrainedFolder(folder, name or folder.resolve().name, False, card))
+    return _with_weights(TrainedFolder(folder, name or label_of(folder), False, card))
+
+
+def label_of(folder: Path) -> str:
+    """The name of a folder; with the variant's, where it is a run of a sweep."""
+    path = folder.resolve()
+    return f"{path.parent.name}/{path.name}" if re.fullmatch(r"seed-\d+", path.name) else path.name
 
 
 def is_within(name: str, part: str) -> bool:

@@ -22,6 +22,7 @@ from emoca_core.trained.folder import (
     RUN_CARD,
     TRAINED_PARTS,
     TrainedFolder,
+    label_of,
     open_folder,
     without_weights,
 )
@@ -159,7 +160,7 @@ def _training(run: Path, card: Mapping[str, Any]) -> dict[str, Any]:
     except (OSError, ValueError):
         record = {}
     return {
-        "run": run.name,
+        "run": label_of(run),
         "name": card["name"],
         "recipe": _without_folders(card["recipe"]),
         "frozen": card["frozen"],

@@ -11,7 +11,7 @@ from emoca_core.checkpoints import read_checkpoint
 from emoca_core.errors import AssetFormatError
 from emoca_core.files import sha256_of
 from emoca_core.interfaces import ModuleComponent
-from emoca_core.trained.folder import TRAINED_PARTS, TrainedFolder, is_within
+from emoca_core.trained.folder import TRAINED_PARTS, TrainedFolder, is_within, label_of
 
 
 def load_trained(parts: Mapping[Any, Any], trained: TrainedFolder) -> None:
@@ -28,12 +28,13 @@ def load_trained(parts: Mapping[Any, Any], trained: TrainedFolder) -> None:
             the one that the others were trained with.
     """
     state, files = trained_state(trained)
+    named = {f"training {number} {label_of(file.parent)}": file for number, file in enumerate(files, 1)}
     modules = {kind: parts[kind] for kind in TRAINED_PARTS if isinstance(parts.get(kind), nn.Module)}
     for kind, module in modules.items():
         own = {n.removeprefix(kind + "."): t for n, t in state.items() if is_within(n, kind)}
         if own:
             _fill(kind, module, own, trained)
-            module.asset_paths = {**module.asset_paths, **{f"{file.parent.name}/{file.name}": file for file in files}}
+            module.asset_paths = {**module.asset_paths, **named}
     for name, expected in trained.frozen.items():
         kind = name.partition(".")[0]
         if kind in modules:
