@@ -85,11 +85,11 @@ def test_training_reduces_the_objective_on_unseen_faces(tmp_path):
     whole = {"encoder": {"params": {"frozen": False}}}
     losses = []
     for rate, epochs in ((1e-30, 1), (5e-3, 10)):
-        settings = {"epochs": epochs, "validate_every": float(epochs), "learning_rate": rate}
+        settings = {"epochs": epochs, "validate_every": float(epochs), "learning_rate": rate, "patience": None}
         train(tmp_path, "coarse", name=f"run-{epochs}", change=whole, settings=settings)
         losses.append(log_of(tmp_path / f"run-{epochs}")[-1]["validation/loss"])
     untrained, trained = losses
-    assert trained < 0.9 * untrained
+    assert trained < 0.9 * untrained, losses
 
 
 def test_only_what_is_trained_is_saved(tmp_path):
@@ -112,7 +112,7 @@ def test_whatever_is_frozen_stays_bit_identical(tmp_path, stage):
     method = ready.task.method
     frozen = {
         "coarse": [method.encoder.base, method.emotion_backbone],
-        "detail": [method.encoder, method.emotion_backbone],
+        "detail": [method.encoder],
     }[stage]
     before = [snapshot(part) for part in frozen]
     trained = snapshot(ready.task)
