@@ -13,7 +13,7 @@ from emoca_core.files import sha256_of
 from emoca_core.method import Method
 from emoca_core.train.trained_part import sha256_of_tensors
 
-TRAINED = ("encoder.", "detail.")
+TRAINED = ("encoder", "detail")
 """Parts of a method that a stage trains; the others come from the recipe."""
 
 
@@ -54,7 +54,8 @@ def load_run(method: Method, run: Path) -> None:
         frozen |= card["frozen"]
     parts = dict(method.named_modules())
     for name, expected in frozen.items():
-        if name in parts and name.startswith(TRAINED) and sha256_of_tensors(parts[name].state_dict()) != expected:
+        known = name in parts and name.partition(".")[0] in TRAINED
+        if known and sha256_of_tensors(parts[name].state_dict()) != expected:
             raise AssetFormatError(
                 f"{run} was trained on top of another {name} than recipe '{method.name}' has: use the recipe and the "
                 "files it was trained with"
