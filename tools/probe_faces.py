@@ -1,10 +1,11 @@
-"""Manifests for the benchmark of docs/benchmark-results.md, from a folder of FER2013 and LFW faces.
+"""Manifests for the measurements of docs/, from a folder of FER2013 and LFW faces.
 
     python tools/probe_faces.py FOLDER OUT
 
 FOLDER holds ``index.csv`` (path, split, expression, identity) and the pictures, of FER2013 in ``fer/`` and of LFW in
-``lfw/``. OUT gets ``fer.csv`` and ``lfw.csv``. FER2013 names nobody and holds some pictures several times: those that
-look alike become one person, so that no split and no fold has the same face on both sides.
+``lfw/``. OUT gets ``fer.csv`` and ``lfw.csv`` for the probe, and ``both.csv`` for training, with the split of the index.
+FER2013 names nobody and holds some pictures several times: those that look alike become one person, so that no fold has
+the same face on both sides; ``both.csv`` leaves people who are in ``train`` out of ``validation``.
 """
 
 import argparse
@@ -38,17 +39,34 @@ def main() -> None:
     args = parser.parse_args()
     with open(args.folder / "index.csv", encoding="utf-8", newline="") as file:
         entries = list(csv.DictReader(file))
+    both: list[ManifestRow] = []
     for name in ("fer", "lfw"):
         own = [entry for entry in entries if entry["path"].startswith(f"{name}/")]
         people = [entry["identity"] for entry in own] if name == "lfw" else who(args.folder, own)
-        written = write_manifest(relocated(rows(own, people), args.folder, args.out), args.out / f"{name}.csv")
-        print(f"{args.out / name}.csv: {written} faces of {len(set(people))} people")
+        faces = list(rows(own, people))
+        write(faces, args, name)
+        both += apart(faces)
+    write(both, args, "both")
+
+
+def write(faces: Sequence[ManifestRow], args: argparse.Namespace, name: str) -> None:
+    """A manifest in the output folder."""
+    file = args.out / f"{name}.csv"
+    written = write_manifest(relocated(faces, args.folder, args.out), file)
+    print(f"{file}: {written} faces of {len({face.identity for face in faces})} people")
 
 
 def rows(entries: Sequence[dict[str, str]], people: Sequence[str]) -> Iterator[ManifestRow]:
     """The entries of the index in this project's names."""
     for entry, person in zip(entries, people, strict=True):
-        yield ManifestRow(entry["path"], expression=class_name(entry["expression"]), identity=person)
+        split = {"val": "validation"}.get(entry["split"], entry["split"])
+        yield ManifestRow(entry["path"], split, class_name(entry["expression"]), identity=person)
+
+
+def apart(faces: Sequence[ManifestRow]) -> Iterator[ManifestRow]:
+    """Without the validation faces of people who are in the training split."""
+    trained = {face.identity for face in faces if face.split == "train"}
+    return (face for face in faces if face.split == "train" or face.identity not in trained)
 
 
 def who(folder: Path, entries: Sequence[dict[str, str]]) -> list[str]:
