@@ -3,9 +3,9 @@
     python tools/probe_faces.py FOLDER OUT
 
 FOLDER holds ``index.csv`` (path, split, expression, identity) and the pictures, of FER2013 in ``fer/`` and of LFW in
-``lfw/``. OUT gets ``fer.csv`` and ``lfw.csv`` for the probe, and ``both.csv`` for training, with the split of the index.
-FER2013 names nobody and holds some pictures several times: those that look alike become one person, so that no fold has
-the same face on both sides; ``both.csv`` leaves people who are in ``train`` out of ``validation``.
+``lfw/``. OUT gets ``fer.csv`` and ``lfw.csv`` for the probe, and ``both.csv`` for training, with the index's split.
+FER2013 names nobody and holds some pictures several times: those that look alike become one person, so that no fold
+has the same face on both sides; ``both.csv`` leaves people who are in ``train`` out of ``validation``.
 """
 
 import argparse
