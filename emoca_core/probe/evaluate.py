@@ -49,8 +49,8 @@ class ProbeSettings(TrainSettings):
     """Show a progress bar for every probe."""
     width: int = Field(default=WIDTH, ge=1)
     """Units of a hidden layer."""
-    hidden_layers: int = Field(default=HIDDEN_LAYERS, ge=1)
-    """Number of hidden layers."""
+    hidden_layers: int = Field(default=HIDDEN_LAYERS, ge=0)
+    """Number of hidden layers; 0 is a linear probe."""
     standardise: bool = True
     """Centre and scale codes by the training set's statistics; off is as published."""
     balanced: bool = True

@@ -30,7 +30,7 @@ class ProbeNetwork(nn.Module):
             inputs: Length of the code.
             classes: Number of expression classes; 0 leaves valence and arousal.
             width: Units of a hidden layer.
-            hidden_layers: Number of hidden layers.
+            hidden_layers: Number of hidden layers; 0 is a linear probe.
         """
         super().__init__()
         sizes = [inputs, *[width] * hidden_layers]

@@ -93,9 +93,11 @@ def notes(result: BenchmarkResult) -> Iterator[str]:
     counted = f"{data.used} of {data.labelled} labelled faces of {data.manifest} were used ({lost})"
     yield f"{counted}; {result.tested} were tested."
     how = f"{len(split.sizes)}-fold cross-validation" if split.kind == "folds" else "the manifest's own split"
+    layers, width = result.settings["hidden_layers"], result.settings["width"]
+    network = f"{layers} layers of {width}" if layers else "linear"
     yield (
         f"Split: {how} by {split.group_by} ({split.groups} groups), seed {split.seed}, hash {split.hash[:12]}. Probe: "
-        f"preset {result.preset}, {result.settings['hidden_layers']} layers of {result.settings['width']}, codes "
+        f"preset {result.preset}, {network}, codes "
         f"{'standardised' if result.settings['standardise'] else 'not standardised'}."
     )
     yield (

@@ -31,6 +31,14 @@ def test_the_output_is_expression_valence_arousal():
     )
 
 
+def test_without_hidden_layers_the_probe_is_one_linear_map():
+    probe, codes = ProbeNetwork(5, classes=7, hidden_layers=0), torch.randn(3, 5)
+    probe.standardise(torch.randn(50, 5))
+    ((weight, bias),) = [(layer.weight, layer.bias) for layer in probe.model]
+    expected = (codes - probe.mean) / probe.deviation @ weight.T + bias
+    torch.testing.assert_close(probe(codes).features["output"], expected)
+
+
 def test_standardisation_uses_training_statistics_and_survives_constants():
     codes = torch.randn(200, 4) * torch.tensor([7e4, 0.5, 1e-3, 0.0]) + torch.tensor([1e5, 0, 0, 3.0])
     probe = ProbeNetwork(4, classes=2, width=8)

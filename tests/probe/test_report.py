@@ -161,6 +161,11 @@ def test_the_terminal_table_is_aligned_and_shows_intervals():
     assert "0.410*" in lines[3]
 
 
+def test_notes_name_a_linear_probe():
+    settings = {"standardise": True, "width": 2048, "hidden_layers": 0}
+    assert "Probe: preset paper, linear, codes standardised." in "\n".join(notes(make(settings=settings)))
+
+
 def test_notes_say_what_is_significant_and_what_did_not_run():
     text = "\n".join(notes(make()))
     assert "13 of 14 labelled faces" in text
