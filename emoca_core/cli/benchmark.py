@@ -62,7 +62,7 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
     parser.add_argument("--batch-size", type=int, default=32, help="faces encoded at a time (default: %(default)s)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: %(default)s)")
     parser.add_argument("--published", action="store_true", help="show the EMOCA paper's numbers beside")
-    parser.add_argument("--no-faces", action="store_true", help="leave example faces out of the report")
+    parser.add_argument("--no-faces", action="store_true", help="leave example faces out: the result names no image")
     return parser
 
 
@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
         settings=settings_from(args.set),
         draws=args.resamples,
         published=args.published,
-        thumbnails=not args.no_faces,
+        examples=not args.no_faces,
         batch_size=args.batch_size,
     )
     protocol.probe_settings()  # a misspelt setting is found before anything is computed

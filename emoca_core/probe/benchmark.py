@@ -40,7 +40,7 @@ class Protocol:
         settings: Fields of ``ProbeSettings`` that differ from the preset.
         draws: Bootstrap resamples.
         published: Show the paper's numbers beside.
-        thumbnails: Put example faces into the report.
+        examples: Name example faces in the result, and show them in the report.
         batch_size: Faces encoded at once.
     """
 
@@ -50,7 +50,7 @@ class Protocol:
     settings: dict[str, Any] = field(default_factory=dict)
     draws: int = 2000
     published: bool = False
-    thumbnails: bool = True
+    examples: bool = True
     batch_size: int = 32
 
     def probe_settings(self) -> ProbeSettings:
@@ -175,7 +175,7 @@ def compare_codes(collected: Collected, protocol: Protocol) -> BenchmarkResult:
         missing=[MissingMethod(name=m.name, reason=m.reason) for m in collected.missing],
         published=protocol.published,
         provenance=provenance(),
-        examples=example_faces(first, used, rows, manifest, collected.detections, protocol.thumbnails),
+        examples=example_faces(first, used, rows, manifest, collected.detections) if protocol.examples else [],
     )
 
 

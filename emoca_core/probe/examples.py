@@ -28,7 +28,6 @@ def example_faces(
     rows: Int[ndarray, "N"],
     manifest: Manifest,
     detections: Detections,
-    thumbnails: bool = True,
 ) -> list[Example]:
     """The faces with the surest right and the surest wrong class; without classes, least and largest error.
 
@@ -38,7 +37,6 @@ def example_faces(
         rows: Where the faces used are in the manifest.
         manifest: The images.
         detections: Their faces.
-        thumbnails: Put the pictures in.
     """
     known = labels[predictions.rows]
     good, bad = _chosen(predictions, known)
@@ -46,7 +44,7 @@ def example_faces(
     for index, is_good in [*((i, True) for i in good), *((i, False) for i in bad)]:
         row = int(rows[predictions.rows[index]])
         truth, prediction = _described(predictions, known, int(index))
-        picture = _thumbnail(manifest, detections, row) if thumbnails else None
+        picture = _thumbnail(manifest, detections, row)
         path = manifest[row].path
         examples.append(Example(path=path, truth=truth, prediction=prediction, good=is_good, thumbnail=picture))
     return examples

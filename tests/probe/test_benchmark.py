@@ -75,13 +75,13 @@ def test_the_record_says_what_was_compared(result):
 
 
 def test_the_manifests_own_split_and_other_seeds_are_other_tests(result, manifest):
-    own = run(manifest, Colour("red", (RED,)), folds=0, draws=50, thumbnails=False)
+    own = run(manifest, Colour("red", (RED,)), folds=0, draws=50, examples=False)
     assert own.split.kind == "manifest"
     assert own.split.sizes == [{"training": 54, "validation": 18, "test": 18}]
     assert own.tested == 18
     assert own.methods[0].scores["accuracy"].fold_sd is None
     assert own.split.hash != result.split.hash
-    assert all(example.thumbnail is None for example in own.examples)
+    assert own.examples == []
 
 
 def test_a_method_that_fails_does_not_stop_the_others(manifest):
@@ -94,7 +94,7 @@ def test_a_method_that_fails_does_not_stop_the_others(manifest):
             return super().encode(crop) * float("nan")
 
     methods = (Broken("broken", (RED,), 7), Colour("red", (RED,)), Blind("blind", (RED,), 8))
-    found = run(manifest, *methods, folds=0, draws=50, thumbnails=False)
+    found = run(manifest, *methods, folds=0, draws=50, examples=False)
     assert [m.name for m in found.methods] == ["red"]
     assert {m.name: m.reason for m in found.missing} == {
         "deca": "missing asset 'deca'",
