@@ -10,6 +10,7 @@ from torch import Tensor
 from emoca_core.errors import AssetFormatError, EmocaError, MissingAssetError
 from emoca_core.geometry.rotations import rotation_vector_to_matrix
 from emoca_core.interfaces import FaceCrop, FaceGeometry, FaceModel, FaceParameters, WeakPerspectiveCamera
+from emoca_core.method import load_method
 from emoca_core.registry import get_registry
 from emoca_plugins.encoders.codes_from_disk import CodesFromDisk
 from emoca_plugins.encoders.pose_from_landmarks import with_pose_from_landmarks
@@ -66,6 +67,14 @@ def test_reads_the_codes_of_each_photo(folder: Path) -> None:
         np.testing.assert_allclose(parameters.shape[row], np.load(place / "shape_coeffs.npy")[0], rtol=1e-6)
         np.testing.assert_allclose(parameters.expression[row], np.load(place / "exp_coeffs.npy"))
     assert {k: v.shape[1] for k, v in parameters.blocks().items()} == dict(encoder.blocks)
+
+
+def test_recipes_name_the_folder_that_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("EMOCA_ASSETS", str(tmp_path))
+    for recipe, method in (("codes_from_disk", "MGCNet"), ("codes_from_disk_expnet", "ExpNet")):
+        with pytest.raises(MissingAssetError, match=f"no folder predictions/{method} .*--set encoder.folder=DIR"):
+            load_method(recipe)
 
 
 def test_preset_of_expnet_and_absolute_photo_paths(folder: Path) -> None:

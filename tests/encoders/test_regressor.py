@@ -49,7 +49,10 @@ def trained(encoder):
 
 def same(one: FaceParameters, other: FaceParameters):
     """To float32's rounding: the last layers of both networks are of different sizes."""
-    return all(torch.allclose(a, b, atol=2e-5, rtol=1e-5) for a, b in zip(one.blocks().values(), other.blocks().values(), strict=True))
+    return all(
+        torch.allclose(a, b, atol=2e-5, rtol=1e-5)
+        for a, b in zip(one.blocks().values(), other.blocks().values(), strict=True)
+    )
 
 
 def test_it_predicts_every_block_of_its_face_model(parts):

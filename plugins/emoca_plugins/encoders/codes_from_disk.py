@@ -29,8 +29,8 @@ class CodesFromDisk(Encoder):
     class Params(ComponentParams):
         """Parameters of ``codes_from_disk``."""
 
-        folder: Path
-        """The folder ``predictions``."""
+        folder: Path = Path("predictions")
+        """The folder ``predictions``; by default the one where the command runs."""
         method: str = "MGCNet"
         """Sub-folder of the method."""
         files: dict[Block, str] = Field(default={"shape": "shape_coeffs.npy", "expression": "exp_coeffs.npy"})
@@ -46,12 +46,16 @@ class CodesFromDisk(Encoder):
     crop_rule = EmocaCrop()
     needs = frozenset({"keys", "landmarks"})
 
-    def __init__(self, params: Params) -> None:
+    def __init__(self, params: Params | None = None) -> None:
         super().__init__(params)
-        self.blocks: Mapping[Block, int] = {block: params.sizes[block] for block in params.files}
-        self.root = params.folder / params.method
+        p = self.params
+        self.blocks: Mapping[Block, int] = {block: p.sizes[block] for block in p.files}
+        self.root = p.folder / p.method
         if not self.root.is_dir():
-            raise MissingAssetError(f"there is no folder {self.root} with the predictions of '{params.method}'")
+            raise MissingAssetError(
+                f"there is no folder {self.root} with the predictions of '{p.method}': name the folder above it "
+                "(--set encoder.folder=DIR), or run where it lies"
+            )
         self._face_model: tuple[FaceModel, ...] = ()  # a tuple hides it from torch: it belongs to the method
 
     def attach(self, face_model: FaceModel, renderer: Renderer) -> None:
