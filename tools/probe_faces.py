@@ -5,12 +5,13 @@
 FOLDER holds ``index.csv`` (path, split, expression, identity) and the pictures, of FER2013 in ``fer/`` and of LFW in
 ``lfw/``. OUT gets ``fer.csv`` and ``lfw.csv`` for the probe, and ``both.csv`` for training, with the index's split.
 FER2013 names nobody and holds some pictures several times: those that look alike become one person, so that no fold
-has the same face on both sides; ``both.csv`` leaves people who are in ``train`` out of ``validation``.
+has the same face on both sides. Validation faces of people who are in ``train`` get a split of their own.
 """
 
 import argparse
 import csv
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,8 @@ from emoca_core.datasets import ManifestRow, write_manifest
 from emoca_core.datasets.importers.names import class_name
 from emoca_core.datasets.rows import relocated
 
+SEEN = "person of train"
+"""Split of validation faces that are no test."""
 SIDE = 24
 """Of the small pictures that are compared, pixels."""
 ALIKE = 0.9
@@ -43,9 +46,9 @@ def main() -> None:
     for name in ("fer", "lfw"):
         own = [entry for entry in entries if entry["path"].startswith(f"{name}/")]
         people = [entry["identity"] for entry in own] if name == "lfw" else who(args.folder, own)
-        faces = list(rows(own, people))
+        faces = apart(list(rows(own, people)))
         write(faces, args, name)
-        both += apart(faces)
+        both += faces
     write(both, args, "both")
 
 
@@ -63,10 +66,11 @@ def rows(entries: Sequence[dict[str, str]], people: Sequence[str]) -> Iterator[M
         yield ManifestRow(entry["path"], split, class_name(entry["expression"]), identity=person)
 
 
-def apart(faces: Sequence[ManifestRow]) -> Iterator[ManifestRow]:
-    """Without the validation faces of people who are in the training split."""
+def apart(faces: Sequence[ManifestRow]) -> list[ManifestRow]:
+    """No person in both splits: such validation faces are in neither."""
     trained = {face.identity for face in faces if face.split == "train"}
-    return (face for face in faces if face.split == "train" or face.identity not in trained)
+    seen = [face.split != "train" and face.identity in trained for face in faces]
+    return [replace(face, split=SEEN) if known else face for face, known in zip(faces, seen, strict=True)]
 
 
 def who(folder: Path, entries: Sequence[dict[str, str]]) -> list[str]:
