@@ -343,7 +343,8 @@ def test_a_full_disk_is_one_line():
 def test_ctrl_c_stops_with_one_line():
     """A real signal to a real process, while it is at work."""
     code = (
-        "import sys, time; from emoca_core.cli import main, list as command\n"
+        "import signal, sys, time; from emoca_core.cli import main, list as command\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # which a background job is born without
         "command.run = lambda args: (print('ready', flush=True), time.sleep(60))\n"
         "sys.exit(main(['list']))"
     )

@@ -77,7 +77,10 @@ def test_a_recipe_is_probed_without_the_face_model_that_it_does_not_need(toys, m
 
 
 @pytest.mark.parametrize("name", sorted(get_catalogue().recipes))
-def test_every_recipe_reads_blocks_that_it_has(name):
+def test_every_recipe_reads_blocks_that_it_has(name, tmp_path, monkeypatch):
+    for method in ("MGCNet", "ExpNet"):  # of codes_from_disk
+        (tmp_path / "predictions" / method).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
     recipe = get_catalogue().recipe(name)
     encoder = get_registry().resolve("encoder", recipe.encoder.uses)
     blocks = dict(getattr(encoder, "blocks", {}))
