@@ -30,7 +30,7 @@ test-all: lint ## also the slow tests
 
 bench: $(STAMP) ## measure speed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group bench
-	@set -e; for file in $(filter-out benchmarks/landmark_fit.py,$(wildcard benchmarks/*.py)); do \
+	@set -e; for file in $(filter-out benchmarks/landmark_fit.py benchmarks/results_table.py,$(wildcard benchmarks/*.py)); do \
 		echo "== $$file"; $(BIN)/python $$file; done
 	@echo "== benchmarks/landmark_fit.py"; $(BIN)/python benchmarks/landmark_fit.py examples/photos
 
