@@ -3,12 +3,16 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from emoca_core.files import write_text
 from emoca_core.sweep import table
 from emoca_core.sweep.plan import Plan, Run, runs_of
 from emoca_core.sweep.result import SweepResult, read_results, write_json
 from emoca_core.sweep.running import run_all
+
+if TYPE_CHECKING:
+    from emoca_core.interfaces import FaceDataset
 
 FACES = 8
 """Faces of the validation set in the picture."""
@@ -78,7 +82,7 @@ def draw_faces(
     return out / "faces.png"
 
 
-def _validation_set(plan: Plan, run: Run):  # type: ignore[no-untyped-def]
+def _validation_set(plan: Plan, run: Run) -> "FaceDataset":
     """What the first variant was validated on."""
     import json
 
