@@ -5,10 +5,13 @@ from pathlib import Path
 import pytest
 import torch
 from published import deviation, golden, keyed_state
+from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
 
 from emoca_core.errors import AssetFormatError, MissingAssetError
+from emoca_core.formats.add import add_files
+from emoca_core.interfaces import EXPRESSIONS
 from emoca_core.registry import get_registry
 from emoca_plugins.emotion.emonet import EmoNet
 from emoca_plugins.emotion.emonet_network import ConvBlock
@@ -56,6 +59,24 @@ def test_labels_follow_the_published_data_loader() -> None:
     eight, five = (EmoNet(EmoNet.Params(weights="random", classes=n)).labels for n in (8, 5))
     assert eight == ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger", "contempt")
     assert five == ("neutral", "happy", "sad", "surprise", "anger")
+
+
+def test_other_classes_keep_everything_but_the_last_layer(shared: Path, tmp_path: Path) -> None:
+    """As a training with the paper's 7 classes starts, and as its result is read again."""
+    path, labels = write(shared, tmp_path, 8), EXPRESSIONS[:7]
+    published = EmoNet(EmoNet.Params(weights=str(path)))
+    assert [added.problem for added in add_files([path], folder=tmp_path / "no-assets")] == [None]
+    backbone = EmoNet(EmoNet.Params(labels=labels))
+    assert backbone.labels == labels and backbone.network.emo_fc_2[3].out_features == 9
+    differing = {
+        name
+        for name, tensor in backbone.state_dict().items()
+        if tensor.shape != published.state_dict()[name].shape or not tensor.equal(published.state_dict()[name])
+    }
+    assert differing == {"network.emo_fc_2.3.weight", "network.emo_fc_2.3.bias"}
+    save_file(backbone.state_dict(), tmp_path / "best.safetensors")
+    again = EmoNet(EmoNet.Params(labels=labels, weights=str(tmp_path / "best.safetensors")))
+    assert all(tensor.equal(backbone.state_dict()[name]) for name, tensor in again.state_dict().items())
 
 
 def test_strict_and_no_side_effects(shared: Path, tmp_path: Path) -> None:

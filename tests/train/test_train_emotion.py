@@ -3,16 +3,20 @@
 import json
 import subprocess
 import sys
+from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
+from local_plugins import component_registry
 from PIL import Image
 
+import emoca_plugins as builtin
 from emoca_core.cli import main
 from emoca_core.datasets import ManifestRow, write_manifest
-from emoca_core.interfaces import FaceSample
-from emoca_core.train.run_emotion import augment_face
+from emoca_core.errors import ParamsError
+from emoca_core.interfaces import EmotionBackbone, EmotionPrediction, FaceSample
+from emoca_core.train.run_emotion import augment_face, train_emotion
 
 COLOURS = {"happy": (230, 200, 40), "sad": (40, 60, 200), "anger": (220, 30, 30)}
 SMALL = [
@@ -64,10 +68,22 @@ def test_mistakes_get_one_clear_message(manifest, tmp_path, capsys, arguments, m
     assert message in capsys.readouterr().err
 
 
-def test_a_backbone_with_classes_of_its_own_is_refused(manifest, tmp_path, capsys):
-    command = ["train", "emotion", "--data", str(manifest), "--out", str(tmp_path / "run")]
-    assert main([*command, "--backbone", "emonet", "--backbone-set", "weights=random"]) == 2
-    assert "emonet cannot learn the classes neutral, happy" in capsys.readouterr().err
+class TwoClasses(EmotionBackbone):
+    """Recognises what it recognises."""
+
+    labels = ("yes", "no")
+    feature_dims: ClassVar = {"pixels": 3}
+
+    def forward(self, image):
+        return EmotionPrediction({"pixels": image.mean((2, 3))})
+
+
+def test_a_backbone_with_classes_of_its_own_is_refused(manifest, tmp_path, monkeypatch):
+    with component_registry("emotion_backbone", TwoClasses=TwoClasses) as registry:
+        registry.add_plugin(builtin, "builtin")
+        monkeypatch.setattr("emoca_core.train.run_emotion.get_registry", lambda: registry)
+        with pytest.raises(ParamsError, match=r"TwoClasses cannot learn the classes neutral.*: it recognises yes, no"):
+            train_emotion("TwoClasses", manifest, tmp_path / "run")
 
 
 @pytest.mark.slow

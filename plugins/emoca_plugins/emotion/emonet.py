@@ -13,7 +13,8 @@ from emoca_plugins.emotion.emonet_network import EmoNetNetwork
 SIZE = 256
 LABELS = {8: EXPRESSIONS, 5: ("neutral", "happy", "sad", "surprise", "anger")}
 """The published data loader maps anger to the fifth of the 5 classes; the README calls that class fear."""
-KEYS = KeyMap(rename={r"(?=\w)": "network."})
+KEYS = KeyMap(strip=("state_dict.", "module.", "network."), rename={r"(?=\w)": "network."})
+"""Published files have no prefix, those of our own training do."""
 
 
 class EmoNet(EmotionBackbone):
@@ -30,16 +31,26 @@ class EmoNet(EmotionBackbone):
         """Parameters of ``emonet``."""
 
         classes: Literal[8, 5] = 8
-        """Expression classes. Their weights are the assets ``emonet_8`` and ``emonet_5``."""
+        """Expression classes of the published network. Its weights are the assets ``emonet_8`` and ``emonet_5``."""
+        labels: tuple[str, ...] | None = None
+        """Names of other classes, for training: published weights then serve all layers but the last, which starts
+        untrained. A file of your own training holds the last layer too."""
 
     params: Params
     feature_dims = {"pooled": 256, "map": 768}  # noqa: RUF012 - a constant of the architecture
 
     def __init__(self, params: Params | None = None) -> None:
         super().__init__(params)
-        self.labels = LABELS[self.params.classes]
+        published = LABELS[self.params.classes]
+        self.labels = self.params.labels or published
         self.network = EmoNetNetwork(self.params.classes)
-        self.load_report = load_published(self, f"emonet_{self.params.classes}", self.params.weights, KEYS)
+        asset = f"emonet_{self.params.classes}"
+        with_own_head = self.labels != published and self.params.weights not in (None, asset)
+        if with_own_head:
+            self.network.classify(len(self.labels))
+        self.load_report = load_published(self, asset, self.params.weights, KEYS)
+        if self.labels != published and not with_own_head:
+            self.network.classify(len(self.labels))
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> EmotionPrediction:
         """Predict; other sizes than 256 px are resized bilinearly without antialiasing, as EMOCA does."""

@@ -67,7 +67,7 @@ class EmoNetNetwork(nn.Module):
     """RGB of 256 px to landmarks' heat maps, expression logits, valence and arousal.
 
     Args:
-        classes: 8 or 5.
+        classes: 8 or 5 in the published files.
     """
 
     def __init__(self, classes: int) -> None:
@@ -84,7 +84,12 @@ class EmoNetNetwork(nn.Module):
         self.conv1x1_input_emo_2 = nn.Conv2d(256 * (STACKS + 1), 256, 1)
         blocks = [module for _ in range(4) for module in (ConvBlock(256, 256), nn.MaxPool2d(2))]
         self.emo_net_2 = nn.Sequential(*blocks, nn.AvgPool2d(4))
-        self.emo_fc_2 = nn.Sequential(nn.Linear(256, 128), nn.BatchNorm1d(128), nn.ReLU(), nn.Linear(128, classes + 2))
+        self.emo_fc_2 = nn.Sequential(nn.Linear(256, 128), nn.BatchNorm1d(128), nn.ReLU())
+        self.classify(classes)
+
+    def classify(self, classes: int) -> None:
+        """Give the head a new last layer, for this many classes, valence and arousal."""
+        self.emo_fc_2 = nn.Sequential(*self.emo_fc_2[:3], nn.Linear(128, classes + 2))
 
     def forward(self, image: Float[Tensor, "B 3 256 256"]) -> dict[str, Tensor]:
         """``heatmap`` [B,68,64,64], ``map`` [B,768,64,64], ``pooled`` [B,256], ``head`` [B, classes + 2]."""
