@@ -14,11 +14,12 @@ from scipy.spatial.transform import Rotation
 
 from emoca_core.errors import AssetFormatError, MissingAssetError
 from emoca_core.formats.add import add_files
+from emoca_core.geometry.landmarks import contour_row
 from emoca_core.geometry.rotations import rotation_vector_to_matrix
 from emoca_core.interfaces import FaceParameters, WeakPerspectiveCamera
 from emoca_core.testing import check_component
 from emoca_plugins.face_models.flame import Flame
-from emoca_plugins.face_models.fused_pose import pose_rotations
+from emoca_plugins.face_models.fused_pose import fused_contour_row, pose_rotations
 
 
 def add_all(files: list[Path]) -> None:
@@ -371,6 +372,15 @@ def test_fused_skinning_is_the_reference(arrays):
     assert (fused.vertices - reference.vertices).abs().max() < 3e-7  # float32 rounds 0.2 m to 1e-8 m, some ten times
     for name, points in reference.landmarks.items():
         assert (fused.landmarks[name] - points).abs().max() < 3e-7, name
+
+
+def test_fused_contour_rows_are_the_reference():
+    """Every whole degree, both sides, and beyond the table's ends."""
+    yaw = torch.arange(-60.0, 61.0).deg2rad()
+    vectors = torch.stack([0.1 * yaw.cos(), yaw, 0.2 * yaw.sin()], 1)
+    rotations = rotation_vector_to_matrix(vectors)
+    assert torch.equal(fused_contour_row(rotations), contour_row(rotations))
+    assert set(contour_row(rotations).tolist()) == set(range(79))
 
 
 @pytest.mark.parametrize("length", [0.0, 1e-9, 1e-5, 1e-3, 0.5, 3.14, 7.0])

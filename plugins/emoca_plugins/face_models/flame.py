@@ -15,7 +15,13 @@ from emoca_core.geometry.landmarks import contour_row
 from emoca_core.geometry.skinning import linear_blend_skinning
 from emoca_core.interfaces import Albedo, FaceGeometry, FaceParameters
 from emoca_core.spec import ComponentParams
-from emoca_plugins.face_models.fused_pose import can_fuse, fused_points, fused_skinning, pose_rotations
+from emoca_plugins.face_models.fused_pose import (
+    can_fuse,
+    fused_contour_row,
+    fused_points,
+    fused_skinning,
+    pose_rotations,
+)
 from emoca_plugins.face_models.morphable import MorphableModel, check_indices, first_columns, from_planes, planes
 from emoca_plugins.face_models.texture_model import TextureModel
 
@@ -241,7 +247,7 @@ class Flame(MorphableModel):
         points = fused_points(vertices, self.fixed_corners[None], self.fixed_weights[None], same)
         if not self.params.dynamic_contour:
             return points
-        contour = fused_points(vertices, self.contour_corners, self.contour_weights, contour_row(head))
+        contour = fused_points(vertices, self.contour_corners, self.contour_weights, fused_contour_row(head))
         return torch.cat([points, contour], 1)
 
     def joints(self, parameters: FaceParameters) -> Float[Tensor, "B 5 3"]:

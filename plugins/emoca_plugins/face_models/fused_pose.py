@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from emoca_core.geometry.landmarks import CONTOUR_MAX_YAW
 from emoca_core.geometry.rotations import rotation_vector_to_matrix
 from emoca_core.teams import compiled, for_each
 
@@ -24,7 +25,7 @@ _BLOCK = 32
 def can_fuse(*tensors: Tensor) -> bool:
     """Whether the kernel may take the place of the reference: float32 on the CPU, and nobody asks for a derivative."""
     wanted = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
-    plain = all(tensor.dtype == torch.float32 and tensor.device.type == "cpu" for tensor in tensors)
+    plain = all(tensor.dtype == torch.float32 and tensor.is_cpu for tensor in tensors)
     return plain and not wanted and not any(map(_is_transformed, tensors))
 
 
@@ -42,6 +43,13 @@ def pose_rotations(vectors: Float[Tensor, "B _"]) -> Float[Tensor, "B J 3 3"]:
     matrices = torch.empty(len(vectors), vectors.shape[1] // 3, 3, 3)
     _kernels().rotate(vectors.detach().contiguous().view(-1, 3).numpy(), matrices.view(-1, 3, 3).numpy())
     return matrices
+
+
+def fused_contour_row(head: Float[Tensor, "B 3 3"]) -> Int[Tensor, "B"]:
+    """``contour_row`` of each head orientation."""
+    row = torch.empty(len(head), dtype=torch.long)
+    _kernels().turn(head.detach().contiguous().numpy(), row.numpy())
+    return row
 
 
 def fused_points(
@@ -103,6 +111,7 @@ class _Kernels(NamedTuple):
     rotate: Callable[..., None]
     chain: Callable[..., Any]
     skin: Callable[..., None]
+    turn: Callable[..., None]
     embed: Callable[..., None]
 
 
@@ -110,7 +119,7 @@ class _Kernels(NamedTuple):
 def _kernels() -> _Kernels:
     """Compiled on first use; fast arithmetic, but NaN and infinity keep their meaning."""
     relaxed = compiled(fastmath={"contract", "reassoc", "nsz"})
-    return _Kernels(*(relaxed(kernel) for kernel in (_rotate, _chain, _skin, _embed)))
+    return _Kernels(*(relaxed(kernel) for kernel in (_rotate, _chain, _skin, _turn, _embed)))
 
 
 @no_type_check
@@ -128,6 +137,15 @@ def _rotate(vectors, matrices):
         m[0, 0], m[0, 1], m[0, 2] = 1 - b * (y * y + z * z), b * x * y - a * z, b * x * z + a * y
         m[1, 0], m[1, 1], m[1, 2] = b * x * y + a * z, 1 - b * (x * x + z * z), b * y * z - a * x
         m[2, 0], m[2, 1], m[2, 2] = b * x * z - a * y, b * y * z + a * x, 1 - b * (x * x + y * y)
+
+
+@no_type_check
+def _turn(head, row):
+    for item in range(len(head)):
+        m = head[item]
+        yaw = np.rad2deg(np.arctan2(-m[2, 0], np.hypot(m[0, 0], m[1, 0])))
+        degrees = min(max(int(np.rint(yaw)), -CONTOUR_MAX_YAW), CONTOUR_MAX_YAW)
+        row[item] = degrees if degrees >= 0 else CONTOUR_MAX_YAW - degrees
 
 
 @no_type_check
@@ -183,8 +201,10 @@ def _skin(rest, transforms, weights, posed, first, last):
         count = min(_BLOCK, last - start)
         for row in range(count):
             vertex = start + row
-            blended[:] = 0
-            for joint in range(len(transforms)):
+            weight = weights[vertex, 0]
+            for k in range(12 * batch):
+                blended[k] = weight * transforms[0, k]
+            for joint in range(1, len(transforms)):
                 weight = weights[vertex, joint]
                 if weight != 0:
                     for k in range(12 * batch):

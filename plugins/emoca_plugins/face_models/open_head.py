@@ -9,11 +9,17 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from emoca_core.expressions import emotion_prototype
-from emoca_core.geometry.landmarks import barycentric_points, contour_row, dynamic_contour_points
+from emoca_core.geometry.landmarks import barycentric_points, dynamic_contour_points
 from emoca_core.geometry.skinning import linear_blend_skinning
 from emoca_core.interfaces import Albedo, Block, FaceGeometry, FaceModel, FaceParameters
 from emoca_core.spec import ComponentParams
-from emoca_plugins.face_models.fused_pose import can_fuse, fused_points, fused_skinning, pose_rotations
+from emoca_plugins.face_models.fused_pose import (
+    can_fuse,
+    fused_contour_row,
+    fused_points,
+    fused_skinning,
+    pose_rotations,
+)
 from emoca_plugins.face_models.open_head_albedo import OpenHeadAlbedo
 from emoca_plugins.face_models.open_head_data import read_open_head_arrays
 
@@ -250,7 +256,7 @@ class OpenHead(FaceModel):
     ) -> tuple[Float[Tensor, "B _ 3"], Float[Tensor, "B 17 3"]]:
         same = torch.zeros(len(vertices), dtype=torch.long)
         static = self.faces[self.static_triangle][None], self.static_weights[None], same
-        contour = self.faces[self.contour_triangle], self.contour_weights, contour_row(head_rotation)
+        contour = self.faces[self.contour_triangle], self.contour_weights, fused_contour_row(head_rotation)
         return fused_points(vertices, *static), fused_points(vertices, *contour)
 
     def _block(self, parameters: FaceParameters, name: Block) -> Float[Tensor, "B D"]:
