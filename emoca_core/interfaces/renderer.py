@@ -45,7 +45,7 @@ class Rendering:
         shading: Light, per channel; outside the face that on a zero normal, as in DECA.
         normals: Normals of the posed mesh in model space.
         uv: Texture coordinate of each pixel as a sampling grid (x right, y down in the texture, [-1, 1]).
-        facing_mask: 1 where the surface faces the camera (transformed normal z < -0.05, as in DECA).
+        facing_mask: 1 where the surface faces the camera (transformed normal z < -0.05, as in DECA); on request.
     """
 
     image: Float[Tensor, "B 3 H W"]

@@ -23,6 +23,8 @@ def render_face(
     albedo: Albedo,
     lighting: Float[Tensor, "B 9 3"] | None,
     image_size: tuple[int, int],
+    *,
+    facing: bool = False,
 ) -> Rendering:
     """Render faces over black: image = albedo * shading inside the mask, not clamped.
 
@@ -36,6 +38,7 @@ def render_face(
         albedo: A UV texture or vertex colours; an empty one is white.
         lighting: Spherical harmonics; ``None`` shows the albedo without light.
         image_size: Height and width, pixels.
+        facing: Fill ``facing_mask`` too, which takes the normals of the projected mesh.
 
     Returns:
         The picture and what it was made of. ``shading`` is not masked: outside the face it is the light on a zero
@@ -48,7 +51,12 @@ def render_face(
     """
     projected = camera.project(geometry.vertices)
     fragments = renderer.rasterize(projected, topology.faces, image_size)
-    normals, towards = interpolate_normals(renderer, fragments, geometry.vertices)
+    facing_mask = None
+    if facing:
+        normals, towards = interpolate_normals(renderer, fragments, geometry.vertices)
+        facing_mask = (towards < FACING_LIMIT).to(normals.dtype)
+    else:
+        normals = renderer.interpolate(fragments, vertex_normals(geometry.vertices, topology.faces))
     uv = interpolate_uv(renderer, fragments, topology) if topology.uv is not None else None
     albedo_image = _albedo_image(renderer, fragments, topology, albedo, uv)
     shading = None if lighting is None else irradiance_image(normals, lighting)
@@ -60,7 +68,7 @@ def render_face(
         shading=shading,
         normals=normals,
         uv=uv,
-        facing_mask=(towards < FACING_LIMIT).to(normals.dtype),
+        facing_mask=facing_mask,
     )
 
 

@@ -226,7 +226,7 @@ def test_light_and_albedo_explain_the_picture():
     true = true.replace(albedo=code, lighting=lighting)
     geometry = _head()(true)
     size = (SIZE, SIZE)
-    rendered = render_face(ZBuffer(), _head(), geometry, true.camera, _head().albedo(true), lighting, size)
+    rendered = render_face(ZBuffer(), _head(), geometry, true.camera, _head().albedo(true), lighting, size, facing=True)
     crop = FaceCrop(rendered.image.clamp(0, 1), {"mediapipe478": _project(geometry, true.camera)["mediapipe478"]})
     found = _fitter()(crop)
     again = render_face(ZBuffer(), _head(), _head()(found), found.camera, _head().albedo(found), found.lighting, size)

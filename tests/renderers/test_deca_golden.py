@@ -50,7 +50,7 @@ def rendering(
     camera: WeakPerspectiveCamera,
 ) -> Rendering:
     albedo = Albedo(texture=deca_decode["albedo_uv"])
-    return render_face(renderer, topology, geometry, camera, albedo, deca_decode["light"], SIZE)
+    return render_face(renderer, topology, geometry, camera, albedo, deca_decode["light"], SIZE, facing=True)
 
 
 @pytest.fixture(scope="module")

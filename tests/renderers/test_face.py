@@ -28,7 +28,7 @@ def noise(*shape: int, seed: int = 0) -> Tensor:
 
 def render(scene: Scene, albedo: Albedo, lighting: Tensor | None = None) -> Rendering:
     geometry = FaceGeometry(scene.vertices, {})
-    return render_face(zbuffer(), scene.topology, geometry, scene.camera, albedo, lighting, SIZE)
+    return render_face(zbuffer(), scene.topology, geometry, scene.camera, albedo, lighting, SIZE, facing=True)
 
 
 def naive_bilinear(texture: np.ndarray, u: float, v: float) -> np.ndarray:
@@ -115,14 +115,25 @@ def test_texture_without_coordinates_is_refused(scene: Scene) -> None:
         require_uv(bare)
 
 
+def test_the_facing_mask_is_made_on_request_and_changes_nothing_else(scene: Scene) -> None:
+    geometry, albedo = FaceGeometry(scene.vertices, {}), Albedo(texture=noise(2, 3, 16, 16))
+    with_it, without = (
+        render_face(zbuffer(), scene.topology, geometry, scene.camera, albedo, None, SIZE, facing=facing)
+        for facing in (True, False)
+    )
+    assert with_it.facing_mask is not None
+    assert without.facing_mask is None
+    for field in ("image", "mask", "normals", "uv"):
+        assert torch.equal(getattr(with_it, field), getattr(without, field))
+
+
 def test_gradients_reach_everything_but_visibility(scene: Scene) -> None:
     vertices, texture, lighting = (
         value.requires_grad_() for value in (scene.vertices.clone(), noise(2, 3, 16, 16), noise(2, 9, 3))
     )
     camera = scene.camera.map(lambda value: value.clone().requires_grad_())
-    rendering = render_face(
-        zbuffer(), scene.topology, FaceGeometry(vertices, {}), camera, Albedo(texture=texture), lighting, SIZE
-    )
+    geometry, albedo = FaceGeometry(vertices, {}), Albedo(texture=texture)
+    rendering = render_face(zbuffer(), scene.topology, geometry, camera, albedo, lighting, SIZE, facing=True)
     rendering.image.square().mean().backward()
     for value in (vertices, texture, lighting, camera.scale, camera.translation):
         assert torch.isfinite(value.grad).all()
