@@ -110,3 +110,25 @@ def test_input_is_not_changed_by_a_block() -> None:
     before = x.clone()
     block(x)
     assert torch.equal(x, before)
+
+
+def test_a_smaller_input_trains_the_same_layers() -> None:
+    backbone = EmoNet(EmoNet.Params(weights="random", image_size=64, labels=EXPRESSIONS[:7]))
+    assert {name: tensor.shape for name, tensor in backbone.state_dict().items() if "emo_fc_2.3" not in name} == {
+        name: tensor.shape
+        for name, tensor in EmoNet(EmoNet.Params(weights="random")).state_dict().items()
+        if "emo_fc_2.3" not in name
+    }
+    image = torch.rand(2, 3, 112, 112, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    prediction = backbone(image)
+    assert prediction.features["map"].shape == (2, 768, 16, 16)
+    assert prediction.features["pooled"].shape == (2, 256)
+    prediction.features["pooled"].sum().backward()
+    assert image.grad is not None and torch.isfinite(image.grad).all() and image.grad.abs().sum() > 0
+    assert all(parameter.grad is not None for parameter in backbone.network.emo_net_2.parameters())
+
+
+@pytest.mark.parametrize("size", [32, 100])
+def test_hourglasses_need_a_size_that_they_can_halve(size: int) -> None:
+    with pytest.raises(ValueError, match="image_size"):
+        EmoNet.Params(weights="random", image_size=size)

@@ -3,6 +3,7 @@
 from typing import Literal
 
 from jaxtyping import Float
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -10,7 +11,6 @@ from emoca_core.checkpoints import KeyMap, WeightsParams, load_published
 from emoca_core.interfaces import EXPRESSIONS, EmotionBackbone, EmotionPrediction
 from emoca_plugins.emotion.emonet_network import EmoNetNetwork
 
-SIZE = 256
 LABELS = {8: EXPRESSIONS, 5: ("neutral", "happy", "sad", "surprise", "anger")}
 """The published data loader maps anger to the fifth of the 5 classes; the README calls that class fear."""
 KEYS = KeyMap(strip=("state_dict.", "module.", "network."), rename={r"(?=\w)": "network."})
@@ -36,6 +36,10 @@ class EmoNet(EmotionBackbone):
         """Names of other classes, for training: published weights then serve all layers but the last, which starts
         untrained. A file of your own training holds the last layer too."""
 
+        image_size: int = Field(default=256, ge=64, multiple_of=64)
+        """Input size, pixels. The published weights are of 256; a smaller one, for training from random weights, takes
+        time in proportion to its area."""
+
     params: Params
     feature_dims = {"pooled": 256, "map": 768}  # noqa: RUF012 - a constant of the architecture
 
@@ -53,9 +57,10 @@ class EmoNet(EmotionBackbone):
             self.network.classify(len(self.labels))
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> EmotionPrediction:
-        """Predict; other sizes than 256 px are resized bilinearly without antialiasing, as EMOCA does."""
-        if image.shape[-2:] != (SIZE, SIZE):
-            image = F.interpolate(image, size=(SIZE, SIZE), mode="bilinear", align_corners=False)
+        """Predict; other sizes than ``image_size`` are resized bilinearly without antialiasing, as EMOCA does."""
+        size = (self.params.image_size, self.params.image_size)
+        if image.shape[-2:] != size:
+            image = F.interpolate(image, size=size, mode="bilinear", align_corners=False)
         output = self.network(image)
         head = output["head"]
         return EmotionPrediction(

@@ -64,7 +64,7 @@ class Hourglass(nn.Module):
 
 
 class EmoNetNetwork(nn.Module):
-    """RGB of 256 px to landmarks' heat maps, expression logits, valence and arousal.
+    """RGB to landmarks' heat maps, expression logits, valence and arousal; 256 px in the published networks.
 
     Args:
         classes: 8 or 5 in the published files.
@@ -83,7 +83,7 @@ class EmoNetNetwork(nn.Module):
         self.bl0, self.al0 = nn.Conv2d(256, 256, 1), nn.Conv2d(LANDMARKS, 256, 1)
         self.conv1x1_input_emo_2 = nn.Conv2d(256 * (STACKS + 1), 256, 1)
         blocks = [module for _ in range(4) for module in (ConvBlock(256, 256), nn.MaxPool2d(2))]
-        self.emo_net_2 = nn.Sequential(*blocks, nn.AvgPool2d(4))
+        self.emo_net_2 = nn.Sequential(*blocks, nn.AdaptiveAvgPool2d(1))  # of 4 x 4 at 256 px
         self.emo_fc_2 = nn.Sequential(nn.Linear(256, 128), nn.BatchNorm1d(128), nn.ReLU())
         self.classify(classes)
 
@@ -91,8 +91,11 @@ class EmoNetNetwork(nn.Module):
         """Give the head a new last layer, for this many classes, valence and arousal."""
         self.emo_fc_2 = nn.Sequential(*self.emo_fc_2[:3], nn.Linear(128, classes + 2))
 
-    def forward(self, image: Float[Tensor, "B 3 256 256"]) -> dict[str, Tensor]:
-        """``heatmap`` [B,68,64,64], ``map`` [B,768,64,64], ``pooled`` [B,256], ``head`` [B, classes + 2]."""
+    def forward(self, image: Float[Tensor, "B 3 S S"]) -> dict[str, Tensor]:
+        """``heatmap`` [B,68,S/4,S/4], ``map`` [B,768,S/4,S/4], ``pooled`` [B,256], ``head`` [B, classes + 2].
+
+        S is a multiple of 64: the hourglasses halve a quarter of it four times.
+        """
         stem = self.stem(image)
         first = self._stack(0, stem)
         heat = self.get_submodule("l0")(first)
