@@ -44,7 +44,6 @@ def assert_same_log(one, other, tolerance):
             assert left[key] == pytest.approx(right[key], rel=tolerance, abs=tolerance), (left["step"], key)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["coarse", "detail"])
 def test_two_processes_compute_the_gradient_of_one(tmp_path, stage):
     """At the same global batch, through both stages' objectives and the exchange; float32 sums in another order."""
@@ -85,14 +84,15 @@ def test_what_is_frozen_does_not_move_under_accelerate(tmp_path):
     assert (tmp_path / "frozen").read_text() == card["frozen"]["encoder.base"]
 
 
-def test_a_killed_stage_resumes_to_the_same_numbers(tmp_path):
-    """The encoder's eighth training pass is in step 8; checkpoints come every three steps."""
-    whole = start(tmp_path, "coarse", "whole")
+@pytest.mark.parametrize(("stage", "kill_at", "checkpoint"), [("coarse", 8, 6), ("detail", 6, 4)])
+def test_a_killed_stage_resumes_to_the_same_numbers(tmp_path, stage, kill_at, checkpoint):
+    """Of 12 and 8 steps; checkpoints come twice an epoch, every third and every second step."""
+    whole = start(tmp_path, stage, "whole")
     assert whole.returncode == 0, whole.stderr
-    killed = start(tmp_path, "coarse", "killed", TOY_KILL_AT="8")
+    killed = start(tmp_path, stage, "killed", TOY_KILL_AT=str(kill_at))
     assert killed.returncode == -signal.SIGKILL
-    assert RunFolder(tmp_path / "killed").last.name == "step-00000006"
-    resumed = start(tmp_path, "coarse", "killed", "--resume")
+    assert RunFolder(tmp_path / "killed").last.name == f"step-{checkpoint:08}"
+    resumed = start(tmp_path, stage, "killed", "--resume")
     assert resumed.returncode == 0, resumed.stderr
     assert_same_log(tmp_path / "whole", tmp_path / "killed", tolerance=0.0)
     one, other = (load_file(RunFolder(tmp_path / name).last / "model.safetensors") for name in ("whole", "killed"))

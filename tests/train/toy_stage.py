@@ -38,7 +38,7 @@ from emoca_core.train.trained_part import sha256_of_tensors
 LAYOUT = {"shape": 10, "expression": 52, "global_pose": 3, "jaw_pose": 3, "albedo": 4, "camera": 3, "lighting": 27}
 SIZE = 64
 KILL_AT = int(os.environ.get("TOY_KILL_AT", "0"))
-"""Training pass of the encoder at which the process ends itself; no parameter, because a run's card holds those."""
+"""Optimiser step at which the process ends itself; no parameter, because a run's card holds those."""
 GRADIENTS = os.environ.get("TOY_GRADIENTS")
 """File for the gradients of the first step."""
 MEMORY = os.environ.get("TOY_MEMORY")
@@ -64,7 +64,6 @@ class TinyRegressor(Encoder):
         self.expression = self.network(LAYOUT["expression"])
         if self.params.frozen:
             self.base.requires_grad_(False)
-        self.passes = 0
         if FROZEN:
             atexit.register(lambda: Path(FROZEN).write_text(sha256_of_tensors(self.base.state_dict())))
 
@@ -76,10 +75,6 @@ class TinyRegressor(Encoder):
         return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(64, outputs))
 
     def forward(self, crop: FaceCrop) -> FaceParameters:
-        if self.training:
-            self.passes += 1
-            if self.passes == KILL_AT:
-                os.kill(os.getpid(), signal.SIGKILL)
         part = dict(zip(LAYOUT, self.base(crop.image).split(list(LAYOUT.values()), 1), strict=True))
         light = torch.tensor([3.0, *[0.0] * 8], device=crop.image.device)[:, None]
         return FaceParameters(
@@ -232,6 +227,17 @@ def keep_gradients(file: str) -> None:
     register_optimizer_step_pre_hook(save)
 
 
+def kill_at(last: int) -> None:
+    """End the process before this optimiser step."""
+    steps = itertools.count(1)
+
+    def kill(*_: object) -> None:
+        if next(steps) == last:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    register_optimizer_step_pre_hook(kill)
+
+
 def keep_memory(file: str) -> None:
     """Write how much memory is in use every 200 steps."""
     steps = itertools.count(1)
@@ -249,6 +255,8 @@ def keep_memory(file: str) -> None:
 
 if __name__ == "__main__":
     add_components(get_registry())
+    if KILL_AT:
+        kill_at(KILL_AT)
     if MEMORY:
         keep_memory(MEMORY)
     if GRADIENTS:
