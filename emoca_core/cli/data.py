@@ -46,6 +46,7 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
     _add_preprocess(actions)
     _add_check(actions)
     _add_split(actions)
+    _add_join(actions)
     return parser
 
 
@@ -134,6 +135,19 @@ def _add_split(actions: Subparsers) -> None:
     parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="manifest, .parquet or .csv")
     _add_split_arguments(parser, required=True)
     parser.set_defaults(action=run_split)
+
+
+def _add_join(actions: Subparsers) -> None:
+    parser = actions.add_parser(
+        "join",
+        help="several manifests to one",
+        description="Write the faces of several manifests to one, in the order given. FILE:SPLIT takes one split of a "
+        "manifest; a manifest named twice counts twice, which draws its faces twice as often. Identities and clips of "
+        "the same name become one.",
+    )
+    parser.add_argument("manifests", nargs="+", metavar="FILE[:SPLIT]", help=".parquet or .csv")
+    parser.add_argument("--out", required=True, type=Path, metavar="FILE", help="manifest, .parquet or .csv")
+    parser.set_defaults(action=run_join)
 
 
 def _add_manifest(parser: argparse.ArgumentParser) -> None:
@@ -246,6 +260,22 @@ def run_split(args: argparse.Namespace) -> int:
     from emoca_core.datasets import Manifest
 
     _split(Manifest.open(args.manifest, args.root), args)
+    return 0
+
+
+def run_join(args: argparse.Namespace) -> int:
+    """Write the rows of all manifests to one."""
+    from emoca_core.datasets import Manifest, write_manifest
+    from emoca_core.datasets.rows import relocated, rows_of_split
+
+    parts = []
+    for text in args.manifests:
+        name, _, split = (text, "", "") if Path(text).exists() else text.rpartition(":")
+        manifest = Manifest.open(Path(name or text))
+        parts.append(relocated(rows_of_split(manifest, split or None), manifest.folder, args.out.parent))
+    counts = _Counts()
+    write_manifest(counts.of(row for part in parts for row in part), args.out)
+    _say_counts(counts, args.out)
     return 0
 
 

@@ -294,3 +294,36 @@ def test_nothing_usable_is_an_error(tmp_path, monkeypatch, capsys):
         main(["data", "preprocess", str(tmp_path / "m.parquet"), "--out", str(tmp_path / "o"), "--workers", "1"]) == 2
     )
     assert "1 images failed" in capsys.readouterr().err
+
+
+def test_join_takes_whole_manifests_and_single_splits(tmp_path, capsys):
+    def rows(prefix: str, *splits: str) -> list[ManifestRow]:
+        return [ManifestRow(path=f"{prefix}{n}.png", identity=f"{n}", split=split) for n, split in enumerate(splits)]
+
+    one, other = tmp_path / "one" / "faces.parquet", tmp_path / "other.csv"
+    one.parent.mkdir()
+    write_manifest(iter(rows("images/a", "train", "validation", "train")), one)
+    write_manifest(iter(rows("b", "test", "train")), other)
+    out = tmp_path / "joined" / "both.parquet"
+    out.parent.mkdir()
+    words = [f"{one}:train", str(other), f"{one}:validation", f"{one}:validation"]
+    assert main(["data", "join", *words, "--out", str(out)]) == 0
+    joined = Manifest.open(out)
+    paths = [joined[number].path for number in range(len(joined))]
+    one_images = os.path.join("..", "one", "images")
+    assert paths == [
+        *(os.path.join(one_images, "a0.png"), os.path.join(one_images, "a2.png")),
+        *(os.path.join("..", "b0.png"), os.path.join("..", "b1.png")),
+        *2 * (os.path.join(one_images, "a1.png"),),
+    ]
+    assert [joined[number].split for number in range(6)] == ["train", "train", "test", "train", *2 * ["validation"]]
+    assert "6 faces" in capsys.readouterr().out
+
+
+def test_join_names_the_splits_that_there_are(tmp_path, capsys):
+    write_manifest(iter([ManifestRow(path="a.png", split="train")]), tmp_path / "faces.csv")
+    out = tmp_path / "out.csv"
+    assert main(["data", "join", f"{tmp_path / 'faces.csv'}:trian", "--out", str(out)]) == 2
+    error = capsys.readouterr().err
+    assert "trian" in error and "train" in error and "Traceback" not in error
+    assert not out.exists()
