@@ -51,6 +51,7 @@ PARAMS = {
     ("emotion_backbone", "emonet"): RANDOM_WEIGHTS,
     ("emotion_backbone", "fer_mini_xception"): RANDOM_WEIGHTS,
     ("emotion_backbone", "timm"): {"model": "resnet18", "weights": "random"},
+    ("loss", "emotion_witness"): {"backbone": "fer_mini_xception", "backbone_params": RANDOM_WEIGHTS},
     ("loss", "code_prior"): {"block": "shape"},
     ("loss", "identity"): RANDOM_WEIGHTS | {"network": "resnet18"},
     ("loss", "id_mrf"): RANDOM_WEIGHTS | {"size": 32},

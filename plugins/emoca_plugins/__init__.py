@@ -37,6 +37,7 @@ _COMPONENTS = (
     ComponentSpec("emotion_backbone", "fer_mini_xception", "emoca_plugins.emotion.fer_mini_xception:FerMiniXception"),
     # losses
     ComponentSpec("loss", "emotion_consistency", "emoca_plugins.losses.emotion_consistency:EmotionConsistency"),
+    ComponentSpec("loss", "emotion_witness", "emoca_plugins.losses.emotion_witness:EmotionWitness"),
     ComponentSpec("loss", "photometric", "emoca_plugins.losses.photometric:Photometric"),
     ComponentSpec("loss", "landmark_reprojection", "emoca_plugins.losses.landmark_reprojection:LandmarkReprojection"),
     ComponentSpec("loss", "eye_closure", "emoca_plugins.losses.eye_closure:EyeClosure"),

@@ -1,5 +1,7 @@
 """Photometric and emotion losses against NumPy; gradients; empty masks and missing outputs."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -98,6 +100,31 @@ def test_outputs_count_by_their_weights_and_the_photo_has_no_gradient():
     value = loss(scene_of(seen, wanted))
     assert value.item() == pytest.approx(sum(part.item() for part in parts), rel=1e-12)
     assert torch.autograd.grad(value, target, allow_unused=True) == (None,)
+
+
+def test_a_witness_looks_through_its_own_backbone_at_the_picture():
+    torch.manual_seed(0)
+    loss = build(
+        "emotion_witness", backbone="fer_mini_xception", backbone_params={"weights": "random"}, metric="cosine"
+    )
+    scene = capture(emotion_of_input=None, emotion_of_rendering=None)
+    seen, wanted = (loss.backbone(image).features["pooled"].numpy() for image in (scene.picture, scene.crop.image))
+    assert loss(scene).item() == pytest.approx(METRICS["cosine"](seen, wanted), rel=1e-9)
+    picture, photo = (image.clone().requires_grad_() for image in (scene.picture, scene.crop.image))
+    scene = dataclasses.replace(scene, picture=picture, crop=dataclasses.replace(scene.crop, image=photo))
+    loss(scene).backward()
+    assert picture.grad.abs().sum() > 0
+    assert photo.grad is None
+    assert all(parameter.grad is None for parameter in loss.parameters())
+
+
+def test_a_witness_must_be_known():
+    with pytest.raises(UnknownNameError, match="fer_mini_xception"):
+        build("emotion_witness", backbone="fer_mini_xceptoin")
+    with pytest.raises(ValueError, match="needs the field picture"):
+        build("emotion_witness", backbone="fer_mini_xception", backbone_params={"weights": "random"})(
+            capture(picture=None)
+        )
 
 
 def test_what_the_backbone_does_not_have_is_refused():

@@ -57,6 +57,10 @@ class EmotionConsistency(Loss):
         seen, wanted = capture.emotion_of_rendering, capture.emotion_of_input
         if seen is None or wanted is None:
             raise ValueError("emotion_consistency needs the fields emotion_of_rendering and emotion_of_input")
+        return self.compare(seen, wanted)
+
+    def compare(self, seen: EmotionPrediction, wanted: EmotionPrediction) -> Float[Tensor, ""]:
+        """The weighted sum of all distances; no gradient reaches ``wanted``."""
         terms = [self._compare_features(seen, wanted)] if self.params.features else []
         for output, field in (("valence", "valence"), ("arousal", "arousal"), ("expression", "logits")):
             if weight := getattr(self.params, output):

@@ -1,0 +1,46 @@
+"""The picture shows the emotion of the photo to a backbone that the method does not look through."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor
+
+from emoca_core import get_registry
+from emoca_core.interfaces import Capture
+from emoca_plugins.losses.emotion_consistency import EmotionConsistency
+
+
+class EmotionWitness(EmotionConsistency):
+    """``emotion_consistency`` with an emotion backbone of its own.
+
+    Declared ``as: metric`` it tells whether what a training gains before its own backbone is there for another one too:
+    a face that is fitted to one network may please that network alone. It is also the one measure in which trainings
+    through different backbones can be compared.
+
+    Source: this project; the comparison is that of EMOCA (Danecek et al., CVPR 2022).
+    """
+
+    class Params(EmotionConsistency.Params):
+        backbone: str
+        """Name of the emotion backbone."""
+        backbone_params: Mapping[str, Any] = Field(default_factory=dict)
+        """Its parameters, e.g. ``weights``."""
+
+    params: Params
+    requires: ClassVar[frozenset[str]] = frozenset({"picture"})
+
+    def __init__(self, params: Params) -> None:
+        super().__init__(params)
+        self.backbone = get_registry().build("emotion_backbone", params.backbone, params.backbone_params)
+        self.backbone.requires_grad_(False)
+        self.asset_paths = {**self.backbone.asset_paths}
+
+    def forward(self, capture: Capture) -> Float[Tensor, ""]:
+        if capture.picture is None:
+            raise ValueError("emotion_witness needs the field picture")
+        with torch.no_grad():
+            wanted = self.backbone(capture.crop.image)
+        return self.compare(self.backbone(capture.picture), wanted)
