@@ -3,7 +3,7 @@
 Each takes all predictions at once: an average of per-batch correlations is not the correlation of the set.
 Statistics use population moments (divide by N) throughout; in PCC they cancel.
 
-Source: EMOCA (Danecek et al., CVPR 2022) section 4 and supplementary: PCC, CCC, RMSE, SAGR after EmoNet (Toisoul et
+Source: EMOCA (Danecek et al., CVPR 2022) and supplementary: PCC, CCC, RMSE, SAGR after EmoNet (Toisoul et
 al., Nature Machine Intelligence 2021).
 """
 

@@ -175,7 +175,7 @@ class ReconstructionTask(Task):
 class CoarseTask(ReconstructionTask):
     """The encoder is trained, as far as its parameters ask for a gradient.
 
-    Source: EMOCA (Danecek et al., CVPR 2022), section 3; the published code trains its expression encoder alone.
+    Source: EMOCA (Danecek et al., CVPR 2022); the published code trains its expression encoder alone.
     """
 
     stage = "coarse"

@@ -31,7 +31,7 @@ class Regressor(Encoder):
     takes no gradient and keeps the statistics of its batch normalisation. The copy is made when the weights are there:
     after ``weights`` is read, and again when a state without a second network is loaded.
 
-    Source: DECA (Feng et al., SIGGRAPH 2021), section 4.1; EMOCA (Danecek et al., CVPR 2022), section 3. The face
+    Source: DECA (Feng et al., SIGGRAPH 2021), section 4.1; EMOCA (Danecek et al., CVPR 2022). The face
     models, the trunk and the scaling of the output are ours.
     """
 

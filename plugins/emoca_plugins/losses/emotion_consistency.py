@@ -23,7 +23,7 @@ class EmotionConsistency(Loss):
 
     The photo's side has no gradient. Features of any shape count as one vector per face.
 
-    Source: EMOCA (Danecek et al., CVPR 2022), section 4, emotion consistency loss, and its public code; spec: section
+    Source: EMOCA (Danecek et al., CVPR 2022), emotion consistency loss, and its public code; spec: section
     2.10. The paper compares features only, by the mean squared difference (preset ``paper``).
     """
 
