@@ -1,22 +1,12 @@
 """How far the eyes are open."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
-from jaxtyping import Float
-from torch import Tensor
+import numpy as np
+from jaxtyping import Int
 
-from emoca_core import ComponentParams
-from emoca_core.interfaces import Capture
 from emoca_core.landmarks import IBUG68_EYELID_PAIRS, MEDIAPIPE_EYELID_PAIRS, MEDIAPIPE_EYELID_PAIRS_UPSTREAM
-from emoca_plugins.losses.observed_landmarks import LandmarkSet
 from emoca_plugins.losses.relative_landmarks import RelativeLandmarkLoss
-
-_PAIRS = {
-    ("ibug68", "corrected"): IBUG68_EYELID_PAIRS,
-    ("ibug68", "upstream"): IBUG68_EYELID_PAIRS,
-    ("mediapipe478", "corrected"): MEDIAPIPE_EYELID_PAIRS,
-    ("mediapipe478", "upstream"): MEDIAPIPE_EYELID_PAIRS_UPSTREAM,
-}
 
 
 class EyeClosure(RelativeLandmarkLoss):
@@ -26,18 +16,15 @@ class EyeClosure(RelativeLandmarkLoss):
     from EMOCA v2's public code; spec: section 2.9.
     """
 
-    class Params(ComponentParams):
-        landmarks: LandmarkSet = "ibug68"
-        """Which points; the photos and the face model must have them."""
+    class Params(RelativeLandmarkLoss.Params):
         pairs: Literal["corrected", "upstream"] = "corrected"
         """``upstream`` pairs MediaPipe's points as EMOCA v2's released code does, which sorts both lids independently:
         ten of its fourteen pairs do not lie above one another. For ``ibug68`` both are the same."""
 
     params: Params
+    tables: ClassVar = {"ibug68": IBUG68_EYELID_PAIRS, "mediapipe478": MEDIAPIPE_EYELID_PAIRS}
+    upstream: ClassVar = {**tables, "mediapipe478": MEDIAPIPE_EYELID_PAIRS_UPSTREAM}
 
-    def __init__(self, params: Params | None = None) -> None:
-        super().__init__(params)
-        self.use_pairs(_PAIRS[self.params.landmarks, self.params.pairs])
-
-    def forward(self, capture: Capture) -> Float[Tensor, ""]:
-        return self.compare(capture, self.params.landmarks)
+    def chosen_pairs(self) -> Int[np.ndarray, "P 2"]:
+        tables = {"corrected": self.tables, "upstream": self.upstream}[self.params.pairs]
+        return tables[self.params.landmarks]

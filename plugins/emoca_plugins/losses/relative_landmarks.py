@@ -1,5 +1,6 @@
 """Distances between landmarks of one face: how far it is open, not where it is."""
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -7,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from emoca_core import ComponentParams
 from emoca_core.interfaces import Capture, Loss
 from emoca_plugins.losses.distances import safe_norm
 from emoca_plugins.losses.observed_landmarks import LandmarkSet, landmark_pairs
@@ -17,18 +19,30 @@ class RelativeLandmarkLoss(Loss):
 
     NDC of the crop. A pair with a point that was not detected does not count; without any pair the term is 0. The
     gradient is zero, not NaN, where the points of a pair coincide.
+
+    Attributes:
+        tables: The pairs (a, b) in each set of landmarks.
     """
 
+    class Params(ComponentParams):
+        landmarks: LandmarkSet = "ibug68"
+        """Which points; the photos and the face model must have them."""
+
+    params: Params
     requires: ClassVar[frozenset[str]] = frozenset({"geometry"})
+    tables: ClassVar[Mapping[LandmarkSet, Int[np.ndarray, "P 2"]]]
     pairs: Tensor
 
-    def use_pairs(self, pairs: Int[np.ndarray, "P 2"]) -> None:
-        """Compare these pairs of points."""
-        self.register_buffer("pairs", torch.from_numpy(pairs.copy()), persistent=False)
+    def __init__(self, params: Params | None = None) -> None:
+        super().__init__(params)
+        self.register_buffer("pairs", torch.from_numpy(self.chosen_pairs().copy()), persistent=False)
 
-    def compare(self, capture: Capture, landmarks: LandmarkSet) -> Float[Tensor, ""]:
-        """The term for a batch."""
-        estimated, detected, seen = landmark_pairs(capture, landmarks)
+    def chosen_pairs(self) -> Int[np.ndarray, "P 2"]:
+        """The pairs that the parameters ask for."""
+        return self.tables[self.params.landmarks]
+
+    def forward(self, capture: Capture) -> Float[Tensor, ""]:
+        estimated, detected, seen = landmark_pairs(capture, self.params.landmarks)
         first, second = self.pairs.unbind(-1)
         opened = safe_norm(estimated[:, first] - estimated[:, second])
         wanted = safe_norm(detected[:, first] - detected[:, second])
