@@ -1,13 +1,16 @@
-"""The table of measured methods in README.md, from the result files of ``emoca benchmark``.
+"""The tables of README.md and docs/emotion-term.md, from the result files of ``emoca benchmark`` and ``emoca sweep``.
 
-    python benchmarks/results_table.py          # rewrite the table in README.md
+    python benchmarks/results_table.py          # rewrite the tables
 
 Each folder of ``benchmarks/results/probe`` is what ``emoca benchmark --no-faces`` wrote for one data set (without the
-HTML page). docs/benchmark-results.md says what was measured and how.
+HTML page), each of ``benchmarks/results/sweeps`` what ``emoca sweep`` wrote (without its runs). What was measured, and
+how, is said in docs/benchmark-results.md and docs/emotion-term.md.
 """
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from emoca_core.files import write_text
 from emoca_core.probe.report import number, star
@@ -15,7 +18,9 @@ from emoca_core.probe.result import FILE, BenchmarkResult, MethodResult, read_re
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "probe"
+SWEEPS = ROOT / "benchmarks" / "results" / "sweeps"
 README = ROOT / "README.md"
+SWEEP_PAGE = ROOT / "docs" / "emotion-term.md"
 BEGIN, END = "<!-- measured methods: benchmarks/results_table.py -->", "<!-- end of measured methods -->"
 COLUMNS = (
     ("fer", "accuracy", "FER2013, 7 classes"),
@@ -43,22 +48,51 @@ def table(measured: Mapping[str, BenchmarkResult]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
-def replaced(page: str, content: str) -> str:
+def sweep_table(result: Mapping[str, Any]) -> str:
+    """One row for each variant: the mean over the seeds, then the difference to the first one with its interval."""
+    metrics, (first, *others) = result["metrics"], result["variants"]
+    rows = [["variant", *(f"`{metric}`" for metric in metrics)], ["---", *["---:"] * len(metrics)]]
+    rows.append([first["name"], *(f"{first['means'][metric]['value']:.4g}" for metric in metrics)])
+    for variant in others:
+        pairs = ((variant["means"][metric], variant["differences"][metric]) for metric in metrics)
+        rows.append([variant["name"], *(_difference_cell(mean, difference) for mean, difference in pairs)])
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def with_sweeps(page: str) -> str:
+    """The page with the table of every committed sweep between its markers."""
+    for folder in sorted(SWEEPS.iterdir()):
+        result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        page = replaced(page, sweep_table(result), f"<!-- sweep {folder.name} -->", f"<!-- end of {folder.name} -->")
+    return page
+
+
+def replaced(page: str, content: str, begin: str = BEGIN, end: str = END) -> str:
     """The page with new content between the markers.
 
     Raises:
         ValueError: The page has no markers.
     """
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"no lines {BEGIN!r} and {END!r}")
+    before, found, rest = page.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not (found and closed):
+        raise ValueError(f"no lines {begin!r} and {end!r}")
     return f"{before}{begin}\n{content}\n{end}{after}"
 
 
 def main() -> None:
-    """Rewrite the table."""
+    """Rewrite the tables."""
     write_text(README, replaced(README.read_text(encoding="utf-8"), table(results())))
+    write_text(SWEEP_PAGE, with_sweeps(SWEEP_PAGE.read_text(encoding="utf-8")))
+
+
+def _difference_cell(mean: Mapping[str, Any], difference: Mapping[str, Any]) -> str:
+    value, low, high = (difference[side] for side in ("value", "low", "high"))
+    digits = max(1, 4 - len(f"{abs(mean['value']):.0f}".lstrip("0")))
+    text = f"{mean['value']:.4g}<br>{value:+.{digits}f}"
+    if low is None:  # one seed has no interval
+        return text
+    return f"{text} [{low:+.{digits}f}, {high:+.{digits}f}]{'*' if low > 0 or high < 0 else ''}"
 
 
 def _cell(result: BenchmarkResult, name: str, metric: str) -> str:

@@ -29,6 +29,11 @@ def test_the_readme_shows_what_was_measured(script):
     assert script.replaced(page, script.table(script.results())) == page, "run python benchmarks/results_table.py"
 
 
+def test_the_page_of_the_emotion_term_shows_what_was_measured(script):
+    page = script.SWEEP_PAGE.read_text("utf-8")
+    assert script.with_sweeps(page) == page, "run python benchmarks/results_table.py"
+
+
 def test_every_column_of_the_readme_was_measured(script):
     assert {data for data, _, _ in script.COLUMNS} <= {folder.name for folder in FOLDERS}
 
