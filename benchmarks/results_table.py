@@ -9,12 +9,14 @@ how, is said in docs/benchmark-results.md and docs/emotion-term.md.
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from emoca_core.files import write_text
 from emoca_core.probe.report import number, star
 from emoca_core.probe.result import FILE, BenchmarkResult, MethodResult, read_result
+from emoca_core.sweep.statistics import mean_of, paired_difference
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "probe"
@@ -32,6 +34,7 @@ COLUMNS = (
     ("synthetic", "arousal_ccc", "synthetic, arousal CCC"),
 )
 """Data set, metric, heading."""
+SEED_METRICS = ("accuracy", "balanced_accuracy", "valence_ccc", "arousal_ccc")
 
 
 def results() -> dict[str, BenchmarkResult]:
@@ -59,9 +62,35 @@ def sweep_table(result: Mapping[str, Any]) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
+def seeds_table(result: BenchmarkResult) -> str:
+    """What a probe reads from the codes of a sweep's runs: the mean over the seeds, and the difference to the first."""
+    found: dict[str, dict[int, MethodResult]] = {}
+    for method in result.methods:
+        variant, has_seed, seed = method.name.partition("/seed-")
+        if has_seed:
+            found.setdefault(variant, {})[int(seed)] = method
+    first = next(iter(found))
+    scores = next(iter(found[first].values())).scores
+    metrics = [metric for metric in SEED_METRICS if scores[metric].value is not None]  # photos have no levels
+    rows = [["variant", *(f"`{metric}`" for metric in metrics)], ["---", *["---:"] * len(metrics)]]
+    for variant, methods in found.items():
+        row = [variant]
+        for metric in metrics:
+            values, reference = (
+                {seed: method.scores[metric].value for seed, method in some.items()} for some in (methods, found[first])
+            )
+            mean, difference = asdict(mean_of(list(values.values()))), asdict(paired_difference(values, reference))
+            row.append(f"{mean['value']:.4g}" if variant == first else _difference_cell(mean, difference))
+        rows.append(row)
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
 def with_sweeps(page: str) -> str:
-    """The page with the table of every committed sweep between its markers."""
+    """The page with the table of every committed sweep, and of every probe of its runs, between its markers."""
     for folder in sorted(SWEEPS.iterdir()):
+        if (probe := RESULTS / folder.name / FILE).exists():
+            begin, end = f"<!-- probe of {folder.name} -->", f"<!-- end of probe of {folder.name} -->"
+            page = replaced(page, seeds_table(read_result(probe)), begin, end)
         result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
         page = replaced(page, sweep_table(result), f"<!-- sweep {folder.name} -->", f"<!-- end of {folder.name} -->")
     return page
