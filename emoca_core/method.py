@@ -199,6 +199,7 @@ class Method(nn.Module):
             picture=picture,
             emotion_of_input=emotion_of_input,
             emotion_of_rendering=self._emotion(seen) if seen is not None and "emotion_of_rendering" in fields else None,
+            partial_landmarks=self.face_model.partial_landmarks,
         )
 
     def detail_maps(

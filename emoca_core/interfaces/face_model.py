@@ -21,6 +21,8 @@ class FaceModel(ModuleComponent):
         uv_faces: Triangles into ``uv``, one for each of ``faces``.
         expression_names: Names of the expression coefficients where they mean something (the ARKit names).
         vertex_masks: Named regions.
+        partial_landmarks: Sets of which the model has some points only: name of the whole set, to the set that
+            ``forward`` returns and which points of the whole one these are.
     """
 
     blocks: Mapping[Block, int]
@@ -29,6 +31,7 @@ class FaceModel(ModuleComponent):
     uv_faces: Int[Tensor, "F 3"] | None = None
     expression_names: tuple[str, ...] = ()
     vertex_masks: Mapping[str, Bool[Tensor, "V"]] = {}
+    partial_landmarks: Mapping[str, tuple[str, Int[Tensor, "_"]]] = {}
 
     @abstractmethod
     def forward(self, parameters: FaceParameters) -> FaceGeometry:

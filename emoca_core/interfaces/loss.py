@@ -1,11 +1,11 @@
 """One term of the objective, and everything it may read."""
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from emoca_core.errors import unknown_name
@@ -66,6 +66,7 @@ class Capture:
         truth: What is known of synthetic faces.
         emotion_of_input: What the emotion backbone sees in the photo. No gradient.
         emotion_of_rendering: What it sees in ``picture``, or in the rendering where there is no picture.
+        partial_landmarks: Those of the face model, where it has any.
     """
 
     crop: FaceCrop
@@ -80,6 +81,7 @@ class Capture:
     truth: FaceTruth | None = None
     emotion_of_input: EmotionPrediction | None = None
     emotion_of_rendering: EmotionPrediction | None = None
+    partial_landmarks: Mapping[str, tuple[str, Int[Tensor, "_"]]] | None = None
 
     def projected_landmarks(self, name: str = "ibug68") -> Float[Tensor, "B L 2"]:
         """The estimated landmarks of a set in the crop's NDC (x right, y down).

@@ -247,6 +247,9 @@ def test_mediapipe_points(arrays):
     expected = (corners * arrays["mediapipe_weights"][..., None]).sum(1)
     assert np.abs(geometry.landmarks["mediapipe105"][0].numpy() - expected).max() < 1e-7
     assert np.array_equal(model.mediapipe_indices.numpy(), arrays["mediapipe_indices"])
+    name, indices = model.partial_landmarks["mediapipe478"]
+    assert name == "mediapipe105" and torch.equal(indices, model.mediapipe_indices)
+    assert Flame().partial_landmarks == {}
 
 
 @pytest.mark.parametrize("kind", ["flame", "bfm"])

@@ -1,5 +1,6 @@
 """Landmark losses against naive loops; gradients; points that coincide or were not detected."""
 
+import dataclasses
 import math
 
 import pytest
@@ -114,3 +115,30 @@ def test_photos_without_the_points_are_refused():
         build("eye_closure")(with_landmarks(*points("mediapipe478"), "mediapipe478"))
     with pytest.raises(UnknownNameError, match="no landmark set of this face model named 'mediapipe478'"):
         build("mouth_closure", landmarks="mediapipe478")(capture())
+
+
+@pytest.mark.parametrize(
+    ("name", "weights"), [("landmark_reprojection", {"weights": "uniform"}), ("mouth_closure", {})]
+)
+def test_a_model_with_some_of_the_points_is_compared_at_those(name, weights):
+    """As FLAME with 105 of MediaPipe's 478: the same as if the photo did not show the others, gradient included."""
+    estimated, detected = points("mediapipe478")
+    part = torch.tensor([402, 13, 14, 80, 88, 310, 0, 7])  # in no order; 80-88 and 13-14 are pairs of the mouth
+    hidden = detected.clone()
+    hidden[:, [point for point in range(478) if point not in part.tolist()]] = torch.nan
+    loss = build(name, landmarks="mediapipe478", **weights)
+
+    def partial(some):
+        scene = with_landmarks(some, detected, "mediapipe105")
+        crop = dataclasses.replace(scene.crop, landmarks={"mediapipe478": detected})
+        return dataclasses.replace(scene, crop=crop, partial_landmarks={"mediapipe478": ("mediapipe105", part)})
+
+    whole = estimated.requires_grad_()
+    expected = loss(with_landmarks(whole, hidden, "mediapipe478"))
+    assert expected > 0
+    (gradient,) = torch.autograd.grad(expected, whole)
+    some = estimated.detach()[:, part].requires_grad_()
+    assert loss(partial(some)).item() == pytest.approx(expected.item(), rel=1e-12)
+    (found,) = torch.autograd.grad(loss(partial(some)), some)
+    torch.testing.assert_close(found, gradient[:, part])
+    assert gradient_is_right(lambda x: loss(partial(x)), estimated.detach()[:, part])

@@ -1,5 +1,6 @@
 """FLAME, in every edition that shares its file format: 2019, 2020, 2023 and 2023 Open."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -42,7 +43,7 @@ class Flame(MorphableModel):
 
     Landmarks: ``ibug68``, whose 17 contour points follow the yaw of ``global_pose`` and ``neck_pose`` (unless
     ``dynamic_contour`` is off), ``ibug68_static`` (all 68 fixed on the surface), and where asked for
-    ``mediapipe105``, the points ``mediapipe_indices`` of MediaPipe's 478.
+    ``mediapipe105``, the points ``mediapipe_indices`` of MediaPipe's 478 (``partial_landmarks`` says so too).
 
     Source: the paper, eq. 1 to 5; SMPL (Loper et al. 2015) for skinning; DECA for contour rows and texture space;
     SMIRK for the eyelids, which it adds to the posed mesh.
@@ -150,6 +151,12 @@ class Flame(MorphableModel):
         self._constant("skinning_weights", model.array("weights"))
         check_indices(model.array("faces"), len(template), "f", model.path)
         self._constant("faces", model.array("faces"))
+
+    @property
+    def partial_landmarks(self) -> Mapping[str, tuple[str, Int[Tensor, "105"]]]:  # type: ignore[override]
+        """MediaPipe's 478, of which the published embedding has 105."""
+        with_mediapipe = self.params.mediapipe_landmarks
+        return {"mediapipe478": ("mediapipe105", self.mediapipe_indices)} if with_mediapipe else {}
 
     def _register_landmarks(self, embedding: Content, mediapipe: Content | None) -> None:
         tables = {
