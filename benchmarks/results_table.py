@@ -8,15 +8,18 @@ how, is said in docs/benchmark-results.md and docs/emotion-term.md.
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from emoca_core.files import write_text
 from emoca_core.probe.report import number, star
 from emoca_core.probe.result import FILE, BenchmarkResult, MethodResult, read_result
-from emoca_core.sweep.statistics import mean_of, paired_difference
+from emoca_core.sweep.statistics import Mean, mean_of, paired_difference
+from emoca_core.sweep.table import cell, piped
+from emoca_core.sweep.table import number as number_of
+from emoca_core.sweep.table import star as sweep_star
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "probe"
@@ -53,36 +56,32 @@ def table(measured: Mapping[str, BenchmarkResult]) -> str:
 
 def sweep_table(result: Mapping[str, Any]) -> str:
     """One row for each variant: the mean over the seeds, then the difference to the first one with its interval."""
-    metrics, (first, *others) = result["metrics"], result["variants"]
-    rows = [["variant", *(f"`{metric}`" for metric in metrics)], ["---", *["---:"] * len(metrics)]]
-    rows.append([first["name"], *(f"{first['means'][metric]['value']:.4g}" for metric in metrics)])
-    for variant in others:
-        pairs = ((variant["means"][metric], variant["differences"][metric]) for metric in metrics)
-        rows.append([variant["name"], *(_difference_cell(mean, difference) for mean, difference in pairs)])
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    metrics, variants = result["metrics"], result["variants"]
+    rows = [["variant", *(f"`{metric}`" for metric in metrics)]]
+    for variant in variants:
+        sides = ({metric: _mean(values) for metric, values in variant[key].items()} for key in ("means", "differences"))
+        rows.append([variant["name"], *_cells(metrics, *sides)])
+    return "\n".join(piped(rows))
 
 
 def seeds_table(result: BenchmarkResult) -> str:
     """What a probe reads from the codes of a sweep's runs: the mean over the seeds, and the difference to the first."""
     found: dict[str, dict[int, MethodResult]] = {}
     for method in result.methods:
-        variant, has_seed, seed = method.name.partition("/seed-")
-        if has_seed:
-            found.setdefault(variant, {})[int(seed)] = method
+        variant, _, seed = method.name.partition("/seed-")
+        found.setdefault(variant, {})[int(seed)] = method
     first = next(iter(found))
-    scores = next(iter(found[first].values())).scores
-    metrics = [metric for metric in SEED_METRICS if scores[metric].value is not None]  # photos have no levels
-    rows = [["variant", *(f"`{metric}`" for metric in metrics)], ["---", *["---:"] * len(metrics)]]
-    for variant, methods in found.items():
-        row = [variant]
-        for metric in metrics:
-            values, reference = (
-                {seed: method.scores[metric].value for seed, method in some.items()} for some in (methods, found[first])
-            )
-            mean, difference = asdict(mean_of(list(values.values()))), asdict(paired_difference(values, reference))
-            row.append(f"{mean['value']:.4g}" if variant == first else _difference_cell(mean, difference))
-        rows.append(row)
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    metrics = [metric for metric in SEED_METRICS if result.methods[0].scores[metric].value is not None]
+    scores = {
+        variant: {metric: {seed: m.scores[metric].value for seed, m in methods.items()} for metric in metrics}
+        for variant, methods in found.items()
+    }
+    rows = [["variant", *(f"`{metric}`" for metric in metrics)]]
+    for variant, values in scores.items():
+        means = {metric: mean_of(list(values[metric].values())) for metric in metrics}
+        differences = {metric: paired_difference(values[metric], scores[first][metric]) for metric in metrics}
+        rows.append([variant, *_cells(metrics, means, {} if variant == first else differences)])
+    return "\n".join(piped(rows))
 
 
 def with_sweeps(page: str) -> str:
@@ -115,13 +114,16 @@ def main() -> None:
     write_text(SWEEP_PAGE, with_sweeps(SWEEP_PAGE.read_text(encoding="utf-8")))
 
 
-def _difference_cell(mean: Mapping[str, Any], difference: Mapping[str, Any]) -> str:
-    value, low, high = (difference[side] for side in ("value", "low", "high"))
-    digits = max(1, 4 - len(f"{abs(mean['value']):.0f}".lstrip("0")))
-    text = f"{mean['value']:.4g}<br>{value:+.{digits}f}"
-    if low is None:  # one seed has no interval
-        return text
-    return f"{text} [{low:+.{digits}f}, {high:+.{digits}f}]{'*' if low > 0 or high < 0 else ''}"
+def _cells(metrics: Sequence[str], means: Mapping[str, Mean], differences: Mapping[str, Mean]) -> Iterator[str]:
+    for metric in metrics:
+        difference = differences.get(metric)
+        change = "" if difference is None else f"<br>{cell(difference)}{sweep_star(difference)}"
+        yield number_of(means[metric].value) + change
+
+
+def _mean(values: Mapping[str, Any]) -> Mean:
+    """As written to JSON, where what is not finite is null."""
+    return Mean(**{key: math.nan if value is None else value for key, value in values.items()})
 
 
 def _cell(result: BenchmarkResult, name: str, metric: str) -> str:

@@ -1,7 +1,6 @@
 """``emoca benchmark``: how much emotion each method's face code carries, in one table."""
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -108,6 +107,6 @@ def _data(args: argparse.Namespace) -> "tuple[Manifest, str]":
 
     manifest, title = Manifest.open(args.data), args.data.name
     if args.split:
-        manifest = replace(manifest, table=manifest.table.take(manifest.rows_of(args.split)))
+        manifest = manifest.of_split(args.split)
         title = f"{title} ({args.split})"
     return manifest, args.title or title

@@ -266,15 +266,16 @@ def run_split(args: argparse.Namespace) -> int:
 def run_join(args: argparse.Namespace) -> int:
     """Write the rows of all manifests to one."""
     from emoca_core.datasets import Manifest, write_manifest
-    from emoca_core.datasets.rows import relocated, rows_of_split
+    from emoca_core.datasets.rows import iterate_rows, relocated
 
     parts = []
     for text in args.manifests:
-        name, _, split = (text, "", "") if Path(text).exists() else text.rpartition(":")
-        manifest = Manifest.open(Path(name or text))
-        parts.append(relocated(rows_of_split(manifest, split or None), manifest.folder, args.out.parent))
+        name, colon, split = text.rpartition(":")
+        one_split = colon and not Path(text).exists()  # a name may hold a colon
+        parts.append(Manifest.open(name).of_split(split) if one_split else Manifest.open(text))
     counts = _Counts()
-    write_manifest(counts.of(row for part in parts for row in part), args.out)
+    rows = (row for part in parts for row in relocated(iterate_rows(part), part.folder, args.out.parent))
+    write_manifest(counts.of(rows), args.out)
     _say_counts(counts, args.out)
     return 0
 

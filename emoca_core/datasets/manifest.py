@@ -162,6 +162,14 @@ class Manifest:
             )
         return np.flatnonzero(np.asarray(splits.indices.fill_null(-1)) == names.index(split))
 
+    def of_split(self, split: str) -> "Manifest":
+        """The rows of a split alone, in order.
+
+        Raises:
+            AssetFormatError: As ``rows_of``.
+        """
+        return Manifest(self.table.take(self.rows_of(split)), self.folder)
+
 
 def write_manifest(rows: Iterable[ManifestRow], path: Path | str) -> int:
     """Write rows as they come, atomically, and return their number.

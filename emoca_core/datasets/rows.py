@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from emoca_core.datasets.manifest import CHUNK, Manifest, ManifestRow
-from emoca_core.errors import unknown_name
 
 
 def iterate_rows(manifest: Manifest) -> Iterator[ManifestRow]:
@@ -14,17 +13,6 @@ def iterate_rows(manifest: Manifest) -> Iterator[ManifestRow]:
     for batch in manifest.table.to_batches(max_chunksize=CHUNK):
         for values in batch.to_pylist():
             yield ManifestRow(**values)
-
-
-def rows_of_split(manifest: Manifest, split: str | None) -> Iterator[ManifestRow]:
-    """The rows of one split in order; ``None`` takes all.
-
-    Raises:
-        UnknownNameError: No row has this split. The manifest is read to see that, before the first row.
-    """
-    if split is not None and split not in (splits := set(manifest.table["split"].unique().to_pylist()) - {None}):
-        raise unknown_name("split", split, splits)
-    return (row for row in iterate_rows(manifest) if split in (None, row.split))
 
 
 def relocated(rows: Iterable[ManifestRow], old: Path, new: Path) -> Iterator[ManifestRow]:

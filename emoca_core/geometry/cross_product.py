@@ -8,10 +8,10 @@ from torch import Tensor
 
 
 def cross_product(a: Float[Tensor, "*shape"], b: Float[Tensor, "*shape"], dim: int) -> Float[Tensor, "*shape"]:
-    """A x b along a dimension of length 3 that is not the last, such as the second of [F,3,B] or [B,3,H,W].
+    """Cross product along a dimension of length 3 that is not the last, such as the second of [F,3,B] or [B,3,H,W].
 
     ``torch.linalg.cross`` is fast where the three numbers lie side by side; elsewhere it takes eight times as long on a
-    CPU as products of whole rows do, forward and backward.
+    CPU as products of whole rows do.
     """
     product: Tensor = _CrossProduct.apply(a, b, dim)
     return product

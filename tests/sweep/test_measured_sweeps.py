@@ -46,3 +46,13 @@ def test_every_run_says_where_it_comes_from(folder):
         for run in variant["runs"]:
             assert len(run["provenance"]["commit"]) == 40  # no changes that are not in the repository
             assert run["provenance"]["hardware"]["cores"]
+
+
+@pytest.mark.parametrize(
+    "file", sorted((ROOT / "benchmarks" / "results" / "runs").glob("*.json")), ids=lambda f: f.stem
+)
+def test_what_the_sweeps_start_from_says_where_it_comes_from(file):
+    run = json.loads(file.read_text("utf-8"))
+    assert len(run["commit"]) == 40 and len(run["weights_sha256"]) == 64
+    assert run["hardware"]["cores"] and run["training"]["seed"] is not None
+    assert 0 < run["best_step"] <= run["steps"] and run["metrics"]

@@ -35,7 +35,6 @@ class EmoNet(EmotionBackbone):
         labels: tuple[str, ...] | None = None
         """Names of other classes, for training: published weights then serve all layers but the last, which starts
         untrained. A file of your own training holds the last layer too."""
-
         image_size: int = Field(default=256, ge=64, multiple_of=64)
         """Input size, pixels. The published weights are of 256; a smaller one, for training from random weights, takes
         time in proportion to its area."""
