@@ -301,7 +301,7 @@ def test_registry_option_reaches_everything_and_is_forgotten(tmp_path, capsys, m
     ("error", "code", "said"),
     [
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), 2, "emoca: No space left on device\n"),
-        (PermissionError(errno.EACCES, "Permission denied", "/root/x"), 2, "emoca: /root/x: Permission denied\n"),
+        (PermissionError(errno.EACCES, "Permission denied", "/locked/x"), 2, "emoca: /locked/x: Permission denied\n"),
         (MemoryError(), 2, "emoca: out of memory\n"),
         (KeyboardInterrupt(), 130, "emoca: stopped\n"),
     ],

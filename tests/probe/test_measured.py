@@ -54,7 +54,7 @@ def test_results_hold_no_image_and_no_local_path(folder):
     assert not re.search(r"\.(?:jpg|png|parquet|csv)\b", text)
 
 
-@pytest.mark.parametrize("path", ["/home/anna/faces.csv", '"../shared/a.jpg"', "~/faces", "C:\\faces", "in /tmp/x"])
+@pytest.mark.parametrize("path", ["/data/faces.csv", '"../shared/a.jpg"', "~/faces", "C:\\faces", "in /srv/x"])
 def test_local_paths_are_recognised(path):
     assert LOCAL.search(path)
 
