@@ -19,13 +19,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from emoca_core.cropping import crops_to_batch
+from emoca_core import Method, load_method
 from emoca_core.errors import ImageError
-from emoca_core.expressions import ARKIT_NAMES
+from emoca_core.images.crops import crops_to_batch
+from emoca_core.images.photos import find_photos, read_photo
 from emoca_core.interfaces import FaceCrop, FaceParameters
-from emoca_core.landmarks import MEDIAPIPE_TO_IBUG68
-from emoca_core.method import Method, load_method
-from emoca_core.photos import find_photos, read_photo
+from emoca_core.vocabulary.arkit import ARKIT_NAMES
+from emoca_core.vocabulary.landmark_sets import MEDIAPIPE_TO_IBUG68
 
 FRONTAL = 20.0
 """Degrees between the face and the camera up to which it counts as frontal."""

@@ -18,8 +18,8 @@ from typing import Any
 import torch
 
 from emoca_core.train.face_batches import FaceBatch, collate_face_batch
-from emoca_core.train.reconstruction import ReconstructionTask
 from emoca_core.train.run_stage import prepare_stage
+from emoca_core.train.stage_task import ReconstructionTask
 from emoca_core.train.task import Step
 
 TARGET = 0.35

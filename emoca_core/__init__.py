@@ -2,21 +2,31 @@
 
 from typing import TYPE_CHECKING, Any
 
-from emoca_core.hookspecs import hookimpl
 from emoca_core.registry import Registry, get_registry
-from emoca_core.spec import ComponentParams, ComponentSpec
+from emoca_core.registry.hookspecs import hookimpl
+from emoca_core.registry.spec import ComponentParams, ComponentSpec
 
 if TYPE_CHECKING:
-    from emoca_core.method import Method, load_method
+    from emoca_core.api import CapturedFace, Method, load_method, reconstruct
 
 __version__ = "0.1.0"
-__all__ = ["ComponentParams", "ComponentSpec", "Method", "Registry", "get_registry", "hookimpl", "load_method"]
+__all__ = [
+    "CapturedFace",
+    "ComponentParams",
+    "ComponentSpec",
+    "Method",
+    "Registry",
+    "get_registry",
+    "hookimpl",
+    "load_method",
+    "reconstruct",
+]
 
 
 def __getattr__(name: str) -> Any:
     """Import what needs torch only when it is asked for."""
-    if name in ("Method", "load_method"):
-        from emoca_core import method
+    if name in ("CapturedFace", "Method", "load_method", "reconstruct"):
+        from emoca_core import api
 
-        return getattr(method, name)
+        return getattr(api, name)
     raise AttributeError(f"module 'emoca_core' has no attribute '{name}'")

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from emoca_core import get_registry
-from emoca_core.catalogue import get_catalogue
 from emoca_core.errors import ComponentImportError, MissingAssetError
+from emoca_core.registry.catalogue import get_catalogue
 from emoca_core.testing import check_component
 
 BUILTIN = [key for key in get_registry() if get_registry().components[key].plugin == "builtin"]

@@ -11,7 +11,7 @@ import pytest
 from local_plugins import component_registry
 
 from emoca_core import cli
-from emoca_core.catalogue import get_catalogue
+from emoca_core.registry.catalogue import get_catalogue
 from emoca_core.testing import check_component
 
 ROOT = Path(__file__).parents[1]

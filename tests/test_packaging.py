@@ -101,7 +101,7 @@ def installed(wheel, tmp_path_factory) -> Path:
 
 def test_the_installed_wheel_works_without_the_checkout(installed, tmp_path):
     code = (
-        "import emoca_core, emoca_core.catalogue as c, pathlib;"
+        "import emoca_core, emoca_core.registry.catalogue as c, pathlib;"
         "here = pathlib.Path(emoca_core.__file__).parent;"
         "assert c.default_path() == here / 'registry.yaml', c.default_path();"
         "print(here); emoca_core.get_registry().build('renderer', 'zbuffer')"

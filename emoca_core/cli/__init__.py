@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from typing import Any, NoReturn, Protocol, cast
 
 import emoca_core
-from emoca_core.catalogue import ENVIRONMENT_VARIABLE
 from emoca_core.errors import EmocaError
+from emoca_core.registry.catalogue import ENVIRONMENT_VARIABLE
 
 COMMANDS = (
     "demo",

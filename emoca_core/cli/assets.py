@@ -5,10 +5,10 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from emoca_core.assets import ENVIRONMENT_VARIABLE, AssetRecord, asset_folder, read_index
-from emoca_core.catalogue import AssetCard, Catalogue, Recipe, get_catalogue
 from emoca_core.cli import BAD_INPUT, Subparsers
 from emoca_core.files import sha256_of
+from emoca_core.registry.assets import ENVIRONMENT_VARIABLE, AssetRecord, asset_folder, read_index
+from emoca_core.registry.catalogue import AssetCard, Catalogue, Recipe, get_catalogue
 
 NAME = "assets"
 HELP = "files that you bring: what is there, what is missing, where to obtain it; add them"

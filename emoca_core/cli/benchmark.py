@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emoca_core.cli import Subparsers
-from emoca_core.cli.settings import settings_from
+from emoca_core.cli.cli_settings import settings_from
 
 if TYPE_CHECKING:
     from emoca_core.datasets import Manifest

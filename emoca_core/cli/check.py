@@ -7,12 +7,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
-from emoca_core.catalogue import Catalogue, Recipe, Use, get_catalogue
 from emoca_core.cli import BAD_INPUT, Subparsers
 from emoca_core.errors import ComponentImportError, EmocaError, MissingAssetError
 from emoca_core.registry import Registry, get_registry
-from emoca_core.spec import Kind
-from emoca_core.trained.folder import TrainedFolder, find_method
+from emoca_core.registry.catalogue import Catalogue, Recipe, Use, get_catalogue
+from emoca_core.registry.spec import Kind
+from emoca_core.runs.trained_folder import TrainedFolder, find_method
 
 T = TypeVar("T")
 
@@ -46,7 +46,7 @@ def check_recipe(
     A term that lacks a file or a package does not count: only training needs it.
     """
     from emoca_core.method import Method
-    from emoca_core.terms import check_terms
+    from emoca_core.registry.terms import check_terms
 
     print(f"recipe {name}")
     parts = {
@@ -64,7 +64,7 @@ def check_recipe(
         method = Method(name, recipe, parts)
         check_terms(name, recipe, parts, registry)
         if trained:
-            from emoca_core.trained.weights import load_trained
+            from emoca_core.runs.weights import load_trained
 
             load_trained(parts, trained)
         return method

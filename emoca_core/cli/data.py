@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emoca_core.cli import BAD_INPUT, Subparsers
-from emoca_core.cli.settings import settings_from
+from emoca_core.cli.cli_settings import settings_from
 from emoca_core.errors import ParamsError, unknown_name
 
 if TYPE_CHECKING:
@@ -299,15 +299,15 @@ def _crop_rule(name: str, size: int | None) -> "CropRule | None":
     """The rule of a name; ``None`` for ``whole``."""
     from dataclasses import replace
 
-    from emoca_core import cropping
+    from emoca_core.images import crops
 
     if name == "whole":
         return None
     published = (
-        *(cropping.EmocaCrop(), cropping.SmirkCrop(), cropping.TddfaCrop(), cropping.EmonetCrop()),
-        *(cropping.ExpnetCrop(), cropping.Deep3DFaceCrop(), cropping.MgcnetCrop(), cropping.UprightCrop()),
+        *(crops.EmocaCrop(), crops.SmirkCrop(), crops.TddfaCrop(), crops.EmonetCrop()),
+        *(crops.ExpnetCrop(), crops.Deep3DFaceCrop(), crops.MgcnetCrop(), crops.UprightCrop()),
     )
-    rules: Mapping[str, CropRule] = {"shared": cropping.SHARED_CROP, **{rule.name: rule for rule in published}}
+    rules: Mapping[str, CropRule] = {"shared": crops.SHARED_CROP, **{rule.name: rule for rule in published}}
     if name not in rules:
         raise unknown_name("crop rule", name, [*rules, "whole"])
     return replace(rules[name], size=size) if size else rules[name]  # type: ignore[type-var]

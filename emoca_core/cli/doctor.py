@@ -6,9 +6,9 @@ import platform
 from collections.abc import Iterator
 
 import emoca_core
-from emoca_core.catalogue import get_catalogue
 from emoca_core.cli import Subparsers
 from emoca_core.registry import get_registry
+from emoca_core.registry.catalogue import get_catalogue
 
 NAME = "doctor"
 HELP = "versions, device and plugins of this installation"

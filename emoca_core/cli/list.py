@@ -5,11 +5,11 @@ import shutil
 import sys
 from collections.abc import Iterable
 
-from emoca_core.catalogue import Catalogue, get_catalogue
 from emoca_core.cli import Subparsers
 from emoca_core.errors import unknown_name
 from emoca_core.registry import Registry, get_registry
-from emoca_core.spec import KINDS
+from emoca_core.registry.catalogue import Catalogue, get_catalogue
+from emoca_core.registry.spec import KINDS
 
 NAME = "list"
 HELP = "components, recipes and assets that exist"

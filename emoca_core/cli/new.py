@@ -14,7 +14,7 @@ from string import Template
 from emoca_core.cli import Subparsers
 from emoca_core.errors import EmocaError, unknown_name
 from emoca_core.registry import get_registry
-from emoca_core.spec import KINDS, Kind
+from emoca_core.registry.spec import KINDS, Kind
 
 NAME = "new"
 HELP = "write a plugin package that is ready to be filled"

@@ -3,9 +3,9 @@
 import argparse
 from pathlib import Path
 
-from emoca_core.catalogue import get_catalogue
 from emoca_core.cli import Subparsers
 from emoca_core.registry import get_registry
+from emoca_core.registry.catalogue import get_catalogue
 
 NAME = "package"
 HELP = "make a trained run a folder to give away: weights, card, recipe, licences"
@@ -32,7 +32,7 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Write the package and say what users have to bring."""
-    from emoca_core.trained.package import package_run
+    from emoca_core.runs.package import package_run
 
     registry = get_registry()
     card = package_run(args.folder, args.out, get_catalogue(args.registry, registry), registry)

@@ -11,7 +11,7 @@ from emoca_core.errors import EmocaError, unknown_name
 
 if TYPE_CHECKING:
     from emoca_core.method import Method
-    from emoca_core.reconstruct import Report
+    from emoca_core.reconstruction import Report
 
 NAME = "reconstruct"
 HELP = "turn photos into 3D faces"
@@ -73,14 +73,14 @@ def run(args: argparse.Namespace) -> int:
 def load(args: argparse.Namespace) -> "Method":
     """The method that the arguments name."""
     change = parse_changes(args.changes)
-    from emoca_core.method import load_method
+    from emoca_core.api import load_method
 
     return load_method(args.recipe, registry_file=args.registry, change=change, device=args.device)
 
 
 def reconstruct(method: "Method", args: argparse.Namespace, paths: Iterable[str | Path], out: Path) -> "Report":
     """Run a method over photos, and sum up on stderr."""
-    from emoca_core.reconstruct import Settings, reconstruct_to_folder
+    from emoca_core.reconstruction import Settings, reconstruct_to_folder
 
     settings = Settings(args.crop, getattr(args, "same_person", False), args.batch_size)
     report = reconstruct_to_folder(method, paths, out, settings=settings, overwrite=args.overwrite)
@@ -119,7 +119,7 @@ def parse_changes(changes: Iterable[str]) -> dict[str, Any]:
     """
     import yaml
 
-    from emoca_core.catalogue import PARTS, merge
+    from emoca_core.registry.catalogue import PARTS, merge
 
     merged: dict[str, Any] = {}
     for change in changes:

@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from emoca_core.spec import ComponentParams
+from emoca_core.registry.spec import ComponentParams
 
 _BOUNDS = {
     "minimum": ">= {}",

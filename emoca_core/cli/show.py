@@ -4,12 +4,12 @@ import argparse
 import textwrap
 from collections.abc import Iterator
 
-from emoca_core.catalogue import Catalogue, Recipe, Use, get_catalogue
 from emoca_core.cli import Subparsers
 from emoca_core.errors import ComponentImportError, unknown_name
 from emoca_core.registry import Registry, get_registry
-from emoca_core.spec import KINDS, Kind
-from emoca_core.trained.folder import TrainedFolder, find_trained
+from emoca_core.registry.catalogue import Catalogue, Recipe, Use, get_catalogue
+from emoca_core.registry.spec import KINDS, Kind
+from emoca_core.runs.trained_folder import TrainedFolder, find_trained
 
 NAME = "show"
 HELP = "card, parameters and licences of a component, a recipe, a run folder or an asset"

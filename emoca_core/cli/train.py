@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from emoca_core.cli import Subparsers
-from emoca_core.cli.settings import settings_from
+from emoca_core.cli.cli_settings import settings_from
 
 NAME = "train"
 HELP = "train an emotion backbone, or a recipe: its encoder (coarse), then its detail"

@@ -10,7 +10,7 @@ from emoca_core.datasets.manifest import Manifest, ManifestRow
 from emoca_core.datasets.masks import read_mask
 from emoca_core.datasets.rows import iterate_rows
 from emoca_core.errors import ImageError
-from emoca_core.photos import read_photo
+from emoca_core.images.photos import read_photo
 
 WINDOW = 512
 """Images under way at a time: what is in memory does not grow with the manifest."""

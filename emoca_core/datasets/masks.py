@@ -7,9 +7,9 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 from PIL import Image
 
-from emoca_core.cropping import warp
 from emoca_core.errors import ImageError
-from emoca_core.photos import read_photo
+from emoca_core.images.crops import warp
+from emoca_core.images.photos import read_photo
 
 THRESHOLD = 0.5
 """A value above it is skin, as in the published data sets."""

@@ -24,14 +24,14 @@ from numpy import ndarray
 from PIL import Image
 from tqdm.auto import tqdm
 
-from emoca_core.cropping import transform_points
 from emoca_core.datasets.manifest import CHUNK, Manifest, ManifestRow, write_manifest
 from emoca_core.datasets.masks import read_mask, warp_mask
 from emoca_core.datasets.rows import relocated
 from emoca_core.errors import ImageError, OutputError
 from emoca_core.files import atomic_write, write_text
+from emoca_core.images.crops import transform_points
+from emoca_core.images.photos import read_photo
 from emoca_core.interfaces import CroppedFace, CropRule, Detection, Landmarker
-from emoca_core.photos import read_photo
 
 PART = 64
 """Rows of a part: what an interruption can cost each process."""

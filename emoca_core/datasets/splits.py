@@ -11,10 +11,10 @@ import numpy as np
 from jaxtyping import Int
 from numpy import ndarray
 
+from emoca_core.datasets.folds import GroupBy, group_folds, groups_of, split_hash
 from emoca_core.datasets.manifest import Manifest, ManifestRow
 from emoca_core.datasets.rows import iterate_rows
 from emoca_core.errors import ParamsError
-from emoca_core.probe.folds import GroupBy, group_folds, groups_of, split_hash
 
 
 def group_parts(groups: Sequence[str], fractions: Sequence[float], seed: int = 0) -> Int[ndarray, "N"]:

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from emoca_core.expressions import ARKIT_NAMES
 from emoca_core.interfaces import FaceModel, FaceParameters
+from emoca_core.vocabulary.arkit import ARKIT_NAMES
 
 JAW_NAMES = ("jawOpen", "jawLeft", "jawRight")
 """What a jaw joint does; jawForward is a shift, and would only soak up the arc of a rotation."""

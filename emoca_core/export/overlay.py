@@ -9,15 +9,15 @@ from jaxtyping import Float, UInt8
 from numpy import ndarray
 from PIL import Image, ImageDraw, ImageFont
 
-from emoca_core.cropping.warp import square_to_image, warp
 from emoca_core.export.camera import PhotoCamera
 from emoca_core.export.mesh import FaceMesh, unit_normals
 from emoca_core.geometry.lighting import LAMPS, directional_irradiance
+from emoca_core.images.warp import square_to_image, warp
 from emoca_core.interfaces import Fragments, Renderer
-from emoca_core.landmarks import IBUG68
 from emoca_core.rendering.face import interpolate_uv
 from emoca_core.rendering.shape import GREY
 from emoca_core.rendering.topology import MeshTopology, sample_texture
+from emoca_core.vocabulary.landmark_sets import IBUG68
 
 PANEL = 480
 """Side of each of the four panels, pixels."""

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from emoca_core.assets import AssetRecord, asset_folder, read_index, write_index
 from emoca_core.errors import AssetFormatError, MissingAssetError, unknown_name
 from emoca_core.files import sha256_of
 from emoca_core.formats.bfm import FRONT_PARTS, build_front
@@ -13,6 +12,7 @@ from emoca_core.formats.content import Content, open_content
 from emoca_core.formats.convert import FORMATS, convert, recognise, write_converted
 from emoca_core.formats.heads import ict_folder
 from emoca_core.formats.table import Arrays, Format
+from emoca_core.registry.assets import AssetRecord, asset_folder, read_index, write_index
 
 
 @dataclass(frozen=True)

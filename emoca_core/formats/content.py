@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from emoca_core.errors import AssetFormatError
-from emoca_core.formats.restricted_pickle import load_pickle, to_array
+from emoca_core.weights.restricted_pickle import load_pickle, to_array
 
 Container = Literal["npz", "npy", "pickle", "mat", "weights", "hdf5", "obj", "picture", "folder", "other"]
 Shape = tuple[int, ...]
@@ -179,13 +179,13 @@ def _shape_of(value: Any) -> Shape | None:
 
 
 def _mat(path: Path, file: io.BufferedIOBase) -> Content:
-    from emoca_core.formats.mat import mat_shapes, read_mat
+    from emoca_core.weights.mat import mat_shapes, read_mat
 
     return Content(path, "mat", mat_shapes(path), lambda name: read_mat(path, name))
 
 
 def _weights(path: Path, file: io.BufferedIOBase) -> Content:
-    from emoca_core.checkpoints import read_checkpoint
+    from emoca_core.weights.checkpoints import read_checkpoint
 
     tensors = read_checkpoint(path)
     shapes = {name: tuple(tensors[name].shape) for name in tensors}
@@ -199,7 +199,7 @@ def _hdf5(path: Path, file: io.BufferedIOBase) -> Content:
 
 
 def _obj(path: Path, file: io.BufferedIOBase) -> Content:
-    from emoca_core.formats.obj import read_obj
+    from emoca_core.weights.read_obj import read_obj
 
     mesh = read_obj(path)
     entries = {"vertices": mesh.vertices, "uv": mesh.uv, "faces": mesh.faces, "uv_faces": mesh.uv_faces}

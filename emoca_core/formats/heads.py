@@ -6,8 +6,8 @@ import numpy as np
 
 from emoca_core.errors import AssetFormatError
 from emoca_core.formats.content import Content
-from emoca_core.formats.obj import read_obj, read_obj_vertices
 from emoca_core.formats.table import Arrays, Format
+from emoca_core.weights.read_obj import read_obj, read_obj_vertices
 
 NEUTRAL = "generic_neutral_mesh.obj"
 ICT_EXPRESSIONS = (

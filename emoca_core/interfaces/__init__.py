@@ -26,7 +26,7 @@ from emoca_core.interfaces.face_model import FaceModel
 from emoca_core.interfaces.landmarker import Detection, Landmarker
 from emoca_core.interfaces.loss import Capture, DetailMaps, FaceTruth, Loss
 from emoca_core.interfaces.renderer import Fragments, Renderer, Rendering
-from emoca_core.spec import Kind
+from emoca_core.registry.spec import Kind
 
 INTERFACES: Mapping[Kind, type[Component]] = {
     "face_model": FaceModel,

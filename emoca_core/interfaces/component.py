@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from torch import nn
 
-from emoca_core.spec import ComponentParams
+from emoca_core.registry.spec import ComponentParams
 
 
 class Component(ABC):

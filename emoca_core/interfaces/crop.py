@@ -29,7 +29,7 @@ class CroppedFace:
 
 
 class CropRule(ABC):
-    """A published way of aligning faces. Frozen dataclasses in ``emoca_core.cropping`` and in plugins.
+    """A published way of aligning faces. Frozen dataclasses in ``emoca_core.images.crops`` and in plugins.
 
     Attributes:
         name: Recorded with every result.

@@ -56,7 +56,7 @@ class FaceCrop:
     Attributes:
         image: RGB in [0, 1].
         landmarks: Detected points by set name (``"mediapipe478"``, ``"ibug68"``), in the crop's NDC: x right, y down.
-        blendshapes: 52 ARKit activations in [0, 1], in the order of ``emoca_core.expressions.ARKIT_NAMES``.
+        blendshapes: 52 ARKit activations in [0, 1], in the order of ``emoca_core.vocabulary.arkit.ARKIT_NAMES``.
         crop_to_image: Homogeneous transform of pixel-centre coordinates, crop to photo.
         photo_size: Height and width of each photo, pixels.
         mask: 1 where the photo shows skin of this face, [0, 1] (a segmentation).

@@ -18,7 +18,7 @@ class Detection:
         box: x0, y0, x1, y1 in photo pixels (pixel-centre coordinates), tight around the landmarks or as detected.
         score: Confidence in [0, 1].
         landmarks: Points by set name in photo pixels (pixel-centre coordinates); ``"ibug68"`` is always there.
-        blendshapes: 52 ARKit activations in [0, 1] in the order of ``emoca_core.expressions.ARKIT_NAMES``, if known.
+        blendshapes: 52 ARKit activations in [0, 1] in the order of ``emoca_core.vocabulary.arkit.ARKIT_NAMES``.
         head_pose: Homogeneous head-to-camera transform, if known (the landmarker's own convention).
     """
 

@@ -10,20 +10,20 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 
 from emoca_core.datasets import Manifest
+from emoca_core.datasets.folds import GroupBy, Split, cross_validation, groups_of, manifest_split, split_hash
 from emoca_core.errors import EmocaError, ParamsError, unknown_name
 from emoca_core.interfaces import Landmarker
-from emoca_core.metrics import expression_metrics
+from emoca_core.measures.intervals import comparison_of, holm, interval_of
+from emoca_core.measures.metrics import expression_metrics
 from emoca_core.probe.codes import CodeSource, extract_codes
 from emoca_core.probe.detections import Detections, detect_faces, manifest_hash
 from emoca_core.probe.evaluate import PRESETS, Labels, Predictions, ProbeSettings, labels_of, probe_predictions
 from emoca_core.probe.examples import example_faces
-from emoca_core.probe.folds import GroupBy, Split, cross_validation, groups_of, manifest_split, split_hash
-from emoca_core.probe.intervals import comparison_of, holm, interval_of
 from emoca_core.probe.result import BenchmarkResult, Data, Difference, MethodResult, MissingMethod, Score, SplitRecord
 from emoca_core.probe.scores import METRICS, Rows, metric_values, resampled_metrics
 from emoca_core.probe.sources import Unavailable
-from emoca_core.spec import validated
-from emoca_core.train.run_folder import provenance
+from emoca_core.registry.spec import validated
+from emoca_core.runs.run_folder import provenance
 
 _ROUNDING = 1e-10
 """Far below one sample's share of a metric, far above the rounding of float64 sums."""

@@ -17,9 +17,10 @@ from numpy import ndarray
 from safetensors.numpy import load_file, save_file
 from torch import Tensor
 
-from emoca_core.cropping import SHARED_CROP, CropPolicy, choose_crop, crops_to_batch
 from emoca_core.datasets import Manifest
 from emoca_core.files import atomic_write, sha256_of
+from emoca_core.images.crops import SHARED_CROP, CropPolicy, choose_crop, crops_to_batch
+from emoca_core.images.photos import read_photo
 from emoca_core.interfaces import (
     Component,
     CropRule,
@@ -30,10 +31,9 @@ from emoca_core.interfaces import (
     FaceCrop,
     FaceParameters,
 )
-from emoca_core.photos import read_photo
 from emoca_core.probe.detections import Detections, cache_folder, manifest_hash
 from emoca_core.probe.processes import PART, Part, fill_parts, parts_of
-from emoca_core.spec import Kind
+from emoca_core.registry.spec import Kind
 
 
 class CodeSource(ABC):

@@ -14,8 +14,8 @@ from safetensors.numpy import load_file, save_file
 from emoca_core.datasets import Manifest
 from emoca_core.errors import ImageError
 from emoca_core.files import atomic_write, write_text
+from emoca_core.images.photos import read_photo
 from emoca_core.interfaces import Detection, Landmarker
-from emoca_core.photos import read_photo
 from emoca_core.probe.processes import PART, Part, fill_parts, parts_of
 
 

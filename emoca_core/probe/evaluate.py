@@ -20,17 +20,17 @@ from tqdm.auto import tqdm
 
 import emoca_core
 from emoca_core.datasets import Manifest
+from emoca_core.datasets.folds import Split
 from emoca_core.errors import AssetFormatError
 from emoca_core.files import atomic_write
 from emoca_core.interfaces import EXPRESSIONS
 from emoca_core.probe.detections import cache_folder
-from emoca_core.probe.folds import Split
 from emoca_core.probe.network import HIDDEN_LAYERS, WIDTH, ProbeNetwork
 from emoca_core.train.emotion import EmotionBatch, EmotionTask
 from emoca_core.train.emotion_objective import EmotionObjectiveSettings
 from emoca_core.train.loop import train
 from emoca_core.train.sampling import class_balanced_weights
-from emoca_core.train.settings import TrainSettings
+from emoca_core.train.train_settings import TrainSettings
 
 
 class ProbeSettings(TrainSettings):

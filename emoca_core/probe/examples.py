@@ -9,9 +9,9 @@ from jaxtyping import Int, UInt8
 from numpy import ndarray
 from scipy.special import softmax
 
-from emoca_core.cropping import SHARED_CROP
 from emoca_core.datasets import Manifest
-from emoca_core.photos import read_photo
+from emoca_core.images.crops import SHARED_CROP
+from emoca_core.images.photos import read_photo
 from emoca_core.probe.detections import Detections
 from emoca_core.probe.evaluate import Labels, Predictions
 from emoca_core.probe.result import Example

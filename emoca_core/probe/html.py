@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-from emoca_core.metrics import HIGHER_IS_BETTER
+from emoca_core.measures.metrics import HIGHER_IS_BETTER
 from emoca_core.probe.report import COLUMNS, UNDEFINED, notes, number, published_rows, shown_metrics, star
 from emoca_core.probe.result import BenchmarkResult, Example, MethodResult
 

@@ -1,7 +1,7 @@
 """All metrics of thousands of resamples at once, from sums over groups.
 
-Every metric of ``emoca_core.metrics`` is a function of a few sums over samples; a resample of whole groups is a
-weighted sum of the groups' sums. So a bootstrap costs one matrix product, however many samples there are.
+Every metric of ``emoca_core.measures.metrics`` is a function of a few sums over samples; a resample of whole groups is
+a weighted sum of the groups' sums. So a bootstrap costs one matrix product, however many samples there are.
 """
 
 import math
@@ -94,7 +94,7 @@ def _metrics_of_sums(total: Float[ndarray, "R K"], classes: int) -> Float[ndarra
 
 
 def _continuous(total: Float[ndarray, "R 7"]) -> list[Float[ndarray, "R"]]:
-    """PCC, CCC, RMSE and SAGR of each resample; NaN where undefined, as in ``emoca_core.metrics``."""
+    """PCC, CCC, RMSE and SAGR of each resample; NaN where undefined, as in ``emoca_core.measures.metrics``."""
     count, seen, truth, seen2, truth2, product, agree = total.T
     with np.errstate(divide="ignore", invalid="ignore"):
         mean_seen, mean_truth = seen / count, truth / count

@@ -10,17 +10,17 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from emoca_core.catalogue import Catalogue, Recipe, Use, get_catalogue
-from emoca_core.checkpoints import RANDOM
-from emoca_core.cropping import CropPolicy
 from emoca_core.errors import AssetFormatError, ComponentImportError, MissingAssetError, RecipeError, unknown_name
+from emoca_core.images.crops import CropPolicy
 from emoca_core.interfaces import Component, EmotionBackbone, Encoder
 from emoca_core.probe.codes import BackboneSource, CodeSource, RecipeSource
 from emoca_core.registry import Registry, get_registry
-from emoca_core.spec import Kind
-from emoca_core.train.start import read_card
-from emoca_core.trained.folder import TrainedFolder, find_trained
-from emoca_core.trained.weights import load_trained
+from emoca_core.registry.catalogue import Catalogue, Recipe, Use, get_catalogue
+from emoca_core.registry.spec import Kind
+from emoca_core.runs.start import read_card
+from emoca_core.runs.trained_folder import TrainedFolder, find_trained
+from emoca_core.runs.weights import load_trained
+from emoca_core.weights.checkpoints import RANDOM
 
 
 @dataclass(frozen=True)

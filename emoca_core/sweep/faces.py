@@ -10,12 +10,12 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torch.nn import functional as F
 
-from emoca_core.cropping import SHARED_CROP, crops_to_batch
 from emoca_core.errors import EmocaError
 from emoca_core.files import atomic_write
+from emoca_core.images.crops import SHARED_CROP, crops_to_batch
+from emoca_core.images.photos import find_photos, read_photo
 from emoca_core.interfaces import FaceCrop, FaceDataset, Landmarker
 from emoca_core.method import Method
-from emoca_core.photos import find_photos, read_photo
 from emoca_core.rendering.detail import detail_normals
 from emoca_core.rendering.shape import render_shape
 from emoca_core.train.face_batches import collate_face_batch

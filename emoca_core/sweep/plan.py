@@ -8,9 +8,9 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from emoca_core.catalogue import merge
 from emoca_core.errors import EmocaError, ParamsError
-from emoca_core.spec import validated
+from emoca_core.registry.catalogue import merge
+from emoca_core.registry.spec import validated
 
 Assignments = dict[str, Any]
 _UNSAFE = frozenset('/\\:*?"<>|')

@@ -64,7 +64,7 @@ def draw_faces(
         photos: Photos to show instead.
         device: Where the methods run.
     """
-    from emoca_core.method import load_method
+    from emoca_core.api import load_method
     from emoca_core.registry import get_registry
     from emoca_core.sweep.faces import photo_faces, validation_faces, write_faces
 
@@ -87,7 +87,7 @@ def _validation_set(plan: Plan, run: Run) -> "FaceDataset":
     import json
 
     from emoca_core.registry import get_registry
-    from emoca_core.spec import validated
+    from emoca_core.registry.spec import validated
     from emoca_core.train.run_stage import open_faces
     from emoca_core.train.stage_settings import StageSettings
 

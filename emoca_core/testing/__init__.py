@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from emoca_core.registry import Registry, get_registry
-from emoca_core.spec import Kind
+from emoca_core.registry.spec import Kind
 from emoca_core.testing import dataset, detail, emotion_backbone, encoder, face_model, landmarker, loss, renderer
 from emoca_core.testing.common import Subject, check_declaration
 

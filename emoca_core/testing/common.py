@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from emoca_core.errors import ParamsError
 from emoca_core.interfaces import INTERFACES, Camera, Component
 from emoca_core.registry import Registry
-from emoca_core.spec import ComponentParams, Kind
+from emoca_core.registry.spec import ComponentParams, Kind
 
 T = TypeVar("T")
 

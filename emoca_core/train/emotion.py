@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from emoca_core.interfaces import EmotionPrediction, FaceSample
-from emoca_core.metrics import expression_metrics, valence_arousal_metrics
+from emoca_core.measures.metrics import expression_metrics, valence_arousal_metrics
 from emoca_core.train.emotion_objective import EmotionObjectiveSettings, emotion_objective
 from emoca_core.train.task import Losses, Step, Task
 

@@ -19,10 +19,10 @@ from tqdm.auto import tqdm
 
 from emoca_core.errors import EmocaError, ParamsError
 from emoca_core.files import write_text
-from emoca_core.train.run_folder import RunFolder
+from emoca_core.runs.run_folder import RunFolder
 from emoca_core.train.sampling import Batches, DrawnDataset, EvaluationBatches, NumberedDataset, TrainBatches
-from emoca_core.train.settings import TrainSettings
 from emoca_core.train.task import Losses, Step, Task
+from emoca_core.train.train_settings import TrainSettings
 
 
 class TrainingDivergedError(EmocaError, ArithmeticError):

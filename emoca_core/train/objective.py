@@ -6,12 +6,12 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from emoca_core.catalogue import Catalogue, Recipe, Term
 from emoca_core.errors import EmocaError, RecipeError
 from emoca_core.interfaces import Capture, Loss
 from emoca_core.registry import Registry
-from emoca_core.spec import Kind
-from emoca_core.terms import Stage, terms_of, unavailable, unfilled
+from emoca_core.registry.catalogue import Catalogue, Recipe, Term
+from emoca_core.registry.spec import Kind
+from emoca_core.registry.terms import Stage, terms_of, unavailable, unfilled
 from emoca_core.train.task import Losses
 
 

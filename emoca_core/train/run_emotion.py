@@ -8,16 +8,16 @@ import torch
 import torch.nn.functional as F
 from accelerate.utils import set_seed
 
-from emoca_core.catalogue import Catalogue, Use, get_catalogue
 from emoca_core.errors import EmocaError, ParamsError, unknown_name
 from emoca_core.interfaces import EXPRESSIONS, FaceDataset, FaceSample
 from emoca_core.registry import Registry, get_registry
-from emoca_core.spec import validated
+from emoca_core.registry.catalogue import Catalogue, Use, get_catalogue
+from emoca_core.registry.spec import validated
 from emoca_core.train.emotion import EmotionTask, collate_faces
 from emoca_core.train.emotion_objective import EmotionObjectiveSettings
 from emoca_core.train.loop import Progress, train
 from emoca_core.train.sampling import class_balanced_weights
-from emoca_core.train.settings import TrainSettings
+from emoca_core.train.train_settings import TrainSettings
 
 Preset = Literal["paper", "upstream"]
 PRESETS: Mapping[Preset, Mapping[str, Any]] = {

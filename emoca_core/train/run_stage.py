@@ -8,22 +8,22 @@ from typing import Any
 import torch
 from accelerate.utils import set_seed
 
-from emoca_core import catalogue as catalogues
-from emoca_core.catalogue import Catalogue, Recipe, get_catalogue
 from emoca_core.errors import EmocaError, ParamsError, RecipeError
 from emoca_core.files import sha256_of
 from emoca_core.interfaces import FaceDataset
 from emoca_core.method import Method, build_parts
 from emoca_core.registry import Registry, get_registry
-from emoca_core.terms import Stage, looks_at_emotion
+from emoca_core.registry import catalogue as catalogues
+from emoca_core.registry.catalogue import Catalogue, Recipe, get_catalogue
+from emoca_core.registry.terms import Stage, looks_at_emotion
+from emoca_core.runs.start import emotion_changes, load_run, start_changes, start_of
 from emoca_core.train.face_batches import collate_face_batch
 from emoca_core.train.loop import Progress, train
 from emoca_core.train.objective import build_objective
-from emoca_core.train.reconstruction import TASKS, ReconstructionTask
 from emoca_core.train.ring_batches import RingBatches
 from emoca_core.train.sampling import Batches
 from emoca_core.train.stage_settings import StageSettings, stage_settings
-from emoca_core.train.start import emotion_changes, load_run, start_changes, start_of
+from emoca_core.train.stage_task import TASKS, ReconstructionTask
 
 VALIDATION_FACES = 256
 """Faces of an endless data set that validation looks at, unless ``validation_data`` says otherwise."""

@@ -5,13 +5,13 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from emoca_core.catalogue import merge
 from emoca_core.errors import ParamsError
+from emoca_core.registry.catalogue import merge
+from emoca_core.registry.spec import validated
+from emoca_core.registry.terms import Stage
 from emoca_core.rendering.masks import Background, Composition, MaskMode
-from emoca_core.spec import validated
-from emoca_core.terms import Stage
 from emoca_core.train.ring_batches import FewImages
-from emoca_core.train.settings import TrainSettings
+from emoca_core.train.train_settings import TrainSettings
 
 
 class Exchange(BaseModel):

@@ -10,11 +10,11 @@ from PIL import Image
 
 from emoca_core import get_registry
 from emoca_core.cli import main
-from emoca_core.cropping import SHARED_CROP, transform_points
 from emoca_core.datasets import Manifest, ManifestRow, write_manifest
 from emoca_core.datasets.importers import ImportOptions, Tally, get_importer
 from emoca_core.datasets.masks import read_mask, warp_mask
 from emoca_core.errors import AssetFormatError, ImageError
+from emoca_core.images.crops import SHARED_CROP, transform_points
 from emoca_core.interfaces import Detection
 
 POINTS = np.random.default_rng(0).uniform(20, 70, (68, 2)).astype(np.float32)

@@ -7,10 +7,10 @@ from torch.utils.data import DataLoader
 
 from emoca_core import get_registry
 from emoca_core.errors import RecipeError
-from emoca_core.expressions import ARKIT_NAMES
 from emoca_core.interfaces import EXPRESSIONS
 from emoca_core.testing import check_component
 from emoca_core.train.emotion import collate_faces
+from emoca_core.vocabulary.arkit import ARKIT_NAMES
 
 SMALL = {"image_size": 64, "texture_size": 64, "length": 70}
 

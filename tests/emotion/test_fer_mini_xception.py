@@ -9,10 +9,10 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from emoca_core.assets import find_asset
 from emoca_core.datasets.importers.names import class_name
 from emoca_core.errors import AssetFormatError, MissingAssetError
 from emoca_core.formats.add import add_files
+from emoca_core.registry.assets import find_asset
 from emoca_plugins.emotion.fer_mini_xception import WIDTHS, FerMiniXception, max_pool_same
 
 h5py = pytest.importorskip("h5py")

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from emoca_core.api import load_method
 from emoca_core.errors import AssetFormatError, EmocaError, MissingAssetError
 from emoca_core.geometry.rotations import rotation_vector_to_matrix
 from emoca_core.interfaces import FaceCrop, FaceGeometry, FaceModel, FaceParameters, WeakPerspectiveCamera
-from emoca_core.method import load_method
 from emoca_core.registry import get_registry
 from emoca_plugins.encoders.codes_from_disk import CodesFromDisk
 from emoca_plugins.encoders.pose_from_landmarks import with_pose_from_landmarks
@@ -78,7 +78,7 @@ def test_recipes_name_the_folder_that_is_missing(tmp_path: Path, monkeypatch: py
 
 
 def test_preset_of_expnet_and_absolute_photo_paths(folder: Path) -> None:
-    from emoca_core.catalogue import Use, get_catalogue
+    from emoca_core.registry.catalogue import Use, get_catalogue
 
     use = Use(uses="codes_from_disk", preset="expnet", params={"folder": str(folder), "photos": "/data/affectnet"})
     encoder = get_registry().build("encoder", "codes_from_disk", get_catalogue().params("encoder", use))

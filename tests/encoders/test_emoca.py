@@ -7,9 +7,9 @@ import torch
 from published import deviation, golden, keyed_state
 from torch import Tensor
 
-from emoca_core.checkpoints import load_into, read_checkpoint
 from emoca_core.errors import AssetFormatError
 from emoca_core.interfaces import FaceCrop
+from emoca_core.weights.checkpoints import load_into, read_checkpoint
 from emoca_plugins.encoders import deca
 from emoca_plugins.encoders.deca import Deca
 from emoca_plugins.encoders.emoca import KEYS, Emoca, clone_for

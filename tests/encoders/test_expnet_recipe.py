@@ -8,12 +8,12 @@ import torch
 from expnet_face import expnet_model, grid_face, nearest_vertices, write_landmarks, write_model
 from published import golden, keyed_arrays, write_tf_bundle
 
-from emoca_core.catalogue import get_catalogue
+from emoca_core.api import load_method
 from emoca_core.errors import MissingAssetError
 from emoca_core.formats.add import add_files
 from emoca_core.geometry.rotations import rotation_vector_to_matrix
 from emoca_core.interfaces import FaceCrop, WeakPerspectiveCamera
-from emoca_core.method import load_method
+from emoca_core.registry.catalogue import get_catalogue
 
 WITHOUT_LANDMARKER = {"landmarker": None}
 ROWS, COLUMNS = 24, 20

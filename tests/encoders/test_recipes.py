@@ -10,11 +10,11 @@ from published import golden, keyed_state
 from tiny_flame import write_all
 from torch import Tensor
 
-from emoca_core.catalogue import get_catalogue
+from emoca_core.api import Method, load_method
 from emoca_core.errors import MissingAssetError
 from emoca_core.formats.add import add_files
 from emoca_core.interfaces import Capture, FaceCrop, FaceParameters, WeakPerspectiveCamera
-from emoca_core.method import Method, load_method
+from emoca_core.registry.catalogue import get_catalogue
 from emoca_core.rendering.topology import sample_texture
 
 WITHOUT_LANDMARKER = {"landmarker": None}

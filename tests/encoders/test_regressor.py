@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import save_file
 
 from emoca_core import get_registry
-from emoca_core.catalogue import get_catalogue
 from emoca_core.errors import AssetFormatError, MissingAssetError, RecipeError, UnknownNameError
 from emoca_core.interfaces import FaceCrop, FaceParameters
+from emoca_core.registry.catalogue import get_catalogue
 from emoca_core.rendering.face import render_face
 from emoca_plugins.encoders.regressor_output import clamp_activation
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from emoca_core.export.arkit import arkit_activations, has_arkit_names
-from emoca_core.expressions import ARKIT_NAMES
 from emoca_core.interfaces import FaceParameters
 from emoca_core.registry import get_registry
+from emoca_core.vocabulary.arkit import ARKIT_NAMES
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,8 @@ from scipy.spatial.transform import Rotation
 
 from emoca_core.errors import AssetFormatError, MissingAssetError
 from emoca_core.formats.add import add_files
-from emoca_core.geometry.landmarks import contour_row
 from emoca_core.geometry.rotations import rotation_vector_to_matrix
+from emoca_core.geometry.surface_points import contour_row
 from emoca_core.interfaces import FaceParameters, WeakPerspectiveCamera
 from emoca_core.testing import check_component
 from emoca_plugins.face_models.flame import Flame

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from emoca_core.errors import UnknownNameError
-from emoca_core.expressions import ARKIT_NAMES, emotion_prototypes
 from emoca_core.interfaces import FaceParameters
 from emoca_core.testing import check_component
+from emoca_core.vocabulary.arkit import ARKIT_NAMES, emotion_prototypes
 from emoca_plugins.face_models.open_head import OpenHead
 
 REFERENCE = Path(__file__).parent / "open_head_reference.npz"

@@ -13,7 +13,7 @@ from PIL import Image
 from emoca_core.errors import AssetFormatError
 from emoca_core.formats.content import open_content
 from emoca_core.formats.convert import FORMATS, convert, open_asset, recognise, write_converted
-from emoca_core.formats.obj import read_obj
+from emoca_core.weights.read_obj import read_obj
 
 RANDOM = np.random.default_rng(0)
 

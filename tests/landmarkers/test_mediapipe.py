@@ -11,11 +11,11 @@ import pytest
 from numpy import ndarray
 from PIL import Image
 
-from emoca_core.cropping.warp import rotation
-from emoca_core.expressions import ARKIT_NAMES
-from emoca_core.photos import find_photos, read_photo
+from emoca_core.images.photos import find_photos, read_photo
+from emoca_core.images.warp import rotation
 from emoca_core.registry import get_registry
 from emoca_core.testing import check_component
+from emoca_core.vocabulary.arkit import ARKIT_NAMES
 from emoca_plugins.landmarkers.mediapipe import MediaPipeLandmarker
 
 EYES = (33, 263)

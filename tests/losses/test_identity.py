@@ -9,10 +9,10 @@ import timm
 import torch
 import torch.nn.functional as F
 
-from emoca_core.assets import find_asset
 from emoca_core.errors import AssetFormatError, MissingAssetError, ParamsError, UnknownNameError
 from emoca_core.formats.add import add_files
 from emoca_core.interfaces import FaceParameters
+from emoca_core.registry.assets import find_asset
 from emoca_plugins.losses.identity import overlay
 from emoca_plugins.losses.recognition import VGGFACE2, recognition, vggface2_resnet50
 from losses.scenes import build, capture, gradient_is_right, random

@@ -8,13 +8,13 @@ import torch
 from safetensors.torch import save_file
 from toy_benchmark import RECIPES, Colour, ToyLandmarker, toy_registry
 
-from emoca_core.catalogue import get_catalogue, load
 from emoca_core.errors import AssetFormatError, RecipeError, UnknownNameError
 from emoca_core.probe import codes, detections, sources
 from emoca_core.probe.codes import RecipeSource, extract_codes
 from emoca_core.probe.detections import detect_faces
 from emoca_core.registry import get_registry
-from emoca_core.trained.folder import without_weights
+from emoca_core.registry.catalogue import get_catalogue, load
+from emoca_core.runs.trained_folder import without_weights
 
 
 @pytest.fixture

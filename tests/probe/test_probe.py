@@ -7,8 +7,8 @@ from scipy import stats
 from torch import nn
 
 from emoca_core import metrics
-from emoca_core.probe.folds import group_folds, split_hash
-from emoca_core.probe.intervals import bootstrap, compare
+from emoca_core.datasets.folds import group_folds, split_hash
+from emoca_core.measures.intervals import bootstrap, compare
 from emoca_core.probe.network import ProbeNetwork
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from emoca_core.formats.crc32c import masked_crc32c
-from emoca_core.formats.tf_checkpoint import DTYPES, TABLE_MAGIC
+from emoca_core.weights.crc32c import masked_crc32c
+from emoca_core.weights.tf_checkpoint import DTYPES, TABLE_MAGIC
 
 
 def keyed_arrays(shared: Path, name: str, gain: float, prefix: str = "") -> dict[str, np.ndarray]:

@@ -9,9 +9,9 @@ from local_plugins import plugin
 from PIL import Image
 
 from emoca_core import ComponentSpec, Registry
-from emoca_core.cropping import EmocaCrop
 from emoca_core.datasets import ManifestRow, write_manifest
 from emoca_core.errors import MissingAssetError
+from emoca_core.images.crops import EmocaCrop
 from emoca_core.interfaces import (
     Albedo,
     Detection,

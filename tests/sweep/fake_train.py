@@ -10,7 +10,7 @@ import signal
 import sys
 from pathlib import Path
 
-from emoca_core.cli.settings import settings_from
+from emoca_core.cli.cli_settings import settings_from
 
 parser = argparse.ArgumentParser()
 parser.add_argument("stage")

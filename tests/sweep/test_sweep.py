@@ -12,7 +12,7 @@ import yaml
 from scipy import stats
 
 from emoca_core.cli import main
-from emoca_core.cli.settings import settings_from
+from emoca_core.cli.cli_settings import settings_from
 from emoca_core.errors import EmocaError, ParamsError, UnknownNameError
 from emoca_core.sweep import running, table
 from emoca_core.sweep.plan import read_plan, runs_of

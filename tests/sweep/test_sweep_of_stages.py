@@ -9,7 +9,7 @@ import yaml
 from PIL import Image
 
 from emoca_core import Registry
-from emoca_core.demo import example_photos
+from emoca_core.cli.demo_run import example_photos
 from emoca_core.sweep import faces
 from emoca_core.sweep.plan import read_plan
 from emoca_core.sweep.sweep import draw_faces, run_sweep

@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load_file
 
 from emoca_core.errors import EmocaError
+from emoca_core.runs.run_folder import RunFolder
 from emoca_core.train.loop import TrainingDivergedError
-from emoca_core.train.run_folder import RunFolder
 
 sys.path.insert(0, str(Path(__file__).parent))
 import toy_run

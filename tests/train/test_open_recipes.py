@@ -8,12 +8,12 @@ from safetensors.torch import load_file, save_file
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from emoca_core import get_registry
-from emoca_core.catalogue import get_catalogue
 from emoca_core.errors import AssetFormatError, MissingAssetError
+from emoca_core.registry.catalogue import get_catalogue
+from emoca_core.runs.start import emotion_changes
 from emoca_core.train.face_batches import collate_face_batch
 from emoca_core.train.run_stage import prepare_stage, train_stage
 from emoca_core.train.stage_settings import stage_settings
-from emoca_core.train.start import emotion_changes
 from emoca_core.train.task import Step
 
 TINY = {"encoder": {"params": {"model": "mobilenetv3_small_050", "hidden": 16, "image_size": 64}}}

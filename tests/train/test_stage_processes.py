@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from emoca_core.train.run_folder import RunFolder
+from emoca_core.runs.run_folder import RunFolder
 
 sys.path.insert(0, str(Path(__file__).parent))
 import toy_stage

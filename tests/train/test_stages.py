@@ -12,14 +12,14 @@ from safetensors.torch import load_file
 
 from emoca_core import Registry
 from emoca_core.errors import AssetFormatError
+from emoca_core.runs.run_folder import RunFolder
+from emoca_core.runs.start import load_run
+from emoca_core.runs.trained_part import sha256_of_tensors
 from emoca_core.train.face_batches import collate_face_batch
 from emoca_core.train.pictures import GAP
-from emoca_core.train.reconstruction import twice
-from emoca_core.train.run_folder import RunFolder
 from emoca_core.train.run_stage import prepare_stage, train_stage
-from emoca_core.train.start import load_run
+from emoca_core.train.stage_task import twice
 from emoca_core.train.task import Step
-from emoca_core.train.trained_part import sha256_of_tensors
 
 sys.path.insert(0, str(Path(__file__).parent))
 import toy_stage

@@ -89,7 +89,7 @@ def test_a_backbone_with_classes_of_its_own_is_refused(manifest, tmp_path, monke
 @pytest.mark.slow
 def test_accelerate_launch_runs_it_on_two_processes(manifest, tmp_path):
     launch = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--main_process_port", "0"]
-    task = ["-m", "emoca_core.train", "emotion", "--data", str(manifest), "--out", str(tmp_path / "run"), *SMALL]
+    task = ["-m", "emoca_core", "train", "emotion", "--data", str(manifest), "--out", str(tmp_path / "run"), *SMALL]
     done = subprocess.run(
         [sys.executable, *launch, *task, "--set", "epochs=1"], capture_output=True, text=True, timeout=300
     )

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from emoca_core.interfaces import EmotionPrediction
-from emoca_core.metrics import valence_arousal_metrics
+from emoca_core.measures.metrics import valence_arousal_metrics
 from emoca_core.train import TrainSettings, train
 from emoca_core.train.emotion_objective import EmotionObjectiveSettings, emotion_objective
 from emoca_core.train.task import Losses, Step, Task

@@ -21,7 +21,7 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from emoca_core import ComponentParams, ComponentSpec, Registry, get_registry, hookimpl
 from emoca_core.cli import main
-from emoca_core.cropping import SHARED_CROP
+from emoca_core.images.crops import SHARED_CROP
 from emoca_core.interfaces import (
     Capture,
     DetailModel,
@@ -33,7 +33,7 @@ from emoca_core.interfaces import (
     Loss,
     WeakPerspectiveCamera,
 )
-from emoca_core.train.trained_part import sha256_of_tensors
+from emoca_core.runs.trained_part import sha256_of_tensors
 
 LAYOUT = {"shape": 10, "expression": 52, "global_pose": 3, "jaw_pose": 3, "albedo": 4, "camera": 3, "lighting": 27}
 SIZE = 64

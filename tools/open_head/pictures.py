@@ -11,11 +11,11 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from emoca_core.expressions import ARKIT_NAMES, emotion_prototypes
 from emoca_core.files import atomic_write
 from emoca_core.geometry.lighting import SH_CONSTANTS
 from emoca_core.interfaces import Albedo, FaceParameters, WeakPerspectiveCamera
 from emoca_core.rendering.face import render_face
+from emoca_core.vocabulary.arkit import ARKIT_NAMES, emotion_prototypes
 from emoca_plugins.face_models.open_head import OpenHead
 from emoca_plugins.renderers.zbuffer import ZBuffer
 

@@ -14,7 +14,7 @@ from emoca_core.datasets.importers import ImportOptions, Tally
 from emoca_core.datasets.importers.values import folder, level, number, points
 from emoca_core.datasets.manifest import ManifestRow
 from emoca_core.errors import AssetFormatError
-from emoca_core.photos import natural_key
+from emoca_core.images.photos import natural_key
 
 SCALE = 10
 """Published valence and arousal are divided by this."""

@@ -12,7 +12,7 @@ from emoca_core.datasets.importers.names import AFFECTNET_EXCLUDED, split_name
 from emoca_core.datasets.importers.values import affectnet_class, folder, level_or_mark, load_array, number, points
 from emoca_core.datasets.manifest import ManifestRow
 from emoca_core.errors import AssetFormatError
-from emoca_core.photos import PHOTO_SUFFIXES, natural_key
+from emoca_core.images.photos import PHOTO_SUFFIXES, natural_key
 
 SETS = ("train_set", "val_set")
 

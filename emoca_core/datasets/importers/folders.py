@@ -8,7 +8,7 @@ from emoca_core.datasets.importers.names import SPLIT_SYNONYMS, class_name, spli
 from emoca_core.datasets.importers.values import folder
 from emoca_core.datasets.manifest import ManifestRow
 from emoca_core.errors import AssetFormatError
-from emoca_core.photos import PHOTO_SUFFIXES, natural_key
+from emoca_core.images.photos import PHOTO_SUFFIXES, natural_key
 
 
 def read_folders(root: Path, options: ImportOptions, tally: Tally) -> Iterator[ManifestRow]:

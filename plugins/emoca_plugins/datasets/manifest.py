@@ -13,12 +13,12 @@ from pydantic import Field
 from torch import Tensor
 
 from emoca_core import ComponentParams
-from emoca_core.cropping import SHARED_CROP, transform_points
 from emoca_core.datasets import Manifest, ManifestRow
 from emoca_core.datasets.masks import read_mask, resize_mask, warp_mask
 from emoca_core.errors import AssetFormatError
+from emoca_core.images.crops import SHARED_CROP, transform_points
+from emoca_core.images.photos import read_photo
 from emoca_core.interfaces import EXPRESSIONS, Detection, FaceDataset, FaceSample
-from emoca_core.photos import read_photo
 
 
 class ManifestFaces(FaceDataset):

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from emoca_core.expressions import ARKIT_NAMES, emotion_prototypes
+from emoca_core.vocabulary.arkit import ARKIT_NAMES, emotion_prototypes
 
 CIRCUMPLEX: Mapping[str, tuple[float, float]] = {
     "neutral": (0.0, 0.0),

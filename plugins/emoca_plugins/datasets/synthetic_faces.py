@@ -11,7 +11,6 @@ from torch import Tensor
 
 from emoca_core import ComponentParams, get_registry
 from emoca_core.errors import RecipeError
-from emoca_core.expressions import ARKIT_NAMES
 from emoca_core.interfaces import (
     EXPRESSIONS,
     FaceDataset,
@@ -23,6 +22,7 @@ from emoca_core.interfaces import (
     Renderer,
 )
 from emoca_core.rendering.face import render_face
+from emoca_core.vocabulary.arkit import ARKIT_NAMES
 from emoca_plugins.datasets.synthetic_emotions import Emotions, draw_emotions
 from emoca_plugins.datasets.synthetic_scene import backgrounds, camera_around, draw_lighting, photograph
 
@@ -37,7 +37,8 @@ class SyntheticFaces(FaceDataset):
     geometry, and the 68 landmarks. Identities repeat (``faces_per_identity``), so that exchange losses and folds by
     person have something to work with. ``DataLoader`` renders whole batches at once.
 
-    Source: this project; emotions from ``emoca_core.expressions``, valence and arousal as in ``synthetic_emotions``.
+    Source: this project; emotions from ``emoca_core.vocabulary.arkit``, valence and arousal as in
+    ``synthetic_emotions``.
     """
 
     class Params(ComponentParams):

@@ -11,11 +11,11 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from emoca_core.checkpoints import KeyMap, WeightsParams, find_all_weights, load_published
 from emoca_core.errors import AssetFormatError
 from emoca_core.formats.convert import open_asset
 from emoca_core.interfaces import Block, DetailModel, FaceCrop, FaceParameters
-from emoca_core.timm_trunk import create_trunk, feature_size
+from emoca_core.weights.checkpoints import KeyMap, WeightsParams, find_all_weights, load_published
+from emoca_core.weights.timm_trunk import create_trunk, feature_size
 
 SIZE = 224
 MAP = 256

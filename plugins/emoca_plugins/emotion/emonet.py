@@ -7,8 +7,8 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from emoca_core.checkpoints import KeyMap, WeightsParams, load_published
 from emoca_core.interfaces import EXPRESSIONS, EmotionBackbone, EmotionPrediction
+from emoca_core.weights.checkpoints import KeyMap, WeightsParams, load_published
 from emoca_plugins.emotion.emonet_network import EmoNetNetwork
 
 LABELS = {8: EXPRESSIONS, 5: ("neutral", "happy", "sad", "surprise", "anger")}

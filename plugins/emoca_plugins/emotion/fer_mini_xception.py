@@ -7,9 +7,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from emoca_core.checkpoints import Checkpoint, KeyMap, WeightsParams, asset_name, find_weights, load_into
 from emoca_core.formats.convert import open_asset
 from emoca_core.interfaces import EXPRESSIONS, EmotionBackbone, EmotionPrediction
+from emoca_core.weights.checkpoints import Checkpoint, KeyMap, WeightsParams, asset_name, find_weights, load_into
 
 ASSET = "fer_mini_xception"
 SIZE = 64

@@ -9,9 +9,9 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from emoca_core import ComponentParams
-from emoca_core.checkpoints import KeyMap, load_published
 from emoca_core.interfaces import EXPRESSIONS, EmotionBackbone, EmotionPrediction
-from emoca_core.timm_trunk import create_trunk, feature_size
+from emoca_core.weights.checkpoints import KeyMap, load_published
+from emoca_core.weights.timm_trunk import create_trunk, feature_size
 
 
 class TimmBackbone(EmotionBackbone):

@@ -7,7 +7,9 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
-from emoca_core.checkpoints import (
+from emoca_core.images.crops import EmocaCrop
+from emoca_core.interfaces import Block, Encoder, FaceCrop, FaceParameters
+from emoca_core.weights.checkpoints import (
     Checkpoint,
     KeyMap,
     LoadReport,
@@ -17,8 +19,6 @@ from emoca_core.checkpoints import (
     load_into,
     read_checkpoint,
 )
-from emoca_core.cropping import EmocaCrop
-from emoca_core.interfaces import Block, Encoder, FaceCrop, FaceParameters
 from emoca_plugins.encoders import deca
 from emoca_plugins.encoders.preprocessing import resized, split_code
 from emoca_plugins.encoders.resnet_trunk import CoefficientRegressor

@@ -8,11 +8,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from emoca_core.checkpoints import RANDOM, KeyMap, WeightsParams, find_all_weights, load_into, read_checkpoint
-from emoca_core.cropping import ExpnetCrop
 from emoca_core.errors import AssetFormatError
 from emoca_core.formats.content import open_content
+from emoca_core.images.crops import ExpnetCrop
 from emoca_core.interfaces import Block, Encoder, FaceCrop, FaceModel, FaceParameters, Renderer
+from emoca_core.weights.checkpoints import RANDOM, KeyMap, WeightsParams, find_all_weights, load_into, read_checkpoint
 from emoca_plugins.encoders.caffe_resnet import CaffeResNet101, resize_legacy
 from emoca_plugins.encoders.pose_from_landmarks import POSE_BLOCKS, with_pose_from_landmarks
 from emoca_plugins.encoders.tf_keys import OPTIMIZER_SLOTS, to_torch_layout

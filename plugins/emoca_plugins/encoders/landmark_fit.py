@@ -12,11 +12,11 @@ from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor
 
-from emoca_core.cropping import UprightCrop
 from emoca_core.errors import EmocaError, RecipeError
 from emoca_core.geometry.rotations import rotation_vector_to_matrix
+from emoca_core.images.crops import UprightCrop
 from emoca_core.interfaces import Block, CropRule, Encoder, FaceCrop, FaceModel, FaceParameters, Renderer
-from emoca_core.spec import ComponentParams
+from emoca_core.registry.spec import ComponentParams
 from emoca_plugins.encoders import landmark_fit_photometric as photometric
 from emoca_plugins.encoders.landmark_fit_camera import (
     Intrinsics,

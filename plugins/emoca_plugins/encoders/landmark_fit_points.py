@@ -10,7 +10,7 @@ from torch import Tensor
 
 from emoca_core.errors import EmocaError
 from emoca_core.interfaces import FaceCrop
-from emoca_core.landmarks import (
+from emoca_core.vocabulary.landmark_sets import (
     IBUG68,
     IBUG68_EYELID_PAIRS,
     IBUG68_LIP_PAIRS,

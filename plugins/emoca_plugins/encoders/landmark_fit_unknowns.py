@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from emoca_core.expressions import ARKIT_NAMES
 from emoca_core.interfaces import Block, FaceParameters
+from emoca_core.vocabulary.arkit import ARKIT_NAMES
 from emoca_plugins.encoders.landmark_fit_camera import View
 from emoca_plugins.encoders.landmark_fit_solver import Prior
 

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from emoca_core.interfaces import Block
-from emoca_core.timm_trunk import create_trunk, feature_size
+from emoca_core.weights.timm_trunk import create_trunk, feature_size
 
 FIRST_SPREAD = 0.01
 """Standard deviation of the untrained head's output: close to neutral, but not cut off from the trunk."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from emoca_core.geometry.normals import face_normals
 from emoca_core.geometry.rotations import rotation_vector_to_matrix
 from emoca_core.interfaces import Albedo, FaceGeometry, FaceParameters
-from emoca_core.spec import ComponentParams
+from emoca_core.registry.spec import ComponentParams
 from emoca_plugins.face_models.morphable import (
     MorphableModel,
     check_indices,

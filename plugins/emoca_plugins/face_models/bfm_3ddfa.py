@@ -11,7 +11,7 @@ from emoca_core.errors import AssetFormatError, RecipeError
 from emoca_core.formats.content import Content
 from emoca_core.geometry.rotations import rotation_vector_to_matrix
 from emoca_core.interfaces import Block, FaceGeometry, FaceParameters
-from emoca_core.spec import ComponentParams
+from emoca_core.registry.spec import ComponentParams
 from emoca_plugins.face_models.morphable import (
     MorphableModel,
     check_indices,

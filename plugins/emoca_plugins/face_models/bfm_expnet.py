@@ -7,13 +7,13 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from emoca_core.assets import find_assets, has_asset
 from emoca_core.errors import AssetFormatError, MissingAssetError
 from emoca_core.formats.content import Content
 from emoca_core.formats.vertex_lists import BASEL_VERTICES, EXPRESSION_VERTICES, LANDMARKS
 from emoca_core.geometry.rotations import rotation_vector_to_matrix
 from emoca_core.interfaces import Albedo, FaceGeometry, FaceParameters
-from emoca_core.spec import ComponentParams
+from emoca_core.registry.assets import find_assets, has_asset
+from emoca_core.registry.spec import ComponentParams
 from emoca_plugins.face_models.morphable import (
     MorphableModel,
     check_indices,

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from emoca_core.errors import AssetFormatError
 from emoca_core.formats.content import Content
-from emoca_core.geometry.landmarks import contour_row
 from emoca_core.geometry.skinning import linear_blend_skinning
+from emoca_core.geometry.surface_points import contour_row
 from emoca_core.interfaces import Albedo, FaceGeometry, FaceParameters
-from emoca_core.spec import ComponentParams
+from emoca_core.registry.spec import ComponentParams
 from emoca_plugins.face_models.fused_pose import (
     can_fuse,
     fused_contour_row,

@@ -14,9 +14,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from emoca_core.geometry.landmarks import CONTOUR_MAX_YAW
 from emoca_core.geometry.rotations import rotation_vector_to_matrix
-from emoca_core.teams import compiled, for_each
+from emoca_core.geometry.surface_points import CONTOUR_MAX_YAW
+from emoca_core.kernels.teams import compiled, for_each
 
 _BLOCK = 32
 """Vertices that are posed before they are written out: they stay in the cache."""

@@ -11,8 +11,8 @@ from torch import Tensor
 from emoca_core.formats.content import Content
 from emoca_core.geometry.rotations import rotation_vector_to_matrix
 from emoca_core.interfaces import FaceGeometry, FaceParameters
-from emoca_core.landmarks import IBUG68_MIRROR
-from emoca_core.spec import ComponentParams
+from emoca_core.registry.spec import ComponentParams
+from emoca_core.vocabulary.landmark_sets import IBUG68_MIRROR
 from emoca_plugins.face_models.morphable import MorphableModel, check_indices
 
 CORNEA_GROUPS = ("eye_exteriors", "eyeball_exterior")

@@ -10,7 +10,7 @@ from torch import Tensor
 from emoca_core.formats.heads import ICT_EXPRESSIONS
 from emoca_core.geometry.rotations import rotation_vector_to_matrix
 from emoca_core.interfaces import FaceGeometry, FaceParameters
-from emoca_core.spec import ComponentParams
+from emoca_core.registry.spec import ComponentParams
 from emoca_plugins.face_models.morphable import MorphableModel, check_indices, from_planes, planes
 
 PARTS = {

@@ -8,11 +8,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from emoca_core.assets import find_assets
 from emoca_core.errors import AssetFormatError
 from emoca_core.formats.content import Content
 from emoca_core.formats.convert import open_asset
 from emoca_core.interfaces import Block, FaceModel, FaceParameters
+from emoca_core.registry.assets import find_assets
 
 
 class MorphableModel(FaceModel):

@@ -8,11 +8,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from emoca_core.expressions import emotion_prototype
-from emoca_core.geometry.landmarks import barycentric_points, dynamic_contour_points
 from emoca_core.geometry.skinning import linear_blend_skinning
+from emoca_core.geometry.surface_points import barycentric_points, dynamic_contour_points
 from emoca_core.interfaces import Albedo, Block, FaceGeometry, FaceModel, FaceParameters
-from emoca_core.spec import ComponentParams
+from emoca_core.registry.spec import ComponentParams
+from emoca_core.vocabulary.arkit import emotion_prototype
 from emoca_plugins.face_models.fused_pose import (
     can_fuse,
     fused_contour_row,
@@ -30,7 +30,7 @@ class OpenHead(FaceModel):
     Coordinates are metres, origin in the face. Blocks:
 
     - ``shape``: principal components in standard deviations of random adults.
-    - ``expression``: activations of ``emoca_core.expressions.ARKIT_NAMES``, normally in [0, 1]. Displacements add up.
+    - ``expression``: activations of ``emoca_core.vocabulary.arkit.ARKIT_NAMES``, normally in [0, 1]. They add up.
       The eyeLook shapes move the lids only; ``gaze_of_expression`` gives the eye rotation they stand for.
     - ``jaw_pose``: rotation of the jaw joint. Pitch ``jaw_open_angle`` (20.7 degrees) is the same as ``jawOpen`` = 1:
       use one of the two.
@@ -204,7 +204,7 @@ class OpenHead(FaceModel):
         """Expression, jaw and gaze of an emotion prototype, as a batch of one.
 
         Args:
-            name: One of ``emoca_core.expressions.emotion_prototypes()``.
+            name: One of ``emoca_core.vocabulary.arkit.emotion_prototypes()``.
             intensity: 0 is neutral, 1 the full expression.
 
         Raises:

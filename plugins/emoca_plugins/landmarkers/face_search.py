@@ -12,7 +12,7 @@ from jaxtyping import Float, UInt8
 from numpy import ndarray
 from PIL import Image
 
-from emoca_core.cropping.warp import square_to_image, transform_points
+from emoca_core.images.warp import square_to_image, transform_points
 
 VIEW_SIZE = 128
 """Side of a view in pixels: what the detector sees."""
@@ -33,7 +33,7 @@ _SMALL = {2: 0.4, 4: 0.12}
 class Pyramid:
     """A photo that is cut from many times: shrunken copies are made once.
 
-    Pillow's sampling is several times as fast as the exact ``emoca_core.cropping.warp``, and does for looking.
+    Pillow's sampling is several times as fast as the exact ``emoca_core.images.warp``, and does for looking.
     """
 
     def __init__(self, photo: UInt8[ndarray, "H W 3"]) -> None:

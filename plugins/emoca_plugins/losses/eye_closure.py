@@ -5,7 +5,11 @@ from typing import ClassVar, Literal
 import numpy as np
 from jaxtyping import Int
 
-from emoca_core.landmarks import IBUG68_EYELID_PAIRS, MEDIAPIPE_EYELID_PAIRS, MEDIAPIPE_EYELID_PAIRS_UPSTREAM
+from emoca_core.vocabulary.landmark_sets import (
+    IBUG68_EYELID_PAIRS,
+    MEDIAPIPE_EYELID_PAIRS,
+    MEDIAPIPE_EYELID_PAIRS_UPSTREAM,
+)
 from emoca_plugins.losses.relative_landmarks import RelativeLandmarkLoss
 
 

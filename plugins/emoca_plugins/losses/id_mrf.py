@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from emoca_core import ComponentParams
-from emoca_core.checkpoints import KeyMap, load_published
 from emoca_core.interfaces import Capture, Loss
-from emoca_core.timm_trunk import create_trunk
+from emoca_core.weights.checkpoints import KeyMap, load_published
+from emoca_core.weights.timm_trunk import create_trunk
 from emoca_plugins.losses.reduction import Reduction, reduce_faces
 from emoca_plugins.losses.uv_patches import PatchWeights, masked_patch
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from emoca_core import ComponentParams
 from emoca_core.interfaces import Capture, Loss
-from emoca_core.landmarks import LANDMARK_COUNT
+from emoca_core.vocabulary.landmark_sets import LANDMARK_COUNT
 from emoca_plugins.losses.observed_landmarks import LandmarkSet, landmark_pairs
 
 _PUBLISHED = (

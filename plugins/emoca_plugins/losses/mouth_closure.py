@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from emoca_core.landmarks import IBUG68_LIP_PAIRS, MEDIAPIPE_LIP_PAIRS
+from emoca_core.vocabulary.landmark_sets import IBUG68_LIP_PAIRS, MEDIAPIPE_LIP_PAIRS
 from emoca_plugins.losses.relative_landmarks import RelativeLandmarkLoss
 
 

@@ -10,9 +10,17 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from emoca_core.checkpoints import RANDOM, Checkpoint, KeyMap, asset_name, find_weights, load_into, read_checkpoint
 from emoca_core.formats.convert import open_asset
-from emoca_core.timm_trunk import create_trunk
+from emoca_core.weights.checkpoints import (
+    RANDOM,
+    Checkpoint,
+    KeyMap,
+    asset_name,
+    find_weights,
+    load_into,
+    read_checkpoint,
+)
+from emoca_core.weights.timm_trunk import create_trunk
 
 VGGFACE2 = "vggface2_resnet50"
 """Name of the network, of its asset, and of the format of its file."""

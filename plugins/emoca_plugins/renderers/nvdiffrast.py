@@ -9,7 +9,7 @@ from torch import Tensor
 
 from emoca_core.errors import EmocaError
 from emoca_core.interfaces.renderer import Fragments, Renderer
-from emoca_core.spec import ComponentParams
+from emoca_core.registry.spec import ComponentParams
 from emoca_plugins.renderers.coverage import check_faces, check_image_size, drawable
 
 _DEPTH_RANGE = 0.9

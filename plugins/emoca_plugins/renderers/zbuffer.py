@@ -12,7 +12,7 @@ from torch import Tensor
 
 from emoca_core.errors import ParamsError
 from emoca_core.interfaces.renderer import Fragments, Renderer
-from emoca_core.spec import ComponentParams
+from emoca_core.registry.spec import ComponentParams
 from emoca_plugins.renderers.coverage import FillRule, check_faces, check_image_size
 
 Kernel = Literal["numba", "torch", "triton"]

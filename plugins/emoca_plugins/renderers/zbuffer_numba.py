@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from emoca_core.teams import compiled, for_each
+from emoca_core.kernels.teams import compiled, for_each
 from emoca_plugins.renderers.coverage import (
     AREA_EPSILON,
     GUARD_PX,

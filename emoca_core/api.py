@@ -1,0 +1,50 @@
+"""What people call first: a method by its name, and the faces of some photos."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from emoca_core.method import Method, build_parts, pick_device
+from emoca_core.reconstruct import CapturedFace, reconstruct
+from emoca_core.registry import catalogue as catalogues
+from emoca_core.registry import get_registry
+from emoca_core.registry.catalogue import Recipe
+from emoca_core.runs.trained_folder import find_method
+from emoca_core.runs.weights import load_trained
+
+__all__ = ["CapturedFace", "Method", "load_method", "reconstruct"]
+
+
+def load_method(
+    name: str,
+    *,
+    registry_file: str | Path | None = None,
+    change: Mapping[str, Any] | None = None,
+    device: str = "auto",
+) -> Method:
+    """Assemble a recipe by name, ready for inference.
+
+    Args:
+        name: A recipe of the catalogue (``emoca list`` prints them); or a trained method: a run folder of
+            ``emoca train``, a folder of ``emoca package``, or its repository on the Hugging Face hub.
+        registry_file: Your own registry.yaml, merged on top of the catalogue.
+        change: Merged into the recipe, e.g. ``{"renderer": {"uses": "pytorch3d"}}``.
+        device: ``"auto"`` takes CUDA where there is one, else the CPU; or a torch device name.
+
+    Raises:
+        UnknownNameError: No such recipe, component or preset.
+        MissingAssetError: Files that you have to provide; the message lists all of them.
+        AssetFormatError: A folder whose weights do not fit, or were trained on top of others than are here.
+        RecipeError: Parts that cannot be built or do not fit together; the message lists all reasons.
+    """
+    registry = get_registry()
+    catalogue = catalogues.get_catalogue(registry_file, registry)
+    recipe, trained = find_method(name, catalogue, registry)
+    if change:
+        plain = recipe.model_dump(by_alias=True, exclude_none=True)
+        recipe = Recipe.model_validate(catalogues.merge(plain, change))
+    parts = build_parts(recipe, catalogue, registry)
+    method = Method(trained.name if trained else name, recipe, parts)
+    if trained:
+        load_trained(parts, trained)
+    return method.eval().to(pick_device(device))

@@ -1,0 +1,50 @@
+"""Crops of several photos as one batch of tensors."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from emoca_core.images.warp import transform_points
+from emoca_core.interfaces import CroppedFace, Detection, FaceCrop
+
+
+def crops_to_batch(
+    crops: Sequence[CroppedFace], detections: Sequence[Detection], photo_sizes: Sequence[tuple[int, int]]
+) -> FaceCrop:
+    """Collect crops of one size; landmarks move from photo pixels into the crop's NDC.
+
+    Args:
+        crops: One per face.
+        detections: What each crop was cut by. Landmark sets and blendshapes survive if every detection has them.
+        photo_sizes: Height and width of each crop's photo.
+
+    Raises:
+        ValueError: No crops, crops of different sizes, or lists of different lengths.
+    """
+    if not crops or not len(crops) == len(detections) == len(photo_sizes):
+        raise ValueError(f"{len(crops)} crops, {len(detections)} detections and {len(photo_sizes)} photo sizes")
+    if len(sizes := {crop.image.shape for crop in crops}) > 1:
+        raise ValueError(f"crops of different sizes cannot form a batch: {sorted(sizes)}")
+    names = set.intersection(*(set(detection.landmarks) for detection in detections))
+    scores = [detection.blendshapes for detection in detections if detection.blendshapes is not None]
+    return FaceCrop(
+        image=torch.from_numpy(np.stack([crop.image for crop in crops])).permute(0, 3, 1, 2).float().div_(255),
+        landmarks={name: _landmarks_ndc(crops, detections, name) for name in sorted(names)},
+        blendshapes=_float32(np.stack(scores)) if len(scores) == len(detections) else None,
+        crop_to_image=_float32(np.stack([crop.crop_to_image for crop in crops])),
+        photo_size=torch.tensor(photo_sizes, dtype=torch.int64),
+    )
+
+
+def _landmarks_ndc(crops: Sequence[CroppedFace], detections: Sequence[Detection], name: str) -> torch.Tensor:
+    points = [
+        transform_points(crop.image_to_crop, detection.landmarks[name])
+        for crop, detection in zip(crops, detections, strict=True)
+    ]
+    height, width = crops[0].image.shape[:2]
+    return _float32((2 * np.stack(points) + 1) / (width, height) - 1)
+
+
+def _float32(array: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))

@@ -1,0 +1,1 @@
+"""What compiled kernels share: the threads that they run on."""

@@ -1,0 +1,1 @@
+"""Figures that compare predictions with the truth, and how far they can be trusted."""

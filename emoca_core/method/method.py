@@ -1,0 +1,252 @@
+"""A recipe, assembled: the parts of a method behind one object that turns face crops into captures."""
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from jaxtyping import Float
+from torch import nn
+
+from emoca_core.errors import RecipeError
+from emoca_core.interfaces import (
+    Capture,
+    DetailMaps,
+    DetailModel,
+    EmotionBackbone,
+    EmotionPrediction,
+    Encoder,
+    FaceCrop,
+    FaceGeometry,
+    FaceModel,
+    FaceParameters,
+    Landmarker,
+    Renderer,
+    Rendering,
+)
+from emoca_core.registry import catalogue as catalogues
+from emoca_core.registry.catalogue import Recipe
+from emoca_core.registry.spec import Kind
+from emoca_core.rendering.detail import detail_maps, detail_normals, render_detail
+from emoca_core.rendering.face import render_face
+from emoca_core.rendering.masks import Composition, comparison_mask, compose, face_region, rendered_mask
+from emoca_core.rendering.topology import require_uv
+from emoca_core.rendering.uv_space import UvSpace
+
+REGION_SIZE = 256
+"""Side of the map of the face region where there is no detail model, texels."""
+EMOTIONS = frozenset({"emotion_of_input", "emotion_of_rendering"})
+EVERYTHING = EMOTIONS | {"detail_rendering", "displacement", "detail_maps"}
+"""Fields of a capture that cost something and can be left out."""
+
+
+class Method(nn.Module):
+    """What a recipe describes: landmarker, encoder, face model, renderer, and what else it names.
+
+    Attributes:
+        name: Name of the recipe.
+        recipe: The resolved recipe.
+        landmarker: Finds faces; ``None`` for methods that start from crops.
+        encoder: Crop to parameters.
+        face_model: Parameters to geometry and albedo.
+        renderer: Geometry to pixels.
+        detail: Detail code and displacement, if the recipe has it.
+        emotion_backbone: Reads emotion in the photo and in the rendering, if the recipe has it.
+    """
+
+    landmarker: Landmarker | None
+    encoder: Encoder
+    face_model: FaceModel
+    renderer: Renderer
+    detail: DetailModel | None
+    emotion_backbone: EmotionBackbone | None
+
+    def __init__(self, name: str, recipe: Recipe, parts: Mapping[Kind, Any]) -> None:
+        """Fit the parts together.
+
+        Args:
+            name: Name of the recipe.
+            recipe: What to record with every result.
+            parts: One component for each part that the recipe has.
+
+        Raises:
+            RecipeError: Parts that do not fit together.
+        """
+        super().__init__()
+        self.name, self.recipe = name, recipe
+        for kind in catalogues.PARTS:
+            setattr(self, kind, parts.get(kind))
+        self.encoder.attach(self.face_model, self.renderer)  # some learn here what they predict
+        _check_fit(name, self.encoder, self.face_model, self.detail)
+        self._uv_spaces: dict[tuple[int, torch.device, torch.dtype], UvSpace] = {}
+        self._regions: dict[tuple[torch.device, torch.dtype], Float[torch.Tensor, "1 1 T T"] | None] = {}
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tensors of the face model are."""
+        return self.face_model.faces.device
+
+    def encode(self, crop: FaceCrop) -> FaceParameters:
+        """Estimate the code of every face of a batch, with its detail where the method has one."""
+        parameters = cast(FaceParameters, self.encoder(crop))
+        return self.detail(crop, parameters) if self.detail else parameters
+
+    def render(
+        self, geometry: FaceGeometry, parameters: FaceParameters, image_size: tuple[int, int]
+    ) -> Rendering | None:
+        """The coarse picture of size (height, width) with the estimated camera, albedo and light.
+
+        ``None`` when the code has no camera.
+        """
+        if parameters.camera is None:
+            return None
+        albedo = self.face_model.albedo(parameters)
+        return render_face(
+            self.renderer, self.face_model, geometry, parameters.camera, albedo, parameters.lighting, image_size
+        )
+
+    def uv_space(self, detail: DetailModel) -> UvSpace:
+        """The face model unrolled into a square of the size of the detail model's map; made once for each device."""
+        return self._uv_space(detail.map_size)
+
+    def _uv_space(self, size: int) -> UvSpace:
+        uv, _ = require_uv(self.face_model)
+        key = size, uv.device, uv.dtype
+        if key not in self._uv_spaces:
+            with torch.inference_mode(False):  # tensors of inference could not be part of a later training
+                self._uv_spaces[key] = UvSpace.of(self.renderer, self.face_model, size)
+        return self._uv_spaces[key]
+
+    def face_region(self) -> Float[torch.Tensor, "1 1 T T"] | None:
+        """The face with its eyes in UV space: the detail model's mask, else the face model's region "face".
+
+        ``None`` where neither is known, which means everywhere.
+        """
+        if self.detail is not None and self.detail.mask is not None:
+            return self.detail.mask
+        if self.face_model.uv is None:
+            return None
+        key = self.face_model.uv.device, self.face_model.uv.dtype
+        if key not in self._regions:
+            size = self.detail.map_size if self.detail else REGION_SIZE
+            with torch.inference_mode(False), torch.no_grad():
+                self._regions[key] = face_region(self._uv_space(size), self.face_model.vertex_masks)
+        return self._regions[key]
+
+    def render_detail(
+        self,
+        coarse: Rendering | None,
+        geometry: FaceGeometry,
+        parameters: FaceParameters,
+        displacement: Float[torch.Tensor, "B 1 T T"] | None,
+    ) -> Rendering | None:
+        """The coarse picture with wrinkles; ``None`` without a picture, a displacement or light."""
+        if self.detail is None or coarse is None or displacement is None or parameters.lighting is None:
+            return None
+        model, uv_space = self.detail, self.uv_space(self.detail)
+        normals = detail_normals(
+            uv_space, geometry.vertices, displacement, model.mask, model.fixed_displacement, model.blend_normals
+        )
+        with torch.no_grad():  # the detail stage never reaches the albedo
+            albedo = self.face_model.albedo(parameters)
+        return render_detail(uv_space, coarse, normals, albedo, parameters.lighting)
+
+    def forward(self, crop: FaceCrop) -> Capture:
+        """Everything the method knows of a batch of crops: code, geometry, pictures, displacement, emotion."""
+        return self.decode(crop, self.encode(crop))
+
+    def decode(
+        self,
+        crop: FaceCrop,
+        parameters: FaceParameters,
+        composition: Composition | None = None,
+        fields: Collection[str] = EVERYTHING,
+    ) -> Capture:
+        """What a code looks like: the second half of ``forward``, and what training adds to it.
+
+        Args:
+            crop: The photos.
+            parameters: Their codes.
+            composition: How training compares picture and photo; fills ``mask``, ``picture`` and ``detail_maps``.
+            fields: Which of the fields ``EVERYTHING`` are wanted; the others are always filled.
+        """
+        geometry = self.face_model(parameters)
+        rendering = self.render(geometry, parameters, crop.size)
+        mask = picture = None
+        if composition and rendering:
+            mask = comparison_mask(composition.mask, rendered_mask(rendering, self.face_region()), crop.mask)
+            picture = compose(composition.background, rendering.image, mask, crop.image)
+        displacement, maps, detail_rendering = None, None, None
+        if self.detail and not {"displacement", "detail_rendering", "detail_maps"}.isdisjoint(fields):
+            displacement = self.detail.decode(parameters)
+        if "detail_rendering" in fields:
+            detail_rendering = self.render_detail(rendering, geometry, parameters, displacement)
+        if composition and displacement is not None and "detail_maps" in fields:
+            maps = self.detail_maps(crop, geometry, parameters, displacement)
+        seen = picture if picture is not None else rendering.image if rendering else None
+        with torch.no_grad():
+            emotion_of_input = self._emotion(crop.image) if "emotion_of_input" in fields else None
+        return Capture(
+            crop=crop,
+            parameters=parameters,
+            geometry=geometry,
+            rendering=rendering,
+            detail_rendering=detail_rendering,
+            displacement=displacement,
+            detail_maps=maps,
+            mask=mask,
+            picture=picture,
+            emotion_of_input=emotion_of_input,
+            emotion_of_rendering=self._emotion(seen) if seen is not None and "emotion_of_rendering" in fields else None,
+            partial_landmarks=self.face_model.partial_landmarks,
+        )
+
+    def detail_maps(
+        self,
+        crop: FaceCrop,
+        geometry: FaceGeometry,
+        parameters: FaceParameters,
+        displacement: Float[torch.Tensor, "B 1 T T"],
+    ) -> DetailMaps | None:
+        """The detailed surface in UV space beside the photo; ``None`` without a camera or light."""
+        if self.detail is None or parameters.camera is None or parameters.lighting is None:
+            return None
+        model, uv_space = self.detail, self.uv_space(self.detail)
+        normals = detail_normals(
+            uv_space, geometry.vertices, displacement, model.mask, model.fixed_displacement, model.blend_normals
+        )
+        with torch.no_grad():  # the detail stage never reaches albedo and camera
+            albedo = self.face_model.albedo(parameters)
+            projected = parameters.camera.project(geometry.vertices)
+        return detail_maps(uv_space, crop, projected, normals, albedo, parameters.lighting, self.face_region())
+
+    def asset_paths(self) -> dict[str, Path]:
+        """Files that the parts were built from, by asset name."""
+        parts = [getattr(self, kind) for kind in catalogues.PARTS]
+        return {name: path for part in parts if part is not None for name, path in part.asset_paths.items()}
+
+    def _emotion(self, image: torch.Tensor) -> EmotionPrediction | None:
+        return self.emotion_backbone(image) if self.emotion_backbone else None
+
+
+def _check_fit(name: str, encoder: Encoder, face_model: FaceModel, detail: DetailModel | None) -> None:
+    """Refuse an encoder whose coefficients the face model does not have, before anything is computed."""
+    needed = dict(encoder.blocks)
+    for block in ("shape", "expression", "albedo"):
+        size, available = needed.get(block, 0), face_model.blocks.get(block, 0)
+        if size > available and (available or block != "albedo"):  # without an appearance, its code is ignored
+            raise RecipeError(
+                f"recipe '{name}': {type(encoder).__name__} predicts {size} {block} coefficients, but "
+                f"{type(face_model).__name__} has {available}. Change the encoder's or the face model's parameters."
+            )
+    if detail is not None and face_model.uv is None:
+        raise RecipeError(
+            f"recipe '{name}': {type(detail).__name__} displaces the mesh in UV space, but {type(face_model).__name__} "
+            "has no texture coordinates. Switch them on in the face model's parameters, or leave out the detail."
+        )
+    for block, size in detail.conditions.items() if detail else ():
+        if needed.get(block, 0) < size:
+            raise RecipeError(
+                f"recipe '{name}': {type(detail).__name__} needs {size} {block} coefficients, but "
+                f"{type(encoder).__name__} predicts {needed.get(block, 0)}."
+            )

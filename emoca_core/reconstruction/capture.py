@@ -1,0 +1,113 @@
+"""The steps of a reconstruction, without files: photo to detected faces to captured faces."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from emoca_core.errors import RecipeError
+from emoca_core.images.crops import choose_crop, crops_to_batch
+from emoca_core.images.photos import Photo, find_photos, read_photo
+from emoca_core.interfaces import CroppedFace, Detection
+from emoca_core.method import Method
+from emoca_core.reconstruction.capture_settings import Settings
+from emoca_core.reconstruction.captured import CapturedFace, CropRecord
+
+
+@dataclass(frozen=True)
+class FoundFace:
+    """One detected face, cut out.
+
+    Attributes:
+        photo: Where it is.
+        index: Its number in the photo; 0 is the largest.
+        detection: What the landmarker found.
+        cropped: The crop.
+        rule: Name of the crop rule.
+    """
+
+    photo: Photo
+    index: int
+    detection: Detection
+    cropped: CroppedFace
+    rule: str
+
+
+def reconstruct(method: Method, photos: str | Path | Iterable[str | Path], **settings: Any) -> list[CapturedFace]:
+    """Reconstruct every face of some photos.
+
+    Args:
+        method: What ``emoca_core.load_method`` returned.
+        photos: Files, folders or glob patterns.
+        **settings: Fields of ``Settings``: ``crop``, ``same_person``, ``batch_size``.
+
+    Returns:
+        The faces in the order of the photos, the largest face of a photo first. Photos without a face add none.
+
+    Raises:
+        ImageError: A photo cannot be read, or there is none.
+        RecipeError: The method has no landmarker.
+    """
+    chosen = Settings(**settings)
+    found = (face for path in find_photos(photos) for face in find_faces(method, read_photo(path), chosen))
+    size = None if chosen.same_person else chosen.batch_size
+    return [face for batch in batched(found, size) for face in capture_faces(method, batch, chosen)]
+
+
+def find_faces(method: Method, photo: Photo, settings: Settings) -> list[FoundFace]:
+    """Detect the faces of a photo and cut them out: all of them, or the largest where all photos show one person.
+
+    Raises:
+        RecipeError: The method has no landmarker.
+        UnknownNameError: No such crop policy.
+    """
+    if method.landmarker is None:
+        raise RecipeError(f"recipe '{method.name}' has no landmarker, so it cannot find faces in photos")
+    rule = choose_crop(settings.crop, method.encoder.crop_rule)
+    detections = method.landmarker.detect(photo.pixels)
+    if settings.same_person:
+        detections = detections[:1]
+    return [
+        FoundFace(photo, index, detection, rule(photo.pixels, detection), rule.name)
+        for index, detection in enumerate(detections)
+    ]
+
+
+def capture_faces(method: Method, faces: Sequence[FoundFace], settings: Settings) -> list[CapturedFace]:
+    """Encode one batch of faces, and pose their meshes."""
+    if not faces:
+        return []
+    batch = crops_to_batch(
+        [face.cropped for face in faces], [face.detection for face in faces], [face.photo.size for face in faces]
+    )
+    batch = replace(batch, keys=tuple(str(face.photo.path) for face in faces))
+    if settings.same_person:
+        batch = replace(batch, identity=torch.zeros(len(faces), dtype=torch.int64))
+    with torch.no_grad():
+        parameters = method.encode(batch.map(lambda tensor: tensor.to(method.device)))
+        geometry = method.face_model(parameters).map(torch.Tensor.cpu)
+        displacement = method.detail.decode(parameters).cpu() if method.detail else None
+    parameters = parameters.map(torch.Tensor.cpu)
+    return [
+        CapturedFace(
+            method=method,
+            photo=face.photo,
+            index=face.index,
+            detection=face.detection,
+            crop=CropRecord(settings.crop, face.rule, batch.size, face.cropped.crop_to_image),
+            parameters=parameters.map(lambda tensor, row=row: tensor[row : row + 1]),  # type: ignore[misc]
+            geometry=geometry.map(lambda tensor, row=row: tensor[row : row + 1]),
+            displacement=None if displacement is None else displacement[row : row + 1],
+        )
+        for row, face in enumerate(faces)
+    ]
+
+
+def batched(faces: Iterable[FoundFace], size: int | None) -> Iterator[list[FoundFace]]:
+    """Lists of at most ``size`` faces, lazily; one list of all for ``None``."""
+    faces = iter(faces)
+    while batch := list(islice(faces, size)):
+        yield batch

@@ -1,0 +1,234 @@
+"""registry.yaml: the catalogue people read. Cards describe components and assets; recipes combine components.
+
+Several files make one catalogue: the project's own, those that plugins ship, and the user's on top. Names only, never
+import paths, so that reading somebody's file cannot run code.
+"""
+
+import functools
+import importlib.resources
+import os
+from collections.abc import Iterable, Mapping
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any, Literal
+
+import pydantic
+import yaml
+from pydantic import BaseModel, ConfigDict, Field
+
+from emoca_core.errors import CatalogueError, unknown_name
+from emoca_core.registry import Registry, get_registry
+from emoca_core.registry.spec import Kind
+
+ENVIRONMENT_VARIABLE = "EMOCA_REGISTRY"
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster, but not in every build of PyYAML
+PARTS: tuple[Kind, ...] = ("landmarker", "encoder", "face_model", "renderer", "detail", "emotion_backbone")
+"""The parts of a recipe, in the order in which a photo meets them."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)  # built once, from the outermost
+
+
+class Card(_Strict):
+    """What a person wants to know before using a component."""
+
+    summary: str
+    """One sentence."""
+    paper: str | None = None
+    """Citation."""
+    license: str
+    """Of the method's weights or data, as a user must respect it."""
+    presets: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Named parameter sets."""
+    assets: tuple[str, ...] = ()
+    """Names of the files that the user has to bring."""
+
+
+class AssetCard(_Strict):
+    """A file that the user has to bring."""
+
+    summary: str
+    """What it is."""
+    files: tuple[str, ...]
+    """Published file names, any one of which will do."""
+    license: str
+    """Of the file."""
+    obtain: str
+    """Official page and how to get it there."""
+
+
+class Use(_Strict):
+    """A component by name; ``preset`` names an entry of its card, ``params`` go on top of the preset."""
+
+    uses: str
+    preset: str | None = None
+    params: dict[str, Any] = Field(default_factory=dict)
+
+
+class Term(Use):
+    """One term of the objective: part of the loss, or only measured."""
+
+    weight: float = Field(default=1.0, ge=0)
+    """Factor of the term (dimensionless)."""
+    stage: Literal["coarse", "detail", "all"] = "all"
+    """Training stage in which the term counts."""
+    role: Literal["loss", "metric"] = Field(default="loss", alias="as")
+    """Whether the term drives the training or is only logged."""
+
+
+class Recipe(_Strict):
+    """A complete method."""
+
+    summary: str
+    landmarker: Use | None = None
+    encoder: Use
+    face_model: Use
+    renderer: Use
+    detail: Use | None = None
+    emotion_backbone: Use | None = None
+    losses: dict[str, Term] = Field(default_factory=dict)
+    probe: tuple[str, ...] = ()
+    """Blocks of the face code that the emotion probe reads, in this order."""
+    training: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    """Settings of the training stages, by stage."""
+
+    def parts(self) -> dict[Kind, Use]:
+        """The parts that are present."""
+        return {kind: use for kind in PARTS if (use := getattr(self, kind)) is not None}
+
+
+class Catalogue(_Strict):
+    """All cards and recipes."""
+
+    version: Literal[1]
+    components: dict[Kind, dict[str, Card]] = Field(default_factory=dict)
+    assets: dict[str, AssetCard] = Field(default_factory=dict)
+    recipes: dict[str, Recipe] = Field(default_factory=dict)
+
+    def recipe(self, name: str) -> Recipe:
+        """A recipe by name.
+
+        Raises:
+            UnknownNameError: There is none; the message lists what exists.
+        """
+        if name not in self.recipes:
+            raise unknown_name("recipe", name, self.recipes)
+        return self.recipes[name]
+
+    def card(self, kind: Kind, name: str) -> Card | None:
+        """The card of a component; ``None`` if its plugin ships none."""
+        return self.components.get(kind, {}).get(name)
+
+    def params(self, kind: Kind, use: Use) -> dict[str, Any]:
+        """The preset's parameters with the recipe's on top.
+
+        Raises:
+            UnknownNameError: The card has no such preset.
+        """
+        if use.preset is None:
+            return dict(use.params)
+        card = self.card(kind, use.uses)
+        presets = card.presets if card else {}
+        if use.preset not in presets:
+            raise unknown_name(f"preset of {kind} '{use.uses}'", use.preset, presets)
+        return merge(presets[use.preset], use.params)
+
+    def licenses(self, recipe: Recipe) -> dict[str, str]:
+        """Licence of every part of a recipe and of every asset it needs, by ``kind name`` or asset name."""
+        union: dict[str, str] = {}
+        for kind, use in recipe.parts().items():
+            if card := self.card(kind, use.uses):
+                union[f"{kind} {use.uses}"] = card.license
+                union |= {f"asset {a}": self.assets[a].license for a in card.assets if a in self.assets}
+        return union
+
+
+def default_path() -> Traversable:
+    """The packaged file, or the one at the repository root for an editable install."""
+    packaged = importlib.resources.files("emoca_core") / "registry.yaml"
+    return packaged if packaged.is_file() else Path(__file__).parents[2] / "registry.yaml"
+
+
+def load(paths: Iterable[Traversable | Path]) -> Catalogue:
+    """Read the files, merge them in order, resolve ``extends`` and validate.
+
+    Raises:
+        CatalogueError: A file is missing, is not YAML or does not follow the schema; the message says where.
+    """
+    raw: dict[str, Any] = {}
+    names = []
+    for path in paths:
+        raw = merge(raw, read(path), keep_null=True)  # a recipe's nulls are for what it extends
+        names.append(str(path))
+    recipes = {name: recipe for name, recipe in (raw.pop("recipes", None) or {}).items() if recipe is not None}
+    raw = merge({}, raw) | {"recipes": {name: _extended(name, recipes, ()) for name in recipes}}
+    try:
+        return Catalogue.model_validate(raw)
+    except pydantic.ValidationError as error:
+        lines = [f"  {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+        raise CatalogueError("\n".join([f"{names[-1] if names else 'the catalogue'} is not valid:", *lines])) from None
+
+
+def read(path: Traversable | Path) -> dict[str, Any]:
+    """One file as plain data.
+
+    Raises:
+        CatalogueError: It is missing, not YAML, or not a mapping.
+    """
+    try:
+        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
+    except (OSError, UnicodeDecodeError) as error:
+        raise CatalogueError(f"cannot read the registry file {path}: {error}") from None
+    except yaml.YAMLError as error:
+        raise CatalogueError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(raw, dict) or not all(isinstance(v, dict | int | type(None)) for v in raw.values()):
+        raise CatalogueError(f"{path} must hold 'version: 1' and the sections components, assets and recipes")
+    return {key: value for key, value in raw.items() if value is not None}
+
+
+def get_catalogue(user_file: Path | str | None = None, registry: Registry | None = None) -> Catalogue:
+    """The project's file, then those of plugins, then the user's (argument, else ``EMOCA_REGISTRY``)."""
+    registry = registry or get_registry()
+    shipped = [path for paths in registry.catalogues.values() for path in paths]
+    user_file = user_file or os.environ.get(ENVIRONMENT_VARIABLE)
+    return _cached((default_path(), *shipped, *([Path(user_file)] if user_file else [])))
+
+
+@functools.lru_cache(maxsize=8)
+def _cached(paths: tuple[Traversable | Path, ...]) -> Catalogue:
+    return load(paths)
+
+
+def _extended(name: str, recipes: Mapping[str, Any], seen: tuple[str, ...]) -> dict[str, Any]:
+    if name in seen:
+        raise CatalogueError(f"recipes extend each other in a circle: {' -> '.join((*seen, name))}")
+    if name not in recipes:
+        raise unknown_name(f"recipe to extend in '{seen[-1]}'", name, recipes)
+    if not isinstance(recipes[name], Mapping):
+        raise CatalogueError(f"recipe '{name}' must be a mapping of parts")
+    recipe = dict(recipes[name])
+    parent = recipe.pop("extends", None)
+    return merge(_extended(parent, recipes, (*seen, name)), recipe) if parent else merge({}, recipe)
+
+
+def merge(base: Mapping[str, Any], change: Mapping[str, Any], *, keep_null: bool = False) -> dict[str, Any]:
+    """Deep merge; ``null`` removes a key; a different ``uses`` replaces the whole block.
+
+    Args:
+        base: What to start from.
+        change: What goes on top.
+        keep_null: Let ``null`` stand for a later merge instead of removing the key now.
+    """
+    if "uses" in change and change["uses"] != base.get("uses"):
+        base = {}
+    merged = dict(base)
+    for key, value in change.items():
+        if value is None and not keep_null:
+            merged.pop(key, None)
+        elif isinstance(value, Mapping):
+            old = merged.get(key)
+            merged[key] = merge(old if isinstance(old, Mapping) else {}, value, keep_null=keep_null)
+        else:
+            merged[key] = value
+    return merged

@@ -1,0 +1,167 @@
+"""Name -> class -> instance. Filled from pluggy plugins, found by entry point, imported lazily."""
+
+import functools
+import importlib.metadata
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from importlib.resources.abc import Traversable
+from typing import Any, cast
+
+import pluggy
+
+from emoca_core.errors import ComponentImportError, DuplicateComponentError, unknown_name
+from emoca_core.registry import hookspecs
+from emoca_core.registry.spec import KINDS, ComponentSpec, Kind, validated
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A component together with who offers it."""
+
+    spec: ComponentSpec
+    plugin: str
+    version: str
+
+
+@dataclass
+class Registry:
+    """All components of all plugins.
+
+    A plugin that fails to load does not stop the others: it is kept in ``failures`` and named in the
+    error of whoever asks for something that is missing.
+    """
+
+    components: dict[tuple[Kind, str], Registered] = field(default_factory=dict)
+    catalogues: dict[str, list[Traversable]] = field(default_factory=dict)
+    failures: dict[str, Exception] = field(default_factory=dict)
+    pm: pluggy.PluginManager = field(default_factory=lambda: pluggy.PluginManager(hookspecs.PROJECT))
+
+    def __post_init__(self) -> None:
+        self.pm.add_hookspecs(hookspecs)
+
+    def __iter__(self) -> Iterator[tuple[Kind, str]]:
+        return iter(sorted(self.components))
+
+    def load_entry_points(self, group: str = hookspecs.ENTRY_POINT_GROUP) -> None:
+        """Load every installed plugin; third-party packages join here."""
+        for entry_point in importlib.metadata.entry_points(group=group):
+            version = entry_point.dist.version if entry_point.dist else "unknown"
+            self.try_plugin(entry_point.load, entry_point.name, version)
+
+    def try_plugin(self, load: Callable[[], object], name: str, version: str) -> None:
+        """Load and add a plugin; remember the exception instead of raising it.
+
+        pluggy's own loader stops at the first broken package, which would let one plugin disable all.
+        """
+        try:
+            self.add_plugin(load(), name, version)
+        except Exception as error:  # a third party's code may fail in any way
+            self.failures[name] = error
+
+    def add_plugin(self, plugin: object, name: str, version: str = "local") -> None:
+        """Register an already imported module or object (tests, notebooks). All or nothing.
+
+        Raises:
+            DuplicateComponentError: Another plugin offers the same name.
+            pluggy.PluginValidationError: A hook is misspelt or has wrong arguments.
+            TypeError: A hook returns something other than ``ComponentSpec``.
+        """
+        self.pm.register(plugin, name)
+        try:
+            self.pm.check_pending()  # a misspelt hook name is an error, not silence
+            specs = cast(list[ComponentSpec], self._returned_by(plugin, "emoca_components"))
+            entries = {(s.kind, s.name): Registered(s, name, version) for s in map(_checked, specs)}
+            self._refuse_clashes(entries, [(s.kind, s.name) for s in specs])
+            catalogues = cast(list[Traversable], self._returned_by(plugin, "emoca_catalogues"))
+        except Exception:
+            self.pm.unregister(plugin)
+            raise
+        self.components |= entries
+        self.catalogues[name] = catalogues
+
+    def names(self, kind: Kind) -> list[str]:
+        """Names available for one kind, sorted."""
+        return sorted(name for k, name in self.components if k == kind)
+
+    def find(self, kind: Kind, name: str) -> Registered:
+        """The entry behind a name, without importing it.
+
+        Raises:
+            UnknownNameError: No such kind or name; the message lists what exists and which plugins failed.
+        """
+        if kind not in KINDS:
+            raise unknown_name("kind", kind, KINDS)
+        try:
+            return self.components[kind, name]
+        except KeyError:
+            notes = [f"plugin '{p}' failed to load: {type(e).__name__}: {e}" for p, e in self.failures.items()]
+            raise unknown_name(kind, name, self.names(kind), notes) from None
+
+    def resolve(self, kind: Kind, name: str) -> type[Any]:
+        """Import and return the class behind a name.
+
+        Raises:
+            UnknownNameError: No such name.
+            ComponentImportError: Its module or an optional dependency cannot be imported.
+        """
+        entry = self.find(kind, name)
+        try:
+            return entry.spec.load()
+        except (ImportError, AttributeError) as error:
+            raise _cannot_import(kind, name, entry, error) from error
+
+    def build(self, kind: Kind, name: str, params: Mapping[str, Any] | None = None) -> Any:
+        """Validate ``params`` with the component's own ``Params`` and construct it.
+
+        Raises:
+            UnknownNameError: No such name.
+            ComponentImportError: It cannot be imported.
+            ParamsError: A parameter is unknown or out of range.
+            MissingAssetError: A file that the user has to provide is absent.
+        """
+        cls, chosen = self.resolve(kind, name), self.params(kind, name, params)
+        try:
+            return cls(chosen)
+        except ModuleNotFoundError as error:  # a part may import what it needs only when it is built
+            raise _cannot_import(kind, name, self.find(kind, name), error) from error
+
+    def params(self, kind: Kind, name: str, params: Mapping[str, Any] | None = None) -> Any:
+        """The validated ``Params`` of a component.
+
+        Raises:
+            ParamsError: A parameter is unknown or out of range; the message names each with its nearest neighbour.
+        """
+        return validated(self.resolve(kind, name).Params, params or {}, f"{kind} '{name}'")
+
+    def _returned_by(self, plugin: object, hook: str) -> list[Any]:
+        implementations = [i for i in getattr(self.pm.hook, hook).get_hookimpls() if i.plugin is plugin]
+        return [item for i in implementations for item in cast(Iterable[Any], i.function())]
+
+    def _refuse_clashes(self, new: Mapping[tuple[Kind, str], Registered], keys: list[tuple[Kind, str]]) -> None:
+        for key, entry in new.items():
+            old = self.components.get(key) or (entry if keys.count(key) > 1 else None)
+            if old:
+                raise DuplicateComponentError(
+                    f"{key[0]} '{key[1]}' is offered by '{old.plugin}' and by '{entry.plugin}'"
+                )
+
+
+def _cannot_import(kind: Kind, name: str, entry: Registered, error: Exception) -> ComponentImportError:
+    hint = f" Try: pip install 'emoca-core[{e}]'" if (e := entry.spec.extra) else ""
+    return ComponentImportError(f"{kind} '{name}' (plugin '{entry.plugin}') cannot be imported: {error}.{hint}")
+
+
+def _checked(spec: object) -> ComponentSpec:
+    if not isinstance(spec, ComponentSpec):
+        raise TypeError(f"emoca_components must return ComponentSpec objects, got {type(spec).__name__}")
+    if spec.kind not in KINDS:
+        raise unknown_name("kind", spec.kind, KINDS)
+    return spec
+
+
+@functools.cache
+def get_registry() -> Registry:
+    """The registry of everything installed, loaded once."""
+    registry = Registry()
+    registry.load_entry_points()
+    return registry

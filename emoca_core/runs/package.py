@@ -1,0 +1,211 @@
+"""A run as a folder that can be given away: trained weights in one file, card, recipe, licences."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from emoca_core.errors import EmocaError, OutputError
+from emoca_core.files import sha256_of
+from emoca_core.method import Method, build_parts
+from emoca_core.registry import Registry
+from emoca_core.registry.catalogue import Catalogue, Recipe, Use
+from emoca_core.runs.model_card import licences_text, model_card, registry_text
+from emoca_core.runs.trained_folder import (
+    FORMAT,
+    PACKAGE_CARD,
+    PACKAGE_WEIGHTS,
+    RUN_CARD,
+    TRAINED_PARTS,
+    TrainedFolder,
+    label_of,
+    open_folder,
+    without_weights,
+)
+from emoca_core.runs.weights import load_trained, trained_state
+
+
+def package_run(run: Path, out: Path, catalogue: Catalogue, registry: Registry) -> dict[str, Any]:
+    """Write weights.safetensors, card.json, README.md, registry.yaml and LICENSES.md; all or nothing.
+
+    The weights are those that were trained, along the runs that this one started from. Published weights and face
+    models stay where they are: the card names them with their hash and where to obtain them. The emotion backbone that
+    watched the training is not needed any more; the card keeps the hash of its weights.
+
+    Args:
+        run: A run of ``emoca train coarse`` or ``detail``.
+        out: The folder to make.
+        catalogue: With the licences.
+        registry: With the components.
+
+    Returns:
+        The card.
+
+    Raises:
+        EmocaError: Not such a run, its weights do not fit, or its recipe names a file of this machine.
+        OutputError: ``out`` exists already.
+    """
+    trained = open_folder(run)
+    if trained.packaged:
+        raise EmocaError(f"{run} is a package already")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise OutputError(f"{out} exists already: remove it, or give another --out")
+    recipe = trained.recipe(registry)
+    parts = build_parts(recipe.model_copy(update={"landmarker": None}), catalogue, registry)
+    method = Method(trained.name, recipe, parts)
+    load_trained(parts, trained)
+    state, files = trained_state(trained)
+    own = [kind for kind in TRAINED_PARTS if _is_of_a_run(_weights_file(recipe, kind))]
+    for kind in own:  # the whole part comes from another run, which the recipe names as a file
+        state |= {f"{kind}.{name}": tensor for name, tensor in getattr(method, kind).state_dict().items()}
+    portable = portable_recipe(recipe, own, catalogue, registry)
+    of_runs = {file.resolve() for file in (*files, *(_weights_file(recipe, kind) for kind in own)) if file}
+    brought = {name: path for name, path in method.asset_paths().items() if path.resolve() not in of_runs}
+    card = describe(trained, out.resolve().name, portable, brought, catalogue)
+    write_package(out, state, card, catalogue)
+    return card
+
+
+def portable_recipe(recipe: Recipe, own: Iterable[str], catalogue: Catalogue, registry: Registry) -> Recipe:
+    """The recipe without presets, which may change, and without the files of this machine.
+
+    Args:
+        recipe: As it was trained.
+        own: Parts whose weights lie in the package.
+        catalogue: With the presets.
+        registry: With the components.
+
+    Raises:
+        EmocaError: A part names a file.
+    """
+    plain = recipe.model_dump(mode="json", by_alias=True, exclude_none=True)
+    for kind, use in recipe.parts().items():
+        entry, params = plain[kind], catalogue.params(kind, use)
+        if kind in own:
+            params |= without_weights(kind, use.uses, registry)
+        entry.pop("preset", None)
+        entry["params"] = params
+        if named := next((v for v in _texts(params) if os.path.isabs(v) or Path(v).is_file()), None):
+            raise EmocaError(
+                f"{kind} reads {named}, a file that others do not have: add it with 'emoca assets add' and train with "
+                "the asset's name"
+            )
+    return Recipe.model_validate(plain)
+
+
+def describe(
+    trained: TrainedFolder, name: str, recipe: Recipe, brought: Mapping[str, Path], catalogue: Catalogue
+) -> dict[str, Any]:
+    """The card, without the hash of the weights."""
+    card = trained.card
+    plain = recipe.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return {
+        "format": FORMAT,
+        "name": name,
+        "summary": recipe.summary,
+        "trained_from": card["name"],
+        "recipe": plain,
+        "stage": card["stage"],
+        "step": card["step"],
+        "metrics": card["metrics"],
+        "frozen": {key: value for key, value in trained.frozen.items() if key.partition(".")[0] in TRAINED_PARTS},
+        "trainings": [_training(file.parent, of_run) for file, of_run in trained.chain()],
+        "assets": {asset: _asset(asset, path, catalogue) for asset, path in sorted(brought.items())},
+        "licenses": catalogue.licenses(trained.recorded_recipe()),
+    }
+
+
+def write_package(out: Path, state: Mapping[str, Tensor], card: dict[str, Any], catalogue: Catalogue) -> None:
+    """Write everything beside ``out`` and rename it."""
+    from safetensors.torch import save_file
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in sorted(state.items())}
+        save_file(tensors, temporary / PACKAGE_WEIGHTS, {"format": "pt"})
+        (temporary / PACKAGE_WEIGHTS).chmod(0o644)  # the writer makes it private, as mkdtemp does the folder
+        sha256 = sha256_of(temporary / PACKAGE_WEIGHTS)
+        card["weights"] = {
+            "file": PACKAGE_WEIGHTS,
+            "sha256": sha256,
+            "tensors": len(tensors),
+            "values": sum(tensor.numel() for tensor in tensors.values()),
+        }
+        for name, text in {
+            PACKAGE_CARD: json.dumps(card, indent=2) + "\n",
+            "README.md": model_card(card),
+            "LICENSES.md": licences_text(card),
+            "registry.yaml": registry_text(card),
+        }.items():
+            (temporary / name).write_text(text, encoding="utf-8")
+        temporary.chmod(0o755)
+        if out.is_dir():
+            out.rmdir()  # it is empty
+        os.replace(temporary, out)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def _training(run: Path, card: Mapping[str, Any]) -> dict[str, Any]:
+    """What one training was: settings, versions, hardware."""
+    try:
+        record = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        record = {}
+    return {
+        "run": label_of(run),
+        "name": card["name"],
+        "recipe": _without_folders(card["recipe"]),
+        "frozen": card["frozen"],
+        "stage": card["stage"],
+        "step": card["step"],
+        "metrics": card["metrics"],
+        "settings": _without_folders(record.get("settings", {}).get("train")),
+        **{key: record.get(key) for key in ("versions", "python", "commit", "hardware")},
+        "assets": {name: asset["sha256"] for name, asset in card.get("assets", {}).items()},
+    }
+
+
+def _asset(name: str, path: Path, catalogue: Catalogue) -> dict[str, str]:
+    entry = {"file": path.name, "sha256": sha256_of(path)}
+    if known := catalogue.assets.get(name):
+        entry |= {"summary": known.summary, "license": known.license, "obtain": known.obtain}
+    return entry
+
+
+def _weights_file(recipe: Recipe, kind: str) -> Path | None:
+    use: Use | None = getattr(recipe, kind)
+    named = use.params.get("weights") if use else None
+    return Path(named) if isinstance(named, str) and Path(named).is_file() else None
+
+
+def _is_of_a_run(file: Path | None) -> bool:
+    return file is not None and file.name == "best.safetensors" and (file.parent / RUN_CARD).is_file()
+
+
+def _texts(value: Any) -> Iterable[str]:
+    """All texts inside parameters."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _texts(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _texts(item)
+
+
+def _without_folders(value: Any) -> Any:
+    """Files by their name alone: folders of this machine tell others nothing."""
+    if isinstance(value, str):
+        return Path(value).name if os.path.isabs(value) else value
+    if isinstance(value, Mapping):
+        return {key: _without_folders(item) for key, item in value.items()}
+    return [_without_folders(item) for item in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,1 @@
+"""Words and tables of the field: ARKit expressions, emotions, landmark sets."""

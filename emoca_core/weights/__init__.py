@@ -1,0 +1,1 @@
+"""Files of weights in the formats of others, read without the frameworks that wrote them; key maps; checkpoints."""

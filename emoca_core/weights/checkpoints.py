@@ -1,0 +1,414 @@
+"""Published weights into our modules, strictly: every tensor of a file is matched, renamed, or dropped for a reason.
+
+PyTorch files are read with ``weights_only=True`` (no code in them is ever run), beside safetensors, npz and TensorFlow
+V2 checkpoints. Nested dictionaries (``{"E_flame": {...}, "opt": {...}}``, Lightning's ``state_dict``) are flattened
+with dots, so that a key map is a table of flat names.
+"""
+
+import pickle
+import re
+import warnings
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydantic
+import torch
+from jaxtyping import Shaped
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from emoca_core.errors import AssetFormatError, MissingAssetError
+from emoca_core.files import sha256_of
+from emoca_core.interfaces import ModuleComponent
+from emoca_core.registry.assets import find_assets
+from emoca_core.registry.spec import ComponentParams
+from emoca_core.weights.tf_checkpoint import TensorFlowCheckpoint, bundle_prefix
+
+RANDOM = "random"
+"""Instead of published weights: initialise at random, for training."""
+_NOTHING_TO_READ = (RANDOM, "none")
+"""``none`` leaves out an optional file, e.g. a mask; weights are never left out by accident."""
+UNTRAINED = "untrained"
+"""Value of a ``weights`` parameter in recipes whose weights nobody has published."""
+_INERT_MODULES = (
+    *("omegaconf.", "yacs.", "pytorch_lightning.", "lightning.", "lightning_fabric."),
+    *("typing.", "pathlib.", "argparse.", "collections.", "numpy.", "_codecs."),
+)
+"""Where the bookkeeping of Lightning checkpoints comes from; its objects are replaced by empty ones."""
+_SHOWN = 8
+"""Keys listed in an error before "and n more"."""
+
+
+class Checkpoint(Mapping[str, Shaped[Tensor, "..."]]):
+    """The tensors of one file by flat name, read when asked for.
+
+    Attributes:
+        path: The file.
+        ignored: Entries that are not tensors (epoch numbers, configurations).
+    """
+
+    def __init__(
+        self, path: Path, names: Iterable[str], read: Callable[[str], Tensor], ignored: Iterable[str] = ()
+    ) -> None:
+        """Wrap a function that reads one tensor."""
+        self.path, self.ignored = path, tuple(ignored)
+        self._names, self._read = dict.fromkeys(names), read
+
+    def __getitem__(self, name: str) -> Shaped[Tensor, "..."]:
+        if name not in self._names:
+            raise KeyError(name)
+        return self._read(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+@dataclass(frozen=True)
+class KeyMap:
+    """How the names of a published file become those of a module.
+
+    Patterns are regular expressions that must match at the beginning of a name, after ``strip``.
+
+    Attributes:
+        strip: Leading parts that a file may or may not have, removed one after the other.
+        rename: Pattern -> replacement; all are applied, in order.
+        drop: Pattern -> why tensors of such names are not needed.
+        convert: Brings a tensor into PyTorch's layout; gets the name in the file.
+    """
+
+    strip: tuple[str, ...] = ("state_dict.", "module.")
+    rename: Mapping[str, str] = field(default_factory=dict)
+    drop: Mapping[str, str] = field(default_factory=dict)
+    convert: Callable[[str, Tensor], Tensor] | None = None
+
+    def stripped(self, name: str) -> str:
+        """The name without its optional leading parts."""
+        for prefix in self.strip:
+            name = name.removeprefix(prefix)
+        return name
+
+    def reason_to_drop(self, name: str) -> str | None:
+        """Why a tensor of this (stripped) name is not needed; ``None`` if it is."""
+        return next((reason for pattern, reason in self.drop.items() if re.match(pattern, name)), None)
+
+    def renamed(self, name: str) -> str:
+        """Our name for a (stripped) name of the file."""
+        for pattern, replacement in self.rename.items():
+            name = re.sub(rf"^(?:{pattern})", replacement, name)
+        return name
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What became of every tensor of a file.
+
+    Attributes:
+        path: The file.
+        sha256: Of its content.
+        matched: Names that are ours already.
+        renamed: Name in the file -> our name.
+        dropped: Name in the file -> why it was not needed.
+        defaulted: Our batch counters that the file lacks (they do not influence the output).
+    """
+
+    path: Path
+    sha256: str
+    matched: tuple[str, ...]
+    renamed: Mapping[str, str]
+    dropped: Mapping[str, str]
+    defaulted: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        reasons: dict[str, int] = {}
+        for reason in self.dropped.values():
+            reasons[reason] = reasons.get(reason, 0) + 1
+        lines = [
+            f"{self.path.name} (sha256 {self.sha256[:16]}): {len(self.matched)} matched, {len(self.renamed)} renamed"
+        ]
+        lines += [f"  dropped {count}: {reason}" for reason, count in reasons.items()]
+        if self.defaulted:
+            lines.append(f"  {len(self.defaulted)} batch counters absent, set to zero")
+        return "\n".join(lines)
+
+
+class WeightsParams(ComponentParams):
+    """Parameters of a component that runs published weights."""
+
+    weights: str | None = None
+    """Published weights: name of an asset or path of a file; by default the component's own asset. ``random``
+    initialises for training."""
+
+    @pydantic.field_validator("weights")
+    @classmethod
+    def _said_plainly(cls, weights: str | None) -> str | None:
+        if weights == "none":
+            raise ValueError(f"'none' is no file; say '{RANDOM}' for random initialisation, which needs training")
+        return weights
+
+
+def load_published(component: ModuleComponent, asset: str, weights: str | None, keys: KeyMap) -> LoadReport | None:
+    """Fill a component from its published file, switch it to inference and note the file in ``asset_paths``.
+
+    Args:
+        component: Receives the tensors.
+        asset: Name of the asset that holds them by default.
+        weights: The ``weights`` parameter of the component.
+        keys: How the names of the file become ours.
+
+    Returns:
+        What happened to every tensor; ``None`` for random initialisation, which must be asked for.
+
+    Raises:
+        MissingAssetError: The file is not there; nothing is ever initialised silently.
+        AssetFormatError: The file does not fit.
+    """
+    path = find_weights(asset, weights)
+    if path is None:
+        return None
+    report = load_into(component, read_checkpoint(path), keys)
+    component.asset_paths = {**component.asset_paths, asset_name(asset, weights): path}
+    component.eval()
+    return report
+
+
+def asset_name(asset: str, weights: str | None) -> str:
+    """The asset that a ``weights`` parameter means; a path stands in for the default one."""
+    return weights if weights is not None and _is_name(weights) else asset
+
+
+def _is_name(weights: str) -> bool:
+    path = Path(weights)
+    return not path.suffix and path.name == weights and not tf_index(path).is_file()
+
+
+def find_weights(asset: str, weights: str | None) -> Path | None:
+    """The file that a ``weights`` parameter means; ``None`` for ``"random"`` and ``"none"``.
+
+    Args:
+        asset: Name of the component's own asset.
+        weights: The parameter.
+
+    Raises:
+        MissingAssetError: It is not there.
+    """
+    return next(iter(find_all_weights({asset: weights}).values()), None)
+
+
+def find_all_weights(wanted: Mapping[str, str | None]) -> dict[str, Path]:
+    """Several files at once, by the component's own asset names; what is to be initialised at random is left out.
+
+    Args:
+        wanted: Names of the component's own assets, each with its parameter.
+
+    Raises:
+        MissingAssetError: Lists every file that is not there.
+    """
+    if untrained := [asset for asset, weights in wanted.items() if weights == UNTRAINED]:
+        raise MissingAssetError(
+            f"the weights of {', '.join(untrained)} are yours to train: run 'emoca train' and give its folder as the "
+            f"recipe, or a file as 'weights' ('{RANDOM}' starts from scratch)"
+        )
+    named = {asset: asset_name(asset, weights) for asset, weights in wanted.items() if weights not in _NOTHING_TO_READ}
+    found = find_assets({name: _given(wanted[asset]) for asset, name in named.items()})
+    return {asset: found[name] for asset, name in named.items()}
+
+
+def _given(weights: str | None) -> Path | None:
+    return None if weights is None or _is_name(weights) else tf_index(Path(weights).expanduser())
+
+
+def load_into(module: nn.Module, checkpoint: Checkpoint, keys: KeyMap) -> LoadReport:
+    """Copy every tensor of a checkpoint to its place in a module. A file with the module's own names needs no key map.
+
+    Raises:
+        AssetFormatError: A tensor is missing, unexpected, of the wrong shape or kind, or not finite.
+    """
+    targets = module.state_dict(keep_vars=True)
+    if set(checkpoint) == set(targets):  # saved by this project: the names are ours already
+        keys = KeyMap(strip=(), convert=None)
+    state: dict[str, Tensor] = {}
+    matched, renamed, dropped = [], {}, {}
+    for name in checkpoint:
+        bare = keys.stripped(name)
+        if (reason := keys.reason_to_drop(bare)) is not None:
+            dropped[name] = reason
+            continue
+        ours = keys.renamed(bare)
+        if ours in state:
+            raise AssetFormatError(f"{checkpoint.path}: two tensors claim the place of '{ours}', one is '{name}'")
+        state[ours] = checkpoint[name] if ours in targets else torch.empty(0)
+        if keys.convert and ours in targets:
+            state[ours] = keys.convert(name, state[ours])
+        if ours == name:
+            matched.append(name)
+        else:
+            renamed[name] = ours
+    counters = tuple(name for name in targets if name.endswith("num_batches_tracked") and name not in state)
+    _check(checkpoint.path, {k: v for k, v in targets.items() if k not in counters}, state)
+    with torch.no_grad():
+        for name, value in state.items():
+            targets[name].copy_(value)
+    return LoadReport(checkpoint.path, sha256_of(checkpoint.path), tuple(matched), renamed, dropped, counters)
+
+
+def read_checkpoint(path: Path | str) -> Checkpoint:
+    """Open a file by its content: PyTorch (zip or legacy), safetensors, npz, or TensorFlow V2 (any of its files).
+
+    Raises:
+        MissingAssetError: There is no such file.
+        AssetFormatError: None of these formats, damaged, or a pickle with anything but tensors and plain data.
+    """
+    path = tf_index(Path(path))
+    if path.suffix == ".index":
+        return _read_tensorflow(path)
+    if not path.is_file():
+        raise MissingAssetError(f"there is no file {path}")
+    with open(path, "rb") as file:
+        head = file.read(16)
+    if head[8:9] == b"{":
+        return _read_safetensors(path)
+    if head[:2] == b"PK" and _is_npz(path):
+        return _read_npz(path)
+    return _read_torch(path)
+
+
+def tf_index(path: Path) -> Path:
+    """The index file where the path means a TensorFlow checkpoint, by prefix or by any of its files; else the path."""
+    prefix = bundle_prefix(path)
+    index = prefix.with_name(prefix.name + ".index")
+    return index if prefix.name and index.is_file() else path
+
+
+def _read_tensorflow(path: Path) -> Checkpoint:
+    bundle = TensorFlowCheckpoint.open(path)
+    return Checkpoint(path, bundle, lambda name: torch.from_numpy(bundle[name]))
+
+
+def _read_safetensors(path: Path) -> Checkpoint:
+    try:
+        file: Any = safe_open(path, framework="pt", device="cpu")
+        names = list(file.keys())
+    except (SafetensorError, OSError) as error:
+        raise AssetFormatError(f"{path} is not an intact safetensors file: {error}") from None
+    return Checkpoint(path, names, file.get_tensor)
+
+
+def _is_npz(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return all(name.endswith(".npy") for name in archive.namelist())
+    except zipfile.BadZipFile as error:
+        raise AssetFormatError(f"{path} is damaged: {error}") from None
+
+
+def _read_npz(path: Path) -> Checkpoint:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: torch.from_numpy(np.array(archive[name])) for name in archive.files}
+    except (ValueError, TypeError, OSError, zipfile.BadZipFile) as error:
+        raise AssetFormatError(f"{path} is not an npz file of plain arrays: {error}") from None
+    return Checkpoint(path, arrays, arrays.__getitem__)
+
+
+def _read_torch(path: Path) -> Checkpoint:
+    content = _unpickle(path)
+    tensors: dict[str, Tensor] = {}
+    ignored: list[str] = []
+    _flatten(content, "", tensors, ignored)
+    if not tensors:
+        raise AssetFormatError(f"{path} holds no tensors")
+    return Checkpoint(path, tensors, tensors.__getitem__, ignored)
+
+
+def _unpickle(path: Path) -> object:
+    """``torch.load`` that runs nothing and reads CUDA-tagged storages on any machine; zip files are mapped."""
+    is_zip = zipfile.is_zipfile(path)
+
+    def load() -> object:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about the age of the file's pickle
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
+
+    try:
+        try:
+            return load()
+        except pickle.UnpicklingError:
+            with torch.serialization.safe_globals(_stand_ins(path, is_zip)):
+                return load()
+    except pickle.UnpicklingError as error:
+        reason = str(error).strip().splitlines()
+        named = next((line for line in reason if "GLOBAL" in line), reason[0] if reason else "")
+        raise AssetFormatError(
+            f"{path} is refused: it is not a file of plain tensors, and loading it could run code "
+            f"({named.split(' Please use')[0].strip()})"
+        ) from None
+    except (RuntimeError, EOFError, ValueError, KeyError, IndexError, AttributeError, OSError, TypeError) as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise AssetFormatError(f"{path} is not an intact PyTorch file: {first}") from None
+
+
+class _Inert(dict[object, object]):
+    """Takes the place of a configuration object inside a checkpoint; keeps nothing and does nothing."""
+
+    def __new__(cls, *args: object, **kwargs: object) -> "_Inert":
+        return super().__new__(cls)
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__()
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+
+def _stand_ins(path: Path, is_zip: bool) -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
+    """Harmless replacements for the bookkeeping classes that a Lightning checkpoint names; none for anything else."""
+    if not is_zip or not hasattr(torch.serialization, "get_unsafe_globals_in_checkpoint"):
+        return []
+    plain: dict[str, type] = {f"builtins.{kind.__name__}": kind for kind in (dict, list, tuple, str, int, float, bool)}
+    named = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    return [(plain.get(name, _Inert), name) for name in named if name in plain or name.startswith(_INERT_MODULES)]
+
+
+def _flatten(value: object, name: str, tensors: dict[str, Tensor], ignored: list[str]) -> None:
+    if isinstance(value, Tensor):
+        tensors[name] = value.detach()
+    elif isinstance(value, Mapping) and value:
+        for key, item in value.items():
+            _flatten(item, f"{name}.{key}" if name else str(key), tensors, ignored)
+    else:
+        ignored.append(name)
+
+
+def _check(path: Path, targets: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
+    problems = []
+    if missing := [name for name in targets if name not in state]:
+        problems.append(f"  missing: {_some(missing)}")
+    if unexpected := [name for name in state if name not in targets]:
+        problems.append(f"  unexpected: {_some(unexpected)}")
+    common = [(name, target, state[name]) for name, target in targets.items() if name in state]
+    shapes = [f"{n} is {_shape(v)}, expected {_shape(t)}" for n, t, v in common if v.shape != t.shape]
+    if shapes:
+        problems.append(f"  wrong shape: {_some(shapes)}")
+    if kinds := [n for n, t, v in common if v.is_floating_point() != t.is_floating_point()]:
+        problems.append(f"  wrong kind of number: {_some(kinds)}")
+    if not problems:
+        wild = [name for name, _, value in common if value.is_floating_point() and not value.isfinite().all()]
+        problems += [f"  not finite: {_some(wild)}"] if wild else []
+    if problems:
+        raise AssetFormatError("\n".join([f"{path} does not fit the network:", *problems]))
+
+
+def _shape(tensor: Tensor) -> str:
+    return "x".join(map(str, tensor.shape)) or "scalar"
+
+
+def _some(items: list[str]) -> str:
+    rest = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
+    return ", ".join(items[:_SHOWN]) + rest

@@ -1,0 +1,231 @@
+"""What one captured face says of itself, and what it writes."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import trimesh
+from PIL import Image
+
+from emoca_core.errors import RecipeError
+from emoca_core.export.codes import landmark_error, read_codes
+from emoca_core.files import sha256_of
+from emoca_core.geometry.ndc import ndc_to_pixels
+from emoca_core.reconstruction import reconstruct
+from emoca_core.vocabulary.arkit import ARKIT_NAMES
+
+FILES = {
+    "face.glb", "face.obj", "face.mtl", "face_albedo.png", "face.safetensors", "face.json", "overlay.png",
+    "thumbnail.jpg",
+}  # fmt: skip
+
+
+@pytest.fixture
+def face(method, take_photo, tmp_path):
+    (face,) = reconstruct(method, take_photo(tmp_path / "one"))
+    return face
+
+
+def test_four_lines_of_python(method, take_photo, tmp_path):
+    faces = reconstruct(method, take_photo(tmp_path / "two", faces=2))
+    assert [face.index for face in faces] == [0, 1]
+    assert faces[0].vertices.shape == (162, 3)
+    assert set(faces[0].codes) == {"shape", "expression", "global_pose", "camera"}
+    assert {path.name for path in faces[1].save(tmp_path / "out")} == FILES
+    assert {path.name for path in (tmp_path / "out").iterdir()} == FILES
+
+
+@pytest.mark.parametrize("weak", [False, True])
+def test_exported_camera_reprojects_onto_the_crop(build_method, guess, take_photo, tmp_path, weak):
+    """Metres through K, R, t on disk land where the crop's own camera puts them; the crop is tilted."""
+    method = build_method(guess(weak))
+    (face,) = reconstruct(method, take_photo(tmp_path / "one"))
+    face.save(tmp_path / "out")
+    record = json.loads((tmp_path / "out/face.json").read_text())
+    to_photo = np.array(record["crop"]["crop_to_image"])
+    assert abs(to_photo[0, 1]) > 0.01  # so that the roll is about something
+    codes = read_codes(tmp_path / "out/face.safetensors")
+    points = method.face_model(codes).vertices
+    size = record["crop"]["size"]["height"], record["crop"]["size"]["width"]
+    # in float64: a float32 projection is itself only good to 1e-4 px
+    ndc = codes.camera.map(torch.Tensor.double).project(points.double())[..., :2]
+    crop_px = ndc_to_pixels(ndc, size)[0].numpy()
+    expected = crop_px @ to_photo[:2, :2].T + to_photo[:2, 2]
+    metres = points[0].double().numpy()
+
+    k, r, t = (np.array(record["camera"]["opencv"][key]) for key in "KRt")
+    in_camera = metres @ r.T + t
+    image = in_camera if record["camera"]["model"] == "perspective" else in_camera * [1, 1, 0] + [0, 0, 1]
+    opencv = image @ k.T
+    assert np.abs(opencv[:, :2] / opencv[:, 2:] - expected).max() < 1e-3
+
+    scene = trimesh.load_scene(tmp_path / "out/face.glb", process=False)
+    mesh = next(iter(scene.geometry.values()))
+    assert np.abs(np.asarray(mesh.bounds) - [metres.min(0), metres.max(0)]).max() < 1e-6
+    gltf = record["camera"]["gltf"]
+    eye = np.column_stack([metres, np.ones(len(metres))]) @ np.linalg.inv(gltf["camera_to_world"]).T
+    lens = gltf["camera"][gltf["camera"]["type"]]
+    if weak:
+        clip = eye[:, :2] / [lens["xmag"], lens["ymag"]]
+    else:
+        half = np.tan(lens["yfov"] / 2)
+        clip = eye[:, :2] / [half * lens["aspectRatio"], half] / -eye[:, 2:3]
+    frame = np.array([gltf["frame_size"]["width"], gltf["frame_size"]["height"]])
+    offset = [gltf["photo_in_frame"]["x"], gltf["photo_in_frame"]["y"]]
+    assert np.abs((clip * [1, -1] + 1) / 2 * frame - 0.5 - offset - expected).max() < 1e-3
+
+
+def test_landmarks_on_disk_are_those_of_the_mesh(face, tmp_path):
+    face.save(tmp_path / "out")
+    record = json.loads((tmp_path / "out/face.json").read_text())
+    np.testing.assert_allclose(record["landmarks"]["ibug68_px"], face.landmarks, atol=1e-4)
+    detected = face.detection.landmarks["ibug68"]
+    np.testing.assert_allclose(record["landmarks"]["detected_px"]["ibug68"], detected, atol=1e-3)
+    assert record["landmarks"]["mean_error_interocular"] == pytest.approx(landmark_error(face.landmarks, detected))
+
+
+def test_landmark_error_by_hand():
+    points = np.zeros((68, 2))
+    points[45] = [50, 0]  # outer corners 50 px apart
+    assert landmark_error(points + np.array([3, 4]), points) == pytest.approx(0.1)
+
+
+def test_record_names_everything_a_result_depends_on(face, tmp_path):
+    face.save(tmp_path / "out")
+    text = (tmp_path / "out/face.json").read_text()
+    record = json.loads(text)
+    assert record["recipe"]["name"] == "toy"
+    assert record["recipe"]["parts"]["renderer"] == {
+        "uses": "zbuffer",
+        "params": {"kernel": "auto", "fill_rule": "strict"},
+    }
+    assert record["photo"]["sha256"] == sha256_of(tmp_path / "one.png")
+    assert record["crop"]["policy"] == "native" and record["crop"]["rule"] == "upright"
+    assert record["codes"]["expression"]["unit"] == "activation"
+    assert record["codes"]["shape"]["unit"] == "sigma"
+    np.testing.assert_allclose(record["codes"]["global_pose"]["values"], face.codes["global_pose"], rtol=1e-6)
+    assert list(record["arkit"]["values"]) == list(ARKIT_NAMES)
+    assert record["arkit"]["source"] == "fit"
+    np.testing.assert_allclose(list(record["arkit"]["values"].values()), face.codes["expression"], rtol=1e-5)
+    assert record["arkit_detected"]["tongueOut"] == 1
+    assert str(tmp_path) not in text  # results travel; the user's folders do not
+    assert '"t": [' in text and max(map(len, text.splitlines())) > 200  # lists are on one line
+
+
+def test_models_without_arkit_names_report_the_landmarker(build_method, take_photo, tmp_path):
+    (face,) = reconstruct(build_method(arkit=False), take_photo(tmp_path / "one"))
+    assert face.arkit == face.detected_arkit
+    assert face.record()["arkit"]["source"] == "landmarker"
+    assert not face.mesh.morph_targets
+
+
+@pytest.mark.parametrize("weak", [False, True])
+def test_codes_round_trip(build_method, guess, take_photo, tmp_path, weak):
+    (face,) = reconstruct(build_method(guess(weak)), take_photo(tmp_path / "one"))
+    face.save(tmp_path / "out")
+    codes = read_codes(tmp_path / "out/face.safetensors")
+    assert type(codes.camera) is type(face.parameters.camera)
+    assert codes.unit_of("expression") == "activation" and codes.unit_of("shape") == "sigma"
+    for name, block in face.parameters.blocks().items():
+        torch.testing.assert_close(codes.blocks()[name], block, rtol=0, atol=0)
+
+
+def test_morph_targets_move_the_posed_mesh(face):
+    """A target of weight w is the model with that expression raised by w: exact, because expressions add up."""
+    method, name = face.method, "mouthPucker"
+    column = ARKIT_NAMES.index(name)
+    raised = face.parameters.expression.clone()
+    raised[:, column] += 0.5
+    expected = method.face_model(face.parameters.replace(expression=raised)).vertices[0].numpy()
+    got = face.mesh.vertices + 0.5 * face.mesh.morph_targets[name]
+    np.testing.assert_allclose(got, expected, atol=1e-6)
+    assert list(face.mesh.morph_targets) == list(ARKIT_NAMES)
+
+
+def test_overlay_shows_the_mesh_where_the_camera_puts_it(face):
+    overlay = face.overlay()
+    assert overlay.size == (2 * 12 + 4 * 480 + 3 * 8, 12 + 480 + 30)
+    last = np.asarray(overlay)[12:492, -492:-12].astype(int)
+    grey = np.ptp(last, axis=-1) <= 2
+    mesh = grey & (np.abs(last[..., 0] - 236) > 3)
+    rows, columns = np.nonzero(mesh)
+    # a ball seen whole: round, in the middle, and filling the window but for its margin of 7 %
+    assert abs(rows.mean() - 239.5) < 12 and abs(columns.mean() - 239.5) < 12
+    assert np.ptp(rows) == pytest.approx(480 / 1.14, abs=25)
+    first = np.asarray(overlay)[12:492, 12:492]
+    assert np.ptp(first, axis=-1).max() > 20  # the photo is there
+
+
+def test_overlay_is_a_picture_on_disk(face, tmp_path):
+    face.save(tmp_path / "out")
+    with Image.open(tmp_path / "out/overlay.png") as image:
+        assert image.size == face.overlay().size
+    with Image.open(tmp_path / "out/thumbnail.jpg") as image:
+        assert image.width == 960
+
+
+def test_detail_is_saved_as_a_dense_mesh(build_method, ripples, take_photo, tmp_path):
+    (face,) = reconstruct(build_method(detail=ripples()), take_photo(tmp_path / "one"))
+    written = face.save(tmp_path / "out")
+    assert {path.name for path in written} == {*FILES, "face_detail.obj"}
+    assert "face_detail.obj" in json.loads((tmp_path / "out/face.json").read_text())["files"]
+    loaded = trimesh.load(tmp_path / "out/face_detail.obj", process=False, maintain_order=True, force="mesh")
+    # a disc of radius 0.4 in UV space, 64 texels wide
+    assert len(loaded.vertices) == len(face.detail_mesh.vertices) == pytest.approx(np.pi * (0.4 * 64) ** 2, rel=0.05)
+    np.testing.assert_allclose(loaded.vertices, face.detail_mesh.vertices, atol=1e-7)
+    # the ball's own radius varies with the expression; the ripples are on top of it, a row of texels at a time
+    plain = replace(face, displacement=torch.zeros_like(face.displacement)).detail_mesh
+    moved = np.linalg.norm(face.detail_mesh.vertices - plain.vertices, axis=1)
+    row = np.rint((1 - plain.uv[:, 1]) * 64 - 0.5)
+    np.testing.assert_allclose(moved, 3e-3 * np.abs(np.sin(row * 0.8)), atol=3e-4)  # flat triangles: short normals
+
+
+def test_overlay_shows_wrinkles_on_the_meshes_only(build_method, ripples, take_photo, tmp_path):
+    (face,) = reconstruct(build_method(detail=ripples()), take_photo(tmp_path / "one"))
+    fine, flat = (
+        np.asarray(each.overlay()).astype(int)
+        for each in (face, replace(face, displacement=torch.zeros_like(face.displacement)))
+    )
+    changed = np.abs(fine - flat).max(-1)[:492]  # above the captions
+    photo, landmarks, over, alone = (changed[:, 12 + 488 * i : 492 + 488 * i] for i in range(4))
+    assert photo.max() == landmarks.max() == 0
+    assert (over > 8).mean() > 0.1 and (alone > 8).mean() > 0.1
+
+
+def test_uv_space_of_inference_serves_training(build_method, ripples):
+    method = build_method(detail=ripples())
+    with torch.inference_mode():
+        space = method.uv_space(method.detail)
+    assert method.uv_space(method.detail) is space
+    colors = torch.rand(1, 162, 3, requires_grad=True)
+    space.image(colors).sum().backward()
+    assert colors.grad.abs().sum() > 0
+
+
+def test_methods_without_detail_have_no_dense_mesh(face):
+    assert face.displacement is None and face.detail_mesh is None
+
+
+def test_detail_needs_texture_coordinates(build_method, ripples, monkeypatch):
+    class Bare(type(build_method().face_model)):
+        uv = property(lambda self: None, lambda self, value: None)
+
+    monkeypatch.setitem(build_method.__globals__, "Ball", Bare)
+    with pytest.raises(RecipeError, match="Bare has no texture coordinates"):
+        build_method(detail=ripples())
+
+
+def test_face_json_is_written_last(face, tmp_path, monkeypatch):
+    """A stop in the middle of a second save leaves a folder that does not look complete."""
+    face.save(tmp_path / "out")
+
+    def stop(*args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("emoca_core.reconstruction.captured.write_codes", stop)
+    with pytest.raises(KeyboardInterrupt):
+        face.save(tmp_path / "out")
+    assert not (tmp_path / "out/face.json").exists()
+    assert not [path for path in (tmp_path / "out").iterdir() if path.name.startswith(".")]
