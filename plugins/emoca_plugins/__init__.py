@@ -12,7 +12,7 @@ _COMPONENTS = (
     ComponentSpec("face_model", "ict_facekit", "emoca_plugins.face_models.ict_facekit:IctFaceKit"),
     ComponentSpec("face_model", "gnm", "emoca_plugins.face_models.gnm:GnmHead", extra="gnm"),
     # encoders
-    ComponentSpec("encoder", "landmark_fit", "emoca_plugins.encoders.landmark_fit:LandmarkFit"),
+    ComponentSpec("encoder", "landmark_fit", "emoca_plugins.encoders.landmark_fit.encoder:LandmarkFit"),
     ComponentSpec("encoder", "deca", "emoca_plugins.encoders.deca:Deca"),
     ComponentSpec("encoder", "emoca", "emoca_plugins.encoders.emoca:Emoca"),
     ComponentSpec("encoder", "deep3dface", "emoca_plugins.encoders.deep3dface:Deep3DFace"),

@@ -12,7 +12,7 @@ from emoca_core.geometry.rotations import rotation_vector_to_matrix
 from emoca_core.interfaces import FaceCrop, FaceGeometry, FaceModel, FaceParameters, PerspectiveCamera
 from emoca_core.rendering.face import render_face
 from emoca_core.vocabulary.arkit import ARKIT_NAMES
-from emoca_plugins.encoders.landmark_fit import LandmarkFit
+from emoca_plugins.encoders.landmark_fit.encoder import LandmarkFit
 from emoca_plugins.face_models.open_head import OpenHead
 from emoca_plugins.renderers.zbuffer import ZBuffer
 

@@ -9,14 +9,14 @@ from scipy.optimize import least_squares, minimize
 
 from emoca_core.geometry.rotations import rotation_vector_to_matrix
 from emoca_core.interfaces import FaceCrop
-from emoca_plugins.encoders.landmark_fit_camera import (
+from emoca_plugins.encoders.landmark_fit.camera import (
     assumed_intrinsics,
     place,
     rotation_vector,
     scaled_orthographic_rotation,
 )
-from emoca_plugins.encoders.landmark_fit_objective import right_jacobian
-from emoca_plugins.encoders.landmark_fit_solver import Prior, Sharing, huber_loss, levenberg_marquardt
+from emoca_plugins.encoders.landmark_fit.objective import right_jacobian
+from emoca_plugins.encoders.landmark_fit.solver import Prior, Sharing, huber_loss, levenberg_marquardt
 
 
 def _problem(items: int, unknowns: int, points: int):

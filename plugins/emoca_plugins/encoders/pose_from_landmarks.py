@@ -8,7 +8,7 @@ from torch import Tensor
 
 from emoca_core.geometry.rotations import matrix_to_rotation_vector
 from emoca_core.interfaces import Block, FaceModel, FaceParameters, WeakPerspectiveCamera
-from emoca_plugins.encoders.landmark_fit_camera import scaled_orthographic_rotation
+from emoca_plugins.encoders.landmark_fit.camera import scaled_orthographic_rotation
 
 POSE_BLOCKS: Mapping[Block, int] = {"global_pose": 3, "camera": 3}
 """What is added to a code."""

@@ -12,8 +12,8 @@ from emoca_core.geometry.lighting import SH_CONSTANTS, spherical_harmonics
 from emoca_core.interfaces import FaceCrop, FaceModel, FaceParameters, Fragments, Renderer
 from emoca_core.rendering.face import interpolate_normals, interpolate_uv
 from emoca_core.rendering.topology import sample_texture
-from emoca_plugins.encoders.landmark_fit_objective import derivatives_along
-from emoca_plugins.encoders.landmark_fit_solver import Prior, Sharing, levenberg_marquardt
+from emoca_plugins.encoders.landmark_fit.objective import derivatives_along
+from emoca_plugins.encoders.landmark_fit.solver import Prior, Sharing, levenberg_marquardt
 
 _REGIONS = ("face", "eye_left", "eye_right")
 """Vertex masks whose pixels count, where the model has them: hair, teeth and the dark of the mouth are left out."""

@@ -17,8 +17,8 @@ from emoca_core.geometry.rotations import rotation_vector_to_matrix
 from emoca_core.images.crops import UprightCrop
 from emoca_core.interfaces import Block, CropRule, Encoder, FaceCrop, FaceModel, FaceParameters, Renderer
 from emoca_core.registry.spec import ComponentParams
-from emoca_plugins.encoders import landmark_fit_photometric as photometric
-from emoca_plugins.encoders.landmark_fit_camera import (
+from emoca_plugins.encoders.landmark_fit import photometric
+from emoca_plugins.encoders.landmark_fit.camera import (
     Intrinsics,
     View,
     assumed_intrinsics,
@@ -26,10 +26,10 @@ from emoca_plugins.encoders.landmark_fit_camera import (
     rotation_vector,
     scaled_orthographic_rotation,
 )
-from emoca_plugins.encoders.landmark_fit_objective import Directions, LandmarkObjective
-from emoca_plugins.encoders.landmark_fit_points import Targets, match_points
-from emoca_plugins.encoders.landmark_fit_solver import Sharing, levenberg_marquardt
-from emoca_plugins.encoders.landmark_fit_unknowns import Part, Strength, Unknowns
+from emoca_plugins.encoders.landmark_fit.objective import Directions, LandmarkObjective
+from emoca_plugins.encoders.landmark_fit.points import Targets, match_points
+from emoca_plugins.encoders.landmark_fit.solver import Sharing, levenberg_marquardt
+from emoca_plugins.encoders.landmark_fit.unknowns import Part, Strength, Unknowns
 
 _BLOCK_OF: Mapping[Part, Block] = {
     "shape": "shape",

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from emoca_core.interfaces import Block, FaceParameters
 from emoca_core.vocabulary.arkit import ARKIT_NAMES
-from emoca_plugins.encoders.landmark_fit_camera import View
-from emoca_plugins.encoders.landmark_fit_solver import Prior
+from emoca_plugins.encoders.landmark_fit.camera import View
+from emoca_plugins.encoders.landmark_fit.solver import Prior
 
 JAW_NAMES = ("jawOpen", "jawLeft", "jawRight")
 """Coefficients that do what a jaw joint does; a fit uses one or the other."""

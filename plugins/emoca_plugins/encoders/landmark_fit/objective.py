@@ -10,9 +10,9 @@ from torch import Tensor
 
 from emoca_core.geometry.rotations import rotation_vector_to_matrix
 from emoca_core.interfaces import FaceModel
-from emoca_plugins.encoders.landmark_fit_camera import Intrinsics
-from emoca_plugins.encoders.landmark_fit_points import Targets
-from emoca_plugins.encoders.landmark_fit_unknowns import Unknowns
+from emoca_plugins.encoders.landmark_fit.camera import Intrinsics
+from emoca_plugins.encoders.landmark_fit.points import Targets
+from emoca_plugins.encoders.landmark_fit.unknowns import Unknowns
 
 _CHUNK_ELEMENTS = 1_000_000
 """Vertices times faces times directions that are differentiated at once: bounds the memory, and fits the cache."""
