@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from emoca_core.method import Method, build_parts, pick_device
-from emoca_core.reconstruct import CapturedFace, reconstruct
+from emoca_core.reconstruction import CapturedFace, reconstruct
 from emoca_core.registry import catalogue as catalogues
 from emoca_core.registry import get_registry
 from emoca_core.registry.catalogue import Recipe
