@@ -47,6 +47,10 @@ class AssetFormatError(EmocaError, ValueError):
     """A file that is not what its name promises: wrong format, missing key, wrong shape, unsafe content."""
 
 
+class LimitError(EmocaError, ValueError):
+    """Something larger, longer or deeper than ``emoca_core.limits`` lets pass."""
+
+
 class ImageError(EmocaError, ValueError):
     """A picture that cannot be read, or is unusable."""
 

@@ -1,11 +1,16 @@
-"""Writing files so that a crash, a full disk or Ctrl-C never leaves half of one."""
+"""Writing files so that a crash, a full disk or Ctrl-C never leaves half of one; reading files, and only files."""
 
 import hashlib
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
+
+from emoca_core.errors import EmocaError, LimitError
+from emoca_core.limits import Limit
 
 
 @contextmanager
@@ -39,6 +44,51 @@ def write_text(path: Path | str, text: str) -> None:
     """Write UTF-8 text atomically."""
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def open_regular(path: Path | str, limit: Limit, error: type[EmocaError] = LimitError) -> BinaryIO:
+    """Open a file of bounded size for reading. Never waits on a pipe, never starts a device.
+
+    Args:
+        path: A file, or a link to one.
+        limit: Row of ``emoca_core.limits`` for its size.
+        error: Class of the refusal, e.g. ``AssetFormatError``.
+
+    Raises:
+        LimitError: Or ``error``: it is larger than the limit, or no regular file (folder, pipe, device, socket).
+        OSError: It is not there, or may not be read.
+    """
+    _check_regular(os.stat(path), path, limit, error)
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:  # again: another file may have taken its place, and a pipe that nobody writes to would be waited for
+        _check_regular(os.fstat(handle), path, limit, error)
+        return os.fdopen(handle, "rb")
+    except BaseException:
+        os.close(handle)
+        raise
+
+
+def read_regular(path: Path | str, limit: Limit, error: type[EmocaError] = LimitError) -> bytes:
+    """The content of a file of bounded size; raises as ``open_regular`` does."""
+    with open_regular(path, limit, error) as file:
+        content = file.read(limit.most + 1)
+    limit.check(len(content), path, error)  # it grew, or is one of the files of a kernel that have no size
+    return content
+
+
+def _check_regular(status: os.stat_result, path: Path | str, limit: Limit, error: type[EmocaError]) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise error(f"{path} is {_KINDS.get(stat.S_IFMT(status.st_mode), 'no regular file')}, which is not read")
+    limit.check(status.st_size, path, error)
+
+
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 
 
 def sha256_of(path: Path | str) -> str:

@@ -1,0 +1,116 @@
+"""How much of a stranger's file is read: every limit of the project in one table.
+
+A message names the row that refused, and the variable that raises it for a file that deserves it:
+``EMOCA_LIMIT_ASSET_BYTES=40e9 emoca assets add ...``.
+"""
+
+import os
+from dataclasses import dataclass
+
+from emoca_core.errors import EmocaError, LimitError
+
+_VARIABLE = "EMOCA_LIMIT_"
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """One row of the table.
+
+    Attributes:
+        name: What the message calls it.
+        default: The largest value that passes.
+        unit: What is counted, in the plural.
+    """
+
+    name: str
+    default: int
+    unit: str
+
+    @property
+    def most(self) -> int:
+        """The largest value that passes: the default, or what the environment says.
+
+        Raises:
+            LimitError: The environment variable holds no whole, positive number.
+        """
+        given = os.environ.get(self.variable)
+        if given is None:
+            return self.default
+        try:
+            if 0 < (value := float(given)) < 2**63 and value == int(value):
+                return int(value)
+        except ValueError:
+            pass
+        raise LimitError(f"{self.variable} is '{given[:40]}', which is not a whole number of {self.unit}")
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that changes it."""
+        return _VARIABLE + self.name.upper()
+
+    def check(self, value: int, what: object, error: type[EmocaError] = LimitError) -> None:
+        """Pass, or refuse before the memory is taken.
+
+        Args:
+            value: How much it is.
+            what: File, or part of a file, for the message.
+            error: Class of the refusal, e.g. ``AssetFormatError``.
+
+        Raises:
+            LimitError: Or ``error``: it is more than the limit.
+
+        Example:
+            >>> CATALOGUE_BYTES.check(512, "registry.yaml")
+            >>> CATALOGUE_BYTES.check(10**12, "registry.yaml")
+            Traceback (most recent call last):
+            emoca_core.errors.LimitError: registry.yaml: 1,000,000,000,000 bytes are more than the limit of 4,194,304 \
+(catalogue_bytes; EMOCA_LIMIT_CATALOGUE_BYTES raises it)
+        """
+        if value > (most := self.most):
+            raise error(
+                f"{what}: {_shown(value)} {self.unit} are more than the limit of {most:,} "
+                f"({self.name}; {self.variable} raises it)"
+            )
+
+
+def _shown(value: int) -> str:
+    return f"{value:,}" if value < 10**18 else "far too many"
+
+
+KIB, MIB, GIB = 2**10, 2**20, 2**30
+
+# text that people write, or that this program wrote
+CATALOGUE_BYTES = Limit("catalogue_bytes", 4 * MIB, "bytes")
+"""One YAML file: a registry.yaml, a sweep."""
+RECORD_BYTES = Limit("record_bytes", 64 * MIB, "bytes")
+"""One JSON file: an index, a face, a state."""
+TABLE_BYTES = Limit("table_bytes", 4 * GIB, "bytes")
+"""One CSV, JSON-lines or Parquet manifest."""
+TEXT_DEPTH = Limit("text_depth", 64, "levels of nesting")
+"""Lists in lists of YAML and JSON."""
+TEXT_NODES = Limit("text_nodes", 200_000, "values")
+"""Values of a YAML file after its aliases are followed."""
+CELL_CHARACTERS = Limit("cell_characters", 1_000_000, "characters")
+"""One cell or heading of a table."""
+NUMBER_DIGITS = Limit("number_digits", 100, "digits")
+"""One whole number in text."""
+EXTENDS_DEPTH = Limit("extends_depth", 32, "recipes")
+"""A recipe that extends one that extends one ..."""
+
+# published files
+ASSET_BYTES = Limit("asset_bytes", 16 * GIB, "bytes")
+"""One published file, and everything unpacked from it."""
+PICKLE_BYTES = Limit("pickle_bytes", 4 * GIB, "bytes")
+"""One pickle, which is held in memory whole."""
+PICKLE_OBJECTS = Limit("pickle_objects", 1_000_000, "objects")
+"""Lists, texts, numbers and arrays that a pickle makes."""
+PICKLE_DEPTH = Limit("pickle_depth", 100, "levels of nesting")
+"""Lists in lists of a pickle."""
+HEADER_BYTES = Limit("header_bytes", 64 * MIB, "bytes")
+"""The part of a file that says what the rest is: of safetensors, npy, TensorFlow's index."""
+MEMBERS = Limit("members", 100_000, "members")
+"""Entries of one archive, arrays of one file."""
+UNPACKED_RATIO = Limit("unpacked_ratio", 200, "times its packed size")
+"""How much a compressed member may grow; small ones (``UNPACKED_FREE``) may grow as they like."""
+UNPACKED_FREE = 64 * MIB
+"""Unpacked size below which the ratio does not matter."""
