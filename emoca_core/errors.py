@@ -59,6 +59,10 @@ class OutputError(EmocaError, OSError):
     """The output folder cannot be written, or the disk is full."""
 
 
+class UnsafePathError(EmocaError, ValueError):
+    """A name from outside that would lead out of the folder it belongs to."""
+
+
 def did_you_mean(asked: str, names: Iterable[str]) -> str:
     """`` Did you mean 'x'?`` for the closest existing name, or an empty string."""
     close = difflib.get_close_matches(asked, list(names), n=1)

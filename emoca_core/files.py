@@ -1,23 +1,45 @@
-"""Writing files so that a crash, a full disk or Ctrl-C never leaves half of one; reading files, and only files."""
+"""Files: written whole or not at all, named below the folder in hand, deleted where this program made them.
+
+What is read is a regular file of bounded size.
+"""
 
 import hashlib
+import json
+import math
 import os
+import re
+import secrets
+import shutil
 import stat
-import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import cache, lru_cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-from emoca_core.errors import EmocaError, LimitError
+from emoca_core.errors import EmocaError, LimitError, OutputError, UnsafePathError
 from emoca_core.limits import Limit
+
+MARKER = ".emoca-made.json"
+"""In folders that this program made: names what in them is its own, and so may be deleted."""
+_TEMPORARY = re.compile(r"\.emoca-(?P<host>[0-9a-f]{8})-(?P<pid>\d{1,9})-[0-9a-f]{8}(\..*)?", re.DOTALL)
+_OLD_S = 24 * 3600.0
+"""Seconds after which a temporary of another machine, whose processes are out of sight, is one of a dead writer."""
+_NAME_BYTES = 255
+_KEPT_BYTES = 200
+"""Of a long name: leaves room for what is added to tell names apart."""
+
+
+# writing
 
 
 @contextmanager
 def atomic_write(path: Path | str) -> Iterator[Path]:
     """Yield a temporary path in the same folder; on success it becomes ``path``, on any failure it is removed.
 
-    The temporary name keeps the suffix of ``path`` because many writers choose the format by it.
+    The temporary name keeps the suffix of ``path`` because many writers choose the format by it. Temporaries of
+    writers that were killed are removed when another process writes to the same folder.
 
     Args:
         path: Where the file shall appear. Missing parent folders are created.
@@ -27,12 +49,15 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    temporary = _temporary_in(path.parent, path.suffix)
+    handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+    mode = stat.S_IMODE(
+        os.fstat(handle).st_mode
+    )  # what the umask leaves: some writers replace the file by a private one
     os.close(handle)
-    temporary = Path(name)
     try:
         yield temporary
-        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp makes files private; these are results
+        os.chmod(temporary, mode)
         os.replace(temporary, path)
     except BaseException:
         with suppress(OSError):
@@ -40,10 +65,77 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
         raise
 
 
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside ``path``; on success it becomes ``path``, on any failure it is removed.
+
+    Args:
+        path: Where the folder shall appear. It may be there already if it is empty.
+
+    Raises:
+        OSError: The folder cannot be written, or the disk is full.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _temporary_in(path.parent)
+    begin_folder(temporary)
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            delete_made(temporary)
+        raise
+    (path / MARKER).unlink()
+
+
 def write_text(path: Path | str, text: str) -> None:
-    """Write UTF-8 text atomically."""
+    r"""Write UTF-8 text atomically. Of file names, bytes that are not UTF-8 are written as ``\udcXX``."""
     with atomic_write(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def write_json(path: Path | str, value: Any) -> None:
+    """Write JSON atomically; see ``json_text``."""
+    write_text(path, json_text(value) + "\n")
+
+
+def json_text(value: Any, *, indent: int | None = 2) -> str:
+    """Any plain value as JSON that every reader understands: numbers that are not finite become null.
+
+    Args:
+        value: Made of mappings, sequences, texts, numbers, booleans and ``None``.
+        indent: Spaces; ``None`` for a single line.
+
+    Example:
+        >>> json_text({"loss": float("nan")}, indent=None)
+        '{"loss": null}'
+    """
+    return json.dumps(_finite(value), indent=indent, ensure_ascii=False, allow_nan=False)
+
+
+@contextmanager
+def writing_to(folder: Path, then: str = "", also: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    """Turn what writing raises into one error that names the folder.
+
+    Args:
+        folder: What is written to.
+        then: Another sentence, which says what is kept and what to do.
+        also: Errors in which a library of the body hides those of the operating system.
+
+    Raises:
+        OutputError: The folder cannot be written, or the disk is full.
+    """
+    caught: tuple[type[Exception], ...] = (OSError, *also)
+    try:
+        yield
+    except EmocaError:
+        raise
+    except caught as error:
+        lines = str(getattr(error, "strerror", None) or error).splitlines() or [type(error).__name__]
+        raise OutputError(f"cannot write to {folder}: {lines[0]}." + (f" {then}" if then else "")) from error
+
+
+# reading
 
 
 def open_regular(path: Path | str, limit: Limit, error: type[EmocaError] = LimitError) -> BinaryIO:
@@ -97,7 +189,168 @@ def sha256_of(path: Path | str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _umask() -> int:
-    mask = os.umask(0)  # the only way to read it is to set it
-    os.umask(mask)
-    return mask
+# naming
+
+
+def path_below(folder: Path, name: str, what: str = "name") -> Path:
+    """The entry of a folder that a name from outside means: the one way from such a name to a path.
+
+    Args:
+        folder: The folder in hand.
+        name: From a file, a photo, a package, a plugin or the command line.
+        what: Whose name it is, for the message.
+
+    Raises:
+        UnsafePathError: It is not the plain name of an entry, or the entry is a link that leads out of the folder.
+
+    Example:
+        >>> path_below(Path("runs"), "../other")
+        Traceback (most recent call last):
+        emoca_core.errors.UnsafePathError: the name '../other' is not the plain name of something in runs
+    """
+    if not is_plain_name(name):
+        raise UnsafePathError(f"the {what} {name!r} is not the plain name of something in {folder}")
+    path = folder / name
+    if os.path.islink(path) and not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
+        raise UnsafePathError(f"{path} is a link that leads out of {folder}: remove it, or choose another folder")
+    return path
+
+
+def is_plain_name(name: object) -> bool:
+    """Whether a value is a text that names one entry of a folder, on every system."""
+    if not isinstance(name, str) or name in ("", ".", "..") or Path(name).drive or set(name) & set("/\\\0"):
+        return False
+    try:
+        return len(os.fsencode(name)) <= _NAME_BYTES
+    except UnicodeEncodeError:
+        return False
+
+
+def plain_name(text: str) -> str:
+    """A plain name like a text that may hold anything: separators, nothing but dots, bytes that are not UTF-8.
+
+    Example:
+        >>> plain_name(".."), plain_name("anna/1")
+        ('__', 'anna_1')
+    """
+    name = os.fsencode(re.sub(r"[/\\\x00]", "_", text)).decode("utf-8", "replace")
+    if not name.strip(". "):
+        name = "_" * max(1, len(name))
+    encoded = name.encode()
+    if len(encoded) > _KEPT_BYTES:
+        name = f"{encoded[:_KEPT_BYTES].decode('utf-8', 'ignore')}-{hashlib.sha256(encoded).hexdigest()[:8]}"
+    return name
+
+
+# deleting
+
+
+def begin_folder(folder: Path) -> None:
+    """Make a folder in which everything is this program's own until ``mark_made`` says what; or use one that exists."""
+    if not folder.is_dir():
+        folder.mkdir(parents=True)
+        _write_marker(folder, None)
+
+
+def mark_made(folder: Path, names: Iterable[str]) -> None:
+    """Note which entries of a folder this program made, besides those noted before."""
+    _write_marker(folder, {*names, *(_made_in(folder) or ())} - {MARKER})
+
+
+def delete_made(folder: Path) -> bool:
+    """Delete what this program made in a folder, and the folder if that was everything: the one way to delete folders.
+
+    Nothing is touched in a folder without the marker, nor behind a link.
+
+    Returns:
+        Whether there is no such folder any more.
+    """
+    made = None if folder.is_symlink() else _made_in(folder)
+    if made is None:
+        return not os.path.lexists(folder)
+    for name in made - {MARKER}:
+        entry = folder / name
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)  # which does not follow links
+        else:
+            entry.unlink(missing_ok=True)
+    if os.listdir(folder) != [MARKER]:
+        return False
+    (folder / MARKER).unlink()
+    folder.rmdir()
+    return True
+
+
+def _made_in(folder: Path) -> set[str] | None:
+    """What the marker names; everything, where the folder was never finished; ``None`` without a marker of ours."""
+    marker = folder / MARKER
+    try:
+        record = None if marker.is_symlink() else json.loads(marker.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return None
+    if not isinstance(record, Mapping) or record.get("made_by") != "emoca-core":
+        return None
+    names = record.get("entries")
+    if names is None:
+        return set(os.listdir(folder))
+    return {name for name in names if is_plain_name(name)} if isinstance(names, list) else None
+
+
+def _write_marker(folder: Path, names: Iterable[str] | None) -> None:
+    entries = None if names is None else sorted(names)
+    write_text(folder / MARKER, json_text({"made_by": "emoca-core", "entries": entries}, indent=None) + "\n")
+
+
+# temporaries
+
+
+def _temporary_in(folder: Path, suffix: str = "") -> Path:
+    """A name that tells a later process who writes, so that it can remove what a dead writer left."""
+    _remove_stale(os.path.abspath(folder))
+    return folder / f".emoca-{_host()}-{os.getpid()}-{secrets.token_hex(4)}{suffix}"
+
+
+@lru_cache(maxsize=1024)
+def _remove_stale(folder: str) -> None:
+    """Remove temporaries of dead writers, once for each folder."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if (name := _TEMPORARY.fullmatch(entry.name)) is None:
+                continue
+            if _is_alive(name["host"], int(name["pid"]), entry.stat(follow_symlinks=False).st_mtime):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                delete_made(Path(entry.path))
+            elif entry.is_file(follow_symlinks=False):
+                os.unlink(entry.path)
+
+
+def _is_alive(host: str, pid: int, changed: float) -> bool:
+    """Whether the writer of a temporary may still be writing."""
+    if host == _host() and os.name == "posix":
+        try:
+            os.kill(pid, 0)  # sends nothing
+        except ProcessLookupError:
+            return False
+        except OSError:
+            pass  # it is another user's
+    return time.time() - changed < _OLD_S
+
+
+@cache
+def _host() -> str:
+    """Where process numbers mean the same: the machine since its last start, and the container."""
+    facts = [os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")]
+    with suppress(OSError):
+        facts.append(Path("/proc/sys/kernel/random/boot_id").read_text())
+    with suppress(OSError):
+        facts.append(os.readlink("/proc/self/ns/pid"))
+    return hashlib.sha256("|".join(facts).encode()).hexdigest()[:8]
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
