@@ -1,6 +1,6 @@
-"""Everything a plugin may do: two hooks. ``docs/hooks.md`` describes them one by one."""
+"""Everything a plugin may do: four hooks. ``docs/hooks.md`` describes them one by one."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.resources.abc import Traversable
 
 import pluggy
@@ -22,3 +22,13 @@ def emoca_components() -> Iterable[ComponentSpec]:  # type: ignore[empty-body]
 @hookspec
 def emoca_catalogues() -> Iterable[Traversable]:  # type: ignore[empty-body]
     """Return registry.yaml files shipped with this plugin: cards and recipes for its components."""
+
+
+@hookspec
+def emoca_formats() -> Iterable[str]:  # type: ignore[empty-body]
+    """Return where tables of published files lie, ``"package.module:FORMATS"``: what ``emoca assets add`` knows."""
+
+
+@hookspec
+def emoca_crops() -> Mapping[str, str]:  # type: ignore[empty-body]
+    """Return crop rules by name, ``{"emoca": "package.module:Class"}``: what ``--crop`` offers."""

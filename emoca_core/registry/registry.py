@@ -33,6 +33,10 @@ class Registry:
 
     components: dict[tuple[Kind, str], Registered] = field(default_factory=dict)
     catalogues: dict[str, list[Traversable]] = field(default_factory=dict)
+    formats: dict[str, list[str]] = field(default_factory=dict)
+    """Plugin -> where its tables of published files lie (``emoca_core.formats.known`` loads them)."""
+    crops: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """Name of a crop rule -> its plugin, and where the class lies (``emoca_core.images.crops`` loads it)."""
     failures: dict[str, Exception] = field(default_factory=dict)
     pm: pluggy.PluginManager = field(default_factory=lambda: pluggy.PluginManager(hookspecs.PROJECT))
 
@@ -73,11 +77,16 @@ class Registry:
             entries = {(s.kind, s.name): Registered(s, name, version) for s in map(_checked, specs)}
             self._refuse_clashes(entries, [(s.kind, s.name) for s in specs])
             catalogues = cast(list[Traversable], self._returned_by(plugin, "emoca_catalogues"))
+            formats = [_target(target) for target in self._returned_by(plugin, "emoca_formats")]
+            crops = {rule: (name, _target(target)) for rule, target in self._returned_items(plugin, "emoca_crops")}
+            self._refuse_known_crops(crops)
         except Exception:
             self.pm.unregister(plugin)
             raise
         self.components |= entries
         self.catalogues[name] = catalogues
+        self.formats[name] = formats
+        self.crops |= crops
 
     def names(self, kind: Kind) -> list[str]:
         """Names available for one kind, sorted."""
@@ -137,6 +146,17 @@ class Registry:
         implementations = [i for i in getattr(self.pm.hook, hook).get_hookimpls() if i.plugin is plugin]
         return [item for i in implementations for item in cast(Iterable[Any], i.function())]
 
+    def _returned_items(self, plugin: object, hook: str) -> list[tuple[Any, Any]]:
+        implementations = [i for i in getattr(self.pm.hook, hook).get_hookimpls() if i.plugin is plugin]
+        return [item for i in implementations for item in cast(Mapping[Any, Any], i.function()).items()]
+
+    def _refuse_known_crops(self, new: Mapping[str, tuple[str, str]]) -> None:
+        for rule, (plugin, _) in new.items():
+            if rule in self.crops:
+                raise DuplicateComponentError(
+                    f"crop rule '{rule}' is offered by '{self.crops[rule][0]}' and by '{plugin}'"
+                )
+
     def _refuse_clashes(self, new: Mapping[tuple[Kind, str], Registered], keys: list[tuple[Kind, str]]) -> None:
         for key, entry in new.items():
             old = self.components.get(key) or (entry if keys.count(key) > 1 else None)
@@ -149,6 +169,12 @@ class Registry:
 def _cannot_import(kind: Kind, name: str, entry: Registered, error: Exception) -> ComponentImportError:
     hint = f" Try: pip install 'emoca-core[{e}]'" if (e := entry.spec.extra) else ""
     return ComponentImportError(f"{kind} '{name}' (plugin '{entry.plugin}') cannot be imported: {error}.{hint}")
+
+
+def _target(target: object) -> str:
+    if not isinstance(target, str) or not all(target.partition(":")):
+        raise TypeError(f"emoca_formats and emoca_crops must return 'package.module:name', got {target!r}")
+    return target
 
 
 def _checked(spec: object) -> ComponentSpec:

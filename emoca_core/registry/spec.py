@@ -47,9 +47,19 @@ class ComponentSpec:
             ImportError: The module, or something it imports, is missing.
             AttributeError: The module has no such class.
         """
-        module, _, attribute = self.target.partition(":")
-        cls: type[Any] = getattr(importlib.import_module(module), attribute)
+        cls: type[Any] = load_target(self.target)
         return cls
+
+
+def load_target(target: str) -> Any:
+    """What ``"package.module:name"`` means.
+
+    Raises:
+        ImportError: The module, or something it imports, is missing.
+        AttributeError: The module has no such name.
+    """
+    module, _, attribute = target.partition(":")
+    return getattr(importlib.import_module(module), attribute)
 
 
 class ComponentParams(BaseModel):
