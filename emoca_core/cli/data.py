@@ -1,6 +1,7 @@
 """``emoca data``: published data sets to manifests, photos to face crops, and checks before a training."""
 
 import argparse
+import math
 import os
 import sys
 from collections import Counter
@@ -176,8 +177,8 @@ def run_import(args: argparse.Namespace) -> int:
 
     read, tally = get_importer(args.layout), Tally()
     low, high = args.va_range
-    if not low < high:
-        raise ParamsError(f"--va-range {low:g} {high:g}: the first number must be less than the second")
+    if not -math.inf < low < high < math.inf:
+        raise ParamsError(f"--va-range {low:g} {high:g}: both must be finite, the first less than the second")
     options = ImportOptions(
         args.csv or args.list, _assigned(args.columns, "--columns"), args.classes, (low, high), args.masks
     )
@@ -343,11 +344,14 @@ def _shown(rows: Iterator["ManifestRow"]) -> Iterable["ManifestRow"]:
 
 
 def _shares(assignments: Iterable[str]) -> dict[str, float]:
-    shares = _assigned(assignments, "--split")
     try:
-        return {name: float(share) for name, share in shares.items()}
+        shares = {name: float(share) for name, share in _assigned(assignments, "--split").items()}
     except ValueError as error:
         raise ParamsError(f"--split: {error}") from None
+    if not all(share > 0 for share in shares.values()) or not sum(shares.values()) <= 1 + 1e-9:
+        given = ", ".join(f"{name}={share:g}" for name, share in shares.items())
+        raise ParamsError(f"--split: shares are numbers above 0 that add up to at most 1, not {given}")
+    return shares
 
 
 def _assigned(assignments: Iterable[str], option: str) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Folds for cross-validation: whole clips, or whole people, never parts of them."""
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -24,30 +25,34 @@ class Split:
     test: Int[ndarray, "_"]
 
 
-def group_folds(groups: Sequence[str], folds: int, seed: int = 0) -> Int[ndarray, "N"]:
-    """The fold of every sample, such that a group is never split and folds have nearly equal numbers of samples.
+def group_parts(groups: Sequence[str], shares: Sequence[float], seed: int = 0) -> Int[ndarray, "N"]:
+    """The part of every sample, such that a group is never split and parts come close to their shares.
 
-    Groups are shuffled, then each goes to the fold that has the fewest samples, largest groups first.
+    Groups are shuffled, then each goes to the part that lacks most of its share, largest groups first. Equal shares
+    make folds of nearly equal size: ``group_parts(groups, [1.0] * 5)``.
 
     Args:
-        groups: Clip or subject of each sample.
-        folds: Number of folds.
+        groups: Clip or person of each sample.
+        shares: Of each part; only their ratios count.
         seed: Fixes the shuffle.
 
     Raises:
-        ValueError: Fewer groups than folds.
+        ParamsError: A share is not a positive number, or there are fewer groups than parts.
     """
+    if not len(shares) or not all(0 < share < math.inf for share in shares):
+        raise ParamsError(f"the shares {', '.join(map(str, shares))} of a split must be positive numbers")
     names, members, counts = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
-    if len(names) < folds:
-        raise ValueError(f"{len(names)} groups cannot be split into {folds} folds")
+    if len(names) < len(shares):
+        raise ParamsError(f"{len(names)} groups cannot be split into {len(shares)} parts")
     shuffled = np.random.default_rng(seed).permutation(len(names))
     by_size = shuffled[np.argsort(-counts[shuffled], kind="stable")]
-    fold_of_group = np.empty(len(names), np.int64)
-    sizes = np.zeros(folds, np.int64)
+    part_of_group = np.empty(len(names), np.int64)
+    wanted = len(groups) * np.asarray(shares, np.float64)  # in any scale; whole numbers, which tie exactly, for folds
+    lacking = wanted.copy()
     for group in by_size:  # over groups, a few hundred
-        fold_of_group[group] = np.argmin(sizes)
-        sizes[fold_of_group[group]] += counts[group]
-    return fold_of_group[members]
+        part_of_group[group] = np.argmax(lacking / wanted)
+        lacking[part_of_group[group]] -= counts[group]
+    return part_of_group[members]
 
 
 def split_hash(keys: Sequence[str], fold: Int[ndarray, "N"]) -> str:
@@ -84,10 +89,7 @@ def cross_validation(groups: Sequence[str], folds: int, seed: int = 0) -> list[S
     """
     if folds < 3:
         raise ParamsError(f"{folds} folds: at least 3 are needed, one each for test, early stopping and training")
-    try:
-        fold = group_folds(groups, folds, seed)
-    except ValueError as error:
-        raise ParamsError(str(error)) from None
+    fold = group_parts(groups, [1.0] * folds, seed)
     rows = np.arange(len(fold))
     stops = [(k + 1) % folds for k in range(folds)]
     return [
@@ -115,5 +117,5 @@ def manifest_split(names: Sequence[str | None], groups: Sequence[str], seed: int
     if len(of["test"]) and len(of["validation"]):
         return [Split(of["train"], of["validation"], test)]
     inside = [groups[int(i)] for i in of["train"]]
-    held_out = group_folds(inside, min(10, len(set(inside))), seed) == 0
+    held_out = group_parts(inside, [1.0] * min(10, len(set(inside))), seed) == 0
     return [Split(of["train"][~held_out], of["train"][held_out], test)]

@@ -7,43 +7,13 @@ our own splits, fixed by a seed and named by a hash that results can be reported
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-import numpy as np
 from jaxtyping import Int
 from numpy import ndarray
 
-from emoca_core.datasets.folds import GroupBy, group_folds, groups_of, split_hash
+from emoca_core.datasets.folds import GroupBy, group_parts, groups_of, split_hash
 from emoca_core.datasets.manifest import Manifest, ManifestRow
 from emoca_core.datasets.rows import iterate_rows
 from emoca_core.errors import ParamsError
-
-
-def group_parts(groups: Sequence[str], fractions: Sequence[float], seed: int = 0) -> Int[ndarray, "N"]:
-    """The part of every sample, such that a group is never split and parts come close to their fractions.
-
-    Groups are shuffled, then each goes to the part that lacks the largest share of its samples, largest groups first.
-
-    Args:
-        groups: Clip or person of each sample.
-        fractions: Share of each part; they are normalised.
-        seed: Fixes the shuffle.
-
-    Raises:
-        ParamsError: A fraction is not positive, or there are fewer groups than parts.
-    """
-    if not len(fractions) or min(fractions) <= 0:
-        raise ParamsError(f"the fractions {', '.join(map(str, fractions))} of a split must be positive")
-    names, members, counts = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
-    if len(names) < len(fractions):
-        raise ParamsError(f"{len(names)} groups cannot be split into {len(fractions)} parts")
-    target = len(groups) * np.asarray(fractions, np.float64) / np.sum(fractions)
-    shuffled = np.random.default_rng(seed).permutation(len(names))
-    by_size = shuffled[np.argsort(-counts[shuffled], kind="stable")]
-    part_of_group = np.empty(len(names), np.int64)
-    lacking = target.copy()
-    for group in by_size:  # over groups
-        part_of_group[group] = np.argmax(lacking / target)
-        lacking[part_of_group[group]] -= counts[group]
-    return part_of_group[members]
 
 
 def build_split(
@@ -73,10 +43,7 @@ def build_folds(manifest: Manifest, folds: int, by: GroupBy | None = None, seed:
     """
     if folds < 2:
         raise ParamsError(f"{folds} folds: at least 2 are needed")
-    try:
-        fold = group_folds(groups_of(manifest, by)[1], folds, seed)
-    except ValueError as error:
-        raise ParamsError(str(error)) from None
+    fold = group_parts(groups_of(manifest, by)[1], [1.0] * folds, seed)
     return _named(manifest, fold, [f"fold_{k}" for k in range(folds)])
 
 

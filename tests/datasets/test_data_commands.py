@@ -264,10 +264,17 @@ def test_import_with_cleaning_and_folds(tmp_path, capsys):
         (["import", "folders", "--root", "nowhere", "--out", "m.parquet"], "nowhere is not a folder"),
         (["import", "folders", "--root", "data", "--out", "m.txt"], r"ends in .parquet or .csv"),
         (["import", "table", "--root", ".", "--out", "m.csv", "--columns", "path"], "expected NAME=VALUE"),
-        (["import", "table", "--root", ".", "--out", "m.csv", "--va-range", "9", "1"], "must be less"),
         (["split", "faces.csv", "--out", "m.csv", "--split", "train=lots"], "could not convert string to float"),
         (["split", "faces.csv", "--out", "m.csv"], "--split --folds is required"),
-        (["split", "faces.csv", "--out", "m.csv", "--folds", "99"], "2 groups cannot be split into 99 folds"),
+        (["split", "faces.csv", "--out", "m.csv", "--folds", "99"], "2 groups cannot be split into 99 parts"),
+        *(
+            (["split", "faces.csv", "--out", "m.csv", "--split", *shares], "--split: shares are numbers above 0")
+            for shares in (["a=inf"], ["a=nan"], ["a=0"], ["a=-1"], ["a=1e400"], ["a=1.5"], ["a=0.9", "b=0.9"])
+        ),
+        *(
+            (["import", "table", "--root", ".", "--out", "m.csv", "--va-range", *ends], "must be finite, the first")
+            for ends in (["0", "inf"], ["nan", "1"], ["9", "1"], ["2", "2"])
+        ),
         (["check", "nothing.csv"], "there is no manifest nothing.csv"),
         (["check", "faces.csv", "--workers", "0"], "invalid _positive value"),
         (["preprocess", "faces.csv", "--out", "o", "--crop", "shred"], "Did you mean 'shared'"),

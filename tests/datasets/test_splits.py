@@ -1,6 +1,7 @@
 """Splits keep people and clips together, come close to their shares, and are fixed by the seed."""
 
 import hashlib
+import math
 
 import numpy as np
 import pytest
@@ -8,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emoca_core.datasets import Manifest, ManifestRow, write_manifest
-from emoca_core.datasets.splits import build_folds, build_split, group_parts, with_split
+from emoca_core.datasets.folds import group_parts
+from emoca_core.datasets.splits import build_folds, build_split, with_split
 from emoca_core.errors import ParamsError
 
 
@@ -88,8 +90,9 @@ def test_only_the_split_changes(manifest, tmp_path):
 
 
 def test_impossible_splits_are_refused(manifest):
-    with pytest.raises(ParamsError, match="must be positive"):
-        build_split(manifest, {"train": 1.0, "test": 0.0})
+    for share in (0.0, -1.0, math.inf, math.nan):
+        with pytest.raises(ParamsError, match="must be positive numbers"):
+            build_split(manifest, {"train": 1.0, "test": share})
     with pytest.raises(ParamsError, match="40 groups cannot be split into 41"):
         build_split(manifest, {str(i): 1.0 for i in range(41)})
     with pytest.raises(ParamsError, match="at least 2"):

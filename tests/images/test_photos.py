@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from emoca_core import photos
 from emoca_core.errors import ImageError
+from emoca_core.images import photos
 from emoca_core.images.photos import ALPHA_BACKGROUND, MAX_PIXELS, find_photos, natural_key, read_photo
 
 COLOR = (200, 100, 50)

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 from sklearn import metrics as sklearn_metrics
 
-from emoca_core import metrics
+from emoca_core.measures import metrics
 
 RNG = np.random.default_rng(0)
 TRUTH = RNG.uniform(-1, 1, 500)

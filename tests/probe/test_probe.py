@@ -6,8 +6,8 @@ import torch
 from scipy import stats
 from torch import nn
 
-from emoca_core import metrics
-from emoca_core.datasets.folds import group_folds, split_hash
+from emoca_core.datasets.folds import group_parts, split_hash
+from emoca_core.measures import metrics
 from emoca_core.measures.intervals import bootstrap, compare
 from emoca_core.probe.network import ProbeNetwork
 
@@ -51,18 +51,18 @@ def test_standardisation_uses_training_statistics_and_survives_constants():
 def test_folds_keep_groups_whole_and_sizes_equal():
     rng = np.random.default_rng(0)
     groups = np.repeat([f"clip{i}" for i in range(120)], rng.integers(10, 120, 120))
-    fold = group_folds(list(groups), 5, seed=1)
+    fold = group_parts(list(groups), [1.0] * 5, seed=1)
     for clip in set(groups):
         assert len(set(fold[groups == clip])) == 1
     sizes = np.bincount(fold)
     assert sizes.max() - sizes.min() <= 120
-    assert (group_folds(list(groups), 5, seed=1) == fold).all()
-    assert (group_folds(list(groups), 5, seed=2) != fold).any()
+    assert (group_parts(list(groups), [1.0] * 5, seed=1) == fold).all()
+    assert (group_parts(list(groups), [1.0] * 5, seed=2) != fold).any()
 
 
 def test_fewer_groups_than_folds_is_refused():
-    with pytest.raises(ValueError, match="2 groups cannot be split into 5 folds"):
-        group_folds(["a", "b", "a"], 5)
+    with pytest.raises(ValueError, match="2 groups cannot be split into 5 parts"):
+        group_parts(["a", "b", "a"], [1.0] * 5)
 
 
 def test_the_hash_depends_on_the_split_and_not_on_the_order():

@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 from scipy import stats
 
-from emoca_core import metrics
 from emoca_core.interfaces import EmotionPrediction
+from emoca_core.measures import metrics
 from emoca_core.train.emotion_objective import EmotionObjectiveSettings, ccc, emotion_objective, pcc, shake_weights
 from emoca_core.train.task import Step
 
