@@ -5,6 +5,7 @@ import torch
 
 from emoca_core import get_registry
 from emoca_core.errors import ComponentImportError, MissingAssetError
+from emoca_core.interfaces import Parts
 from emoca_core.registry.catalogue import get_catalogue
 from emoca_core.testing import check_component
 
@@ -51,7 +52,7 @@ PARAMS = {
     ("emotion_backbone", "emonet"): RANDOM_WEIGHTS,
     ("emotion_backbone", "fer_mini_xception"): RANDOM_WEIGHTS,
     ("emotion_backbone", "timm"): {"model": "resnet18", "weights": "random"},
-    ("loss", "emotion_witness"): {"backbone": "fer_mini_xception", "backbone_params": RANDOM_WEIGHTS},
+    ("loss", "emotion_witness"): {"backbone": {"uses": "fer_mini_xception", "params": RANDOM_WEIGHTS}},
     ("loss", "code_prior"): {"block": "shape"},
     ("loss", "identity"): RANDOM_WEIGHTS | {"network": "resnet18"},
     ("loss", "id_mrf"): RANDOM_WEIGHTS | {"size": 32},
@@ -85,9 +86,9 @@ def portrait():
 
 @pytest.fixture
 def parts():
-    """What an encoder is attached to."""
+    """What an encoder works with."""
     registry = get_registry()
-    return {"parts": (registry.build("face_model", "open_head"), registry.build("renderer", "zbuffer"))}
+    return {"parts": Parts(registry.build("face_model", "open_head"), registry.build("renderer", "zbuffer"))}
 
 
 INPUTS = {

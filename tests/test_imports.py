@@ -58,6 +58,14 @@ def test_a_plugin_family_imports_the_framework_and_itself(family):
     assert offenders(files, lambda name: within(name, "emoca_plugins") and not within(name, own)) == []
 
 
+@pytest.mark.parametrize("folder", ["plugins", "emoca_core/interfaces", "emoca_core/cli/plugin_template", "examples"])
+def test_no_part_looks_another_one_up(folder):
+    """Whoever builds a part hands it what it works with; the registry of the process may be another one."""
+    files = sorted(path for suffix in ("py", "txt") for path in (ROOT / folder).rglob(f"*.{suffix}"))
+    assert files, "nothing was looked at"
+    assert [str(path.relative_to(ROOT)) for path in files if "get_registry" in path.read_text(encoding="utf-8")] == []
+
+
 def test_the_table_of_plugins_imports_no_plugin():
     table = ROOT / "plugins" / "emoca_plugins" / "__init__.py"
     assert offenders([table], lambda name: not within(name, "emoca_core")) == []

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from emoca_core.cli import BAD_INPUT, Subparsers
 from emoca_core.errors import ComponentImportError, EmocaError, MissingAssetError
 from emoca_core.registry import Registry, get_registry
-from emoca_core.registry.catalogue import Catalogue, Recipe, Use, get_catalogue
+from emoca_core.registry.catalogue import Catalogue, Recipe, Term, get_catalogue
 from emoca_core.registry.spec import Kind
 from emoca_core.runs.trained_folder import TrainedFolder, find_method
 
@@ -45,16 +45,18 @@ def check_recipe(
 
     A term that lacks a file or a package does not count: only training needs it.
     """
+    from emoca_core.interfaces import Loss, Parts
     from emoca_core.method import Method
+    from emoca_core.method.assembly import build_order, build_part
     from emoca_core.registry.terms import check_terms
 
     print(f"recipe {name}")
-    parts = {
-        kind: _attempt(kind, use.uses, partial(_build, kind, use, catalogue, registry))
-        for kind, use in recipe.parts().items()
-    }
+    uses, parts = recipe.parts(), dict[Kind, Any]()
+    for kind in build_order(recipe, registry):
+        there = {other: part for other, part in parts.items() if part is not None}
+        parts[kind] = _attempt(kind, uses[kind].uses, partial(build_part, kind, recipe, catalogue, registry, there))
     terms = [
-        _attempt(f"{term.role} {label}", term.uses, partial(_build, "loss", term, catalogue, registry), optional=True)
+        _attempt(f"{term.role} {label}", term.uses, partial(_build_term, term, catalogue, registry), optional=True)
         for label, term in recipe.losses.items()
     ]
     if None in (*parts.values(), *terms):
@@ -63,6 +65,9 @@ def check_recipe(
     def assemble() -> Method:
         method = Method(name, recipe, parts)
         check_terms(name, recipe, parts, registry)
+        for term in terms:
+            if isinstance(term, Loss):
+                term.attach(Parts.of(parts))
         if trained:
             from emoca_core.runs.weights import load_trained
 
@@ -72,8 +77,8 @@ def check_recipe(
     return _attempt("method", name, assemble) is not None
 
 
-def _build(kind: Kind, use: Use, catalogue: Catalogue, registry: Registry) -> Any:
-    return registry.build(kind, use.uses, catalogue.params(kind, use))
+def _build_term(term: Term, catalogue: Catalogue, registry: Registry) -> Any:
+    return registry.build("loss", term.uses, catalogue.params("loss", term))
 
 
 def _attempt(label: str, name: str, build: Callable[[], T], *, optional: bool = False) -> T | EmocaError | None:

@@ -25,6 +25,7 @@ from emoca_core.interfaces.face import (
 from emoca_core.interfaces.face_model import FaceModel
 from emoca_core.interfaces.landmarker import Detection, Landmarker
 from emoca_core.interfaces.loss import Capture, DetailMaps, FaceTruth, Loss
+from emoca_core.interfaces.parts import Parts
 from emoca_core.interfaces.renderer import Fragments, Renderer, Rendering
 from emoca_core.registry.spec import Kind
 
@@ -69,6 +70,7 @@ __all__ = [
     "Landmarker",
     "Loss",
     "ModuleComponent",
+    "Parts",
     "PerspectiveCamera",
     "Renderer",
     "Rendering",

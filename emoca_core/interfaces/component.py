@@ -18,9 +18,12 @@ class Component(ABC):
     Attributes:
         params: The validated parameters it was built from.
         asset_paths: Files that it was built from, by asset name; results record their hashes.
+        takes_parts: Whether it can only be built for the other parts of its method; its constructor then takes
+            ``parts: Parts``. Components that its ``Params`` name by ``uses`` are arguments of the constructor too.
     """
 
     Params: ClassVar[type[ComponentParams]] = ComponentParams
+    takes_parts: ClassVar[bool] = False
     params: ComponentParams
     asset_paths: Mapping[str, Path] = {}
 

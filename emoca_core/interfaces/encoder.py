@@ -7,8 +7,7 @@ from typing import ClassVar
 from emoca_core.interfaces.component import ModuleComponent
 from emoca_core.interfaces.crop import CropRule
 from emoca_core.interfaces.face import Block, FaceCrop, FaceParameters
-from emoca_core.interfaces.face_model import FaceModel
-from emoca_core.interfaces.renderer import Renderer
+from emoca_core.interfaces.parts import Parts
 
 
 class Encoder(ModuleComponent):
@@ -28,7 +27,7 @@ class Encoder(ModuleComponent):
     def forward(self, crop: FaceCrop) -> FaceParameters:
         """Estimate the code of every face in the batch, including its camera."""
 
-    def attach(self, face_model: FaceModel, renderer: Renderer) -> None:
+    def attach(self, parts: Parts) -> None:
         """Called once by the assembly. Analysis by synthesis needs the parts it inverts; networks ignore this.
 
         Raises:

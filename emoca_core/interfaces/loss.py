@@ -12,6 +12,7 @@ from emoca_core.errors import unknown_name
 from emoca_core.interfaces.component import ModuleComponent
 from emoca_core.interfaces.emotion import EmotionPrediction
 from emoca_core.interfaces.face import FaceCrop, FaceGeometry, FaceParameters
+from emoca_core.interfaces.parts import Parts
 from emoca_core.interfaces.renderer import Rendering
 
 
@@ -108,6 +109,14 @@ class Loss(ModuleComponent):
     """
 
     requires: ClassVar[frozenset[str]]
+
+    def attach(self, parts: Parts) -> None:
+        """Called once by the assembly, with the parts of the method that is trained. Most losses ignore this.
+
+        Raises:
+            RecipeError: The loss cannot work with these parts.
+        """
+        return None
 
     @abstractmethod
     def forward(self, capture: Capture) -> Float[Tensor, ""]:

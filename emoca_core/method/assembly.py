@@ -1,11 +1,12 @@
 """The parts of a recipe, built together; what is missing or wrong is reported at once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 
 from emoca_core.errors import EmocaError, MissingAssetError, RecipeError
+from emoca_core.interfaces import Parts
 from emoca_core.registry import Registry
 from emoca_core.registry.catalogue import Catalogue, Recipe
 from emoca_core.registry.spec import Kind
@@ -20,14 +21,51 @@ def build_parts(recipe: Recipe, catalogue: Catalogue, registry: Registry) -> dic
     """
     parts: dict[Kind, Any] = {}
     errors: list[EmocaError] = []
-    for kind, use in recipe.parts().items():
+    for kind in build_order(recipe, registry):
         try:
-            parts[kind] = registry.build(kind, use.uses, catalogue.params(kind, use))
+            parts[kind] = build_part(kind, recipe, catalogue, registry, parts)
+        except _NoPartsError:
+            if not errors:
+                raise
         except EmocaError as error:
             errors.append(error)
     if errors:
         raise _joined(errors)
     return parts
+
+
+def build_order(recipe: Recipe, registry: Registry) -> list[Kind]:
+    """The parts of a recipe; those that are built for the others come last."""
+    return sorted(recipe.parts(), key=lambda kind: takes_parts(kind, recipe, registry))
+
+
+def takes_parts(kind: Kind, recipe: Recipe, registry: Registry) -> bool:
+    """Whether a part of a recipe is built for the others; one that cannot be imported is not."""
+    try:
+        return bool(registry.resolve(kind, recipe.parts()[kind].uses).takes_parts)
+    except EmocaError:  # building it says why
+        return False
+
+
+def build_part(kind: Kind, recipe: Recipe, catalogue: Catalogue, registry: Registry, others: Mapping[Kind, Any]) -> Any:
+    """One part of a recipe, with those of ``others`` that it is built for.
+
+    Raises:
+        RecipeError: They are not there.
+        EmocaError: What ``Registry.build`` says.
+    """
+    use = recipe.parts()[kind]
+    parts = None
+    if takes_parts(kind, recipe, registry):
+        try:
+            parts = Parts.of(others)
+        except RecipeError as error:
+            raise _NoPartsError(f"{kind} '{use.uses}': {error}") from None
+    return registry.build(kind, use.uses, catalogue.params(kind, use), parts)
+
+
+class _NoPartsError(RecipeError):
+    """What a part is built for is not there, which has a reason of its own."""
 
 
 def pick_device(name: str) -> torch.device:

@@ -21,6 +21,7 @@ from emoca_core.interfaces import (
     FaceModel,
     FaceParameters,
     Landmarker,
+    Parts,
     Renderer,
     Rendering,
 )
@@ -76,7 +77,7 @@ class Method(nn.Module):
         self.name, self.recipe = name, recipe
         for kind in catalogues.PARTS:
             setattr(self, kind, parts.get(kind))
-        self.encoder.attach(self.face_model, self.renderer)  # some learn here what they predict
+        self.encoder.attach(Parts.of(parts))  # some learn here what they predict
         _check_fit(name, self.encoder, self.face_model, self.detail)
         self._uv_spaces: dict[tuple[int, torch.device, torch.dtype], UvSpace] = {}
         self._regions: dict[tuple[torch.device, torch.dtype], Float[torch.Tensor, "1 1 T T"] | None] = {}

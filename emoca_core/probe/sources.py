@@ -12,7 +12,8 @@ from torch import nn
 
 from emoca_core.errors import AssetFormatError, ComponentImportError, MissingAssetError, RecipeError, unknown_name
 from emoca_core.images.crops import CropPolicy
-from emoca_core.interfaces import Component, EmotionBackbone, Encoder
+from emoca_core.interfaces import Component, EmotionBackbone, Encoder, Parts
+from emoca_core.method.assembly import build_part, takes_parts
 from emoca_core.probe.codes import BackboneSource, CodeSource, RecipeSource
 from emoca_core.registry import Registry, get_registry
 from emoca_core.registry.catalogue import Catalogue, Recipe, Use, get_catalogue
@@ -93,21 +94,22 @@ def recipe_source(
     """
     if not recipe.probe:
         raise RecipeError(f"recipe '{name}' has no 'probe': list the blocks to read, e.g. [shape, expression]")
-    uses = recipe.parts()
     parts: dict[Kind, Component] = {}
 
     def build(kind: Kind) -> Any:
-        part = registry.build(kind, uses[kind].uses, catalogue.params(kind, uses[kind]))
+        part = build_part(kind, recipe, catalogue, registry, parts)
         if isinstance(part, nn.Module):
             part.eval().to(device)
         parts[kind] = part
         return part
 
+    if takes_parts("encoder", recipe, registry):
+        build("face_model"), build("renderer")
     encoder: Encoder = build("encoder")
-    if "detail" in recipe.probe and "detail" in uses:
+    if "detail" in recipe.probe and "detail" in recipe.parts():
         build("detail")
     if _not_predicted(recipe, parts):
-        encoder.attach(build("face_model"), build("renderer"))
+        encoder.attach(Parts(build("face_model"), build("renderer")))
     if missing := _not_predicted(recipe, parts):
         raise RecipeError(
             f"recipe '{name}': its probe reads {', '.join(missing)}, but its encoder predicts "

@@ -5,13 +5,16 @@ import importlib.metadata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.resources.abc import Traversable
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pluggy
 
-from emoca_core.errors import ComponentImportError, DuplicateComponentError, unknown_name
+from emoca_core.errors import ComponentImportError, DuplicateComponentError, RecipeError, unknown_name
 from emoca_core.registry import hookspecs
-from emoca_core.registry.spec import KINDS, ComponentSpec, Kind, validated
+from emoca_core.registry.spec import KINDS, ComponentSpec, Kind, used_components, validated
+
+if TYPE_CHECKING:
+    from emoca_core.interfaces import Parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,18 +122,35 @@ class Registry:
         except (ImportError, AttributeError) as error:
             raise _cannot_import(kind, name, entry, error) from error
 
-    def build(self, kind: Kind, name: str, params: Mapping[str, Any] | None = None) -> Any:
-        """Validate ``params`` with the component's own ``Params`` and construct it.
+    def build(
+        self, kind: Kind, name: str, params: Mapping[str, Any] | None = None, parts: "Parts | None" = None
+    ) -> Any:
+        """Validate ``params`` with the component's own ``Params`` and construct it, with the components it uses.
+
+        Args:
+            kind: Kind of the component.
+            name: Its name.
+            params: Its parameters.
+            parts: The other parts of its method, for components whose constructor takes them.
 
         Raises:
+            RecipeError: It can only be built for the parts of a method, and there are none.
             UnknownNameError: No such name.
             ComponentImportError: It cannot be imported.
             ParamsError: A parameter is unknown or out of range.
             MissingAssetError: A file that the user has to provide is absent.
         """
         cls, chosen = self.resolve(kind, name), self.params(kind, name, params)
+        handed: dict[str, Any] = {}
+        for field_name, used_kind in used_components(cls.Params).items():
+            used = getattr(chosen, field_name)
+            handed[field_name] = self.build(used_kind, used.uses, used.params)
+        if getattr(cls, "takes_parts", False):
+            if parts is None:
+                raise RecipeError(f"{kind} '{name}' is built for a face model: give build(..., parts=Parts(...))")
+            handed["parts"] = parts
         try:
-            return cls(chosen)
+            return cls(chosen, **handed)
         except ModuleNotFoundError as error:  # a part may import what it needs only when it is built
             raise _cannot_import(kind, name, self.find(kind, name), error) from error
 

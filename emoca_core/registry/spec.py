@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from emoca_core.errors import ParamsError, did_you_mean
 
@@ -69,6 +69,59 @@ class ComponentParams(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete_uses(cls, values: Any) -> Any:
+        """A used component by its name alone, or with some of its parameters on top of the default's."""
+        if not isinstance(values, Mapping):
+            return values
+        return {
+            **values,
+            **{name: _on_top_of(values[name], cls, name) for name in used_components(cls) if name in values},
+        }
+
+
+class UsedComponent(BaseModel):
+    """A component that another one works with, by name; the registry that builds the one builds the other."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    uses: str
+    """Its name."""
+    params: dict[str, Any] = Field(default_factory=dict)
+    """Its parameters."""
+
+
+def uses(kind: Kind, name: str | None = None, **params: Any) -> Any:
+    """A field of ``Params`` that names a component; the constructor gets it, built, under the name of the field.
+
+    ``backbone: UsedComponent = uses("emotion_backbone")`` makes the registry call ``cls(params, backbone=...)``.
+
+    Args:
+        kind: Kind of the component.
+        name: Its name by default; without one the field is required.
+        params: Its parameters by default.
+    """
+    default = ... if name is None else UsedComponent(uses=name, params=params)
+    return Field(default=default, json_schema_extra={"uses": kind})
+
+
+def used_components(params: type[ComponentParams]) -> dict[str, Kind]:
+    """Fields that name a component which the registry builds, and its kind."""
+    extras = {name: field.json_schema_extra for name, field in params.model_fields.items()}
+    return {name: extra["uses"] for name, extra in extras.items() if isinstance(extra, dict) and "uses" in extra}  # type: ignore[misc]
+
+
+def _on_top_of(value: Any, model: type[BaseModel], field: str) -> Any:
+    if isinstance(value, str):
+        value = {"uses": value}
+    default = model.model_fields[field].default
+    if not (isinstance(value, Mapping) and isinstance(default, UsedComponent)):
+        return value
+    named, params = value.get("uses", default.uses), value.get("params", {})
+    same = named == default.uses and isinstance(params, Mapping)
+    return {**value, "uses": named, "params": {**default.params, **params} if same else params}
 
 
 def validated(model: type[Model], values: Mapping[str, Any], what: str) -> Model:

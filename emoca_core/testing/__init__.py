@@ -13,6 +13,7 @@ skip, or test with files of your own.
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from emoca_core.interfaces import Parts
 from emoca_core.registry import Registry, get_registry
 from emoca_core.registry.spec import Kind
 from emoca_core.testing import dataset, detail, emotion_backbone, encoder, face_model, landmarker, loss, renderer
@@ -39,7 +40,7 @@ def check_component(
     registry: Registry | None = None,
     *,
     sample: Any = None,
-    parts: tuple[Any, Any] | None = None,
+    parts: Parts | None = None,
 ) -> None:
     """Assert that a component honours the contract of its kind.
 
@@ -50,7 +51,7 @@ def check_component(
         registry: Where it is registered; everything installed by default.
         sample: What to feed it instead of synthetic data: a ``FaceCrop`` of at least two faces for an encoder or a
             detail model, a ``Capture`` for a loss, an RGB photo with a face for a landmarker.
-        parts: Face model and renderer for an encoder that inverts them.
+        parts: What an encoder or a loss works with: the face model and renderer of an encoder that inverts them.
 
     Raises:
         AssertionError: A promise is broken; the message says which one.

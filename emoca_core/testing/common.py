@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from emoca_core.errors import ParamsError
-from emoca_core.interfaces import INTERFACES, Camera, Component
+from emoca_core.interfaces import INTERFACES, Camera, Component, Parts
 from emoca_core.registry import Registry
 from emoca_core.registry.spec import ComponentParams, Kind
 
@@ -33,7 +33,7 @@ class Subject:
         name: Its name.
         params: Parameters to build it with.
         sample: Input chosen by the caller, or ``None``.
-        parts: Face model and renderer chosen by the caller, or ``None``.
+        parts: What it works with, chosen by the caller, or ``None``.
     """
 
     registry: Registry
@@ -41,7 +41,7 @@ class Subject:
     name: str
     params: dict[str, Any]
     sample: Any = None
-    parts: tuple[Any, Any] | None = None
+    parts: Parts | None = None
 
     @cached_property
     def component(self) -> Any:
@@ -50,9 +50,9 @@ class Subject:
 
     def build(self) -> Any:
         """A fresh component, with its parts, in evaluation mode."""
-        component = self.registry.build(self.kind, self.name, self.params)
+        component = self.registry.build(self.kind, self.name, self.params, self.parts)
         if self.parts is not None:
-            component.attach(*self.parts)
+            component.attach(self.parts)
         return component.eval() if isinstance(component, nn.Module) else component
 
     def twin(self) -> Any:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from emoca_core.errors import EmocaError, RecipeError
-from emoca_core.interfaces import Capture, Loss
+from emoca_core.interfaces import Capture, Loss, Parts
 from emoca_core.registry import Registry
 from emoca_core.registry.catalogue import Catalogue, Recipe, Term
 from emoca_core.registry.spec import Kind
@@ -93,7 +93,9 @@ def build_objective(
     reasons = []
     for name, term in terms_of(recipe, stage).items():
         try:
-            terms[name] = term, registry.build("loss", term.uses, catalogue.params("loss", term))
+            loss: Loss = registry.build("loss", term.uses, catalogue.params("loss", term))
+            loss.attach(Parts.of(parts))
+            terms[name] = term, loss
         except (EmocaError, ValueError) as error:
             reasons.append(f"term '{name}' cannot be built: {error}")
     empty = unavailable(parts, stage, truth)

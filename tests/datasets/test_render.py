@@ -8,7 +8,12 @@ from emoca_core import get_registry
 from emoca_core.cli import main
 from emoca_core.datasets import Manifest
 
-SETTINGS = {"length": 35, "image_size": 48, "texture_size": 32, "seed": 3}  # more than one batch
+SETTINGS = {
+    "length": 35,
+    "image_size": 48,
+    "face_model": {"params": {"texture_size": 32}},
+    "seed": 3,
+}  # more than one batch
 
 
 def test_files_read_back_as_the_same_faces(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from emoca_core.testing import check_component
 from emoca_core.train.emotion import collate_faces
 from emoca_core.vocabulary.arkit import ARKIT_NAMES
 
-SMALL = {"image_size": 64, "texture_size": 64, "length": 70}
+SMALL = {"image_size": 64, "face_model": {"params": {"texture_size": 64}}, "length": 70}
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from torch import Tensor
 from emoca_core.api import load_method
 from emoca_core.errors import AssetFormatError, EmocaError, MissingAssetError
 from emoca_core.geometry.rotations import rotation_vector_to_matrix
-from emoca_core.interfaces import FaceCrop, FaceGeometry, FaceModel, FaceParameters, WeakPerspectiveCamera
+from emoca_core.interfaces import FaceCrop, FaceGeometry, FaceModel, FaceParameters, Parts, WeakPerspectiveCamera
 from emoca_core.registry import get_registry
 from emoca_plugins.encoders.codes_from_disk import CodesFromDisk
 from emoca_plugins.encoders.pose_from_landmarks import with_pose_from_landmarks
@@ -139,7 +139,7 @@ def test_encoder_adds_the_pose_once_it_knows_the_face_model(folder: Path) -> Non
     encoder, model = CodesFromDisk(CodesFromDisk.Params(folder=folder)), Points()
     code = encoder(crop(landmarks=torch.zeros(2, 68, 2)))
     assert code.camera is None
-    encoder.attach(model, get_registry().build("renderer", "zbuffer"))
+    encoder.attach(Parts(model, get_registry().build("renderer", "zbuffer")))
     assert list(encoder.children()) == [] and dict(encoder.blocks)["camera"] == 3
     posed = code.replace(
         global_pose=torch.tensor([[0.1, 0.2, 0.0], [0.0, -0.3, 0.1]]),

@@ -9,7 +9,7 @@ import torch
 from emoca_core.errors import EmocaError, RecipeError
 from emoca_core.geometry.lighting import white_light
 from emoca_core.geometry.rotations import rotation_vector_to_matrix
-from emoca_core.interfaces import FaceCrop, FaceGeometry, FaceModel, FaceParameters, PerspectiveCamera
+from emoca_core.interfaces import FaceCrop, FaceGeometry, FaceModel, FaceParameters, Parts, PerspectiveCamera
 from emoca_core.rendering.face import render_face
 from emoca_core.vocabulary.arkit import ARKIT_NAMES
 from emoca_plugins.encoders.landmark_fit.encoder import LandmarkFit
@@ -37,7 +37,7 @@ def _head() -> OpenHead:
 
 def _fitter(**params) -> LandmarkFit:
     fitter = LandmarkFit(LandmarkFit.Params(**params))
-    fitter.attach(_head(), ZBuffer())
+    fitter.attach(Parts(_head(), ZBuffer()))
     return fitter
 
 
@@ -270,7 +270,7 @@ def _blob_crop(model: _Blob, code: torch.Tensor) -> FaceCrop:
 
 def test_any_model_with_landmarks_works():
     model, fitter = _Blob(), LandmarkFit(LandmarkFit.Params(iterations=30))
-    fitter.attach(model, ZBuffer())
+    fitter.attach(Parts(model, ZBuffer()))
     code = torch.tensor([[0.5, -0.8, 0.2, 0.6, -0.4, 0.1, 0.3, 0.0], [0.0, 0.1, -0.5, -1.0, 0.3, 0.0, -0.5, 0.2]])
     crop = _blob_crop(model, code)
     found = fitter(crop)
@@ -282,7 +282,7 @@ def test_any_model_with_landmarks_works():
     assert (seen - crop.landmarks["ibug68"]).abs().max() < 0.03
     torch.testing.assert_close(found.global_pose, code[:, 5:], atol=0.1, rtol=0)
     refined = LandmarkFit(LandmarkFit.Params(refinements=1, iterations=30))
-    refined.attach(model, ZBuffer())
+    refined.attach(Parts(model, ZBuffer()))
     torch.testing.assert_close(refined(crop).expression, found.expression, atol=0.02, rtol=0)
 
 
@@ -322,6 +322,6 @@ def test_what_it_cannot_use_is_said_at_once():
     with pytest.raises(RecipeError, match="attach"):
         LandmarkFit()(FaceCrop(image))
     with pytest.raises(RecipeError, match="ibug68"):
-        LandmarkFit().attach(_Blob(landmark_set="other"), ZBuffer())
+        LandmarkFit().attach(Parts(_Blob(landmark_set="other"), ZBuffer()))
     with pytest.raises(RecipeError, match="global_pose"):
-        LandmarkFit().attach(_Blob(blocks={"shape": 3}), ZBuffer())
+        LandmarkFit().attach(Parts(_Blob(blocks={"shape": 3}), ZBuffer()))

@@ -22,7 +22,7 @@ def test_the_scores_are_the_expression():
 def test_a_face_model_adds_head_pose_and_camera():
     model = get_registry().build("face_model", "open_head")
     encoder, crop = MediapipeBlendshapes(), sample_crop()
-    encoder.attach(model, get_registry().build("renderer", "zbuffer"))
+    encoder.attach(Parts(model, get_registry().build("renderer", "zbuffer")))
     parameters = encoder(crop)
     assert {name: block.shape[1] for name, block in parameters.blocks().items()} == dict(encoder.blocks)
     projected = parameters.camera.project(model(parameters).landmarks["ibug68"])[..., :2]

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from emoca_core import get_registry
 from emoca_core.errors import AssetFormatError, MissingAssetError, RecipeError, UnknownNameError
-from emoca_core.interfaces import FaceCrop, FaceParameters
+from emoca_core.interfaces import FaceCrop, FaceParameters, Parts
 from emoca_core.registry.catalogue import get_catalogue
 from emoca_core.rendering.face import render_face
 from emoca_plugins.encoders.regressor_output import clamp_activation
@@ -21,14 +21,12 @@ SECOND = {"expression_blocks": ["expression", "jaw_pose"]}
 @pytest.fixture(scope="module")
 def parts():
     head = get_registry().build("face_model", "open_head", {"texture_size": 64, "mediapipe_landmarks": False})
-    return head, get_registry().build("renderer", "zbuffer")
+    return Parts(head, get_registry().build("renderer", "zbuffer"))
 
 
 def regressor(parts, seed=0, **params):
     torch.manual_seed(seed)
-    encoder = get_registry().build("encoder", "regressor", SMALL | params)
-    encoder.attach(*parts)
-    return encoder.eval()
+    return get_registry().build("encoder", "regressor", SMALL | params, parts).eval()
 
 
 def photos(count=3):
@@ -56,7 +54,7 @@ def same(one: FaceParameters, other: FaceParameters):
 
 
 def test_it_predicts_every_block_of_its_face_model(parts):
-    head, _ = parts
+    head = parts.face_model
     encoder = regressor(parts, eye_pose=True)
     found = {name: block.shape[1] for name, block in encoder(photos()).blocks().items()}
     assert found == {
@@ -67,7 +65,7 @@ def test_it_predicts_every_block_of_its_face_model(parts):
 
 
 def test_an_untrained_network_sees_the_neutral_face_framed_by_its_crop(parts):
-    head, renderer = parts
+    head, renderer = parts.face_model, parts.renderer
     code = regressor(parts)(photos())
     for name in ("shape", "albedo", "expression", "global_pose", "jaw_pose"):
         assert code.blocks()[name].abs().max() < 0.1, name
@@ -178,25 +176,22 @@ def test_a_model_with_expressions_in_sigma_is_not_clamped(parts):
 
 def test_wrong_use_is_refused_with_one_line(parts):
     with pytest.raises(MissingAssetError, match=r"yours to train: run 'emoca train'"):
-        get_registry().build("encoder", "regressor", {"model": SMALL["model"]})
+        get_registry().build("encoder", "regressor", {"model": SMALL["model"]}, parts)
     with pytest.raises(MissingAssetError):
         regressor(parts, weights="/nowhere/best.safetensors")
     with pytest.raises(UnknownNameError, match="Did you mean 'mobilenetv3_small_050'"):
         regressor(parts, model="mobilenet_v3_small_050")
     with pytest.raises(RecipeError, match="expression_blocks names eye_pose"):
         regressor(parts, expression_blocks=["eye_pose"])
-    with pytest.raises(RecipeError, match="call attach"):
-        get_registry().build("encoder", "regressor", SMALL)(photos())
-    small = get_registry().build("face_model", "open_head", {"shape_size": 10, "texture_size": 64})
-    with pytest.raises(RecipeError, match="already attached to another face model"):
-        regressor(parts).attach(small, parts[1])
+    with pytest.raises(RecipeError, match="encoder 'regressor' is built for a face model"):
+        get_registry().build("encoder", "regressor", SMALL)
 
 
 def test_the_presets_build(parts):
     catalogue = get_catalogue()
     for recipe in ("open_deca", "open_emoca"):
         use = catalogue.recipe(recipe).encoder
-        encoder = get_registry().build("encoder", use.uses, catalogue.params("encoder", use) | {"weights": "random"})
-        encoder.attach(*parts)
+        params = catalogue.params("encoder", use) | {"weights": "random"}
+        encoder = get_registry().build("encoder", use.uses, params, parts)
         assert json.loads(encoder.params.model_dump_json())["image_size"] == 112
         assert encoder.eval()(photos()).expression.shape == (3, 52)

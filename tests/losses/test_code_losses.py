@@ -8,8 +8,8 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from emoca_core import get_registry
-from emoca_core.errors import UnknownNameError
-from emoca_core.interfaces import FaceGeometry, FaceParameters, FaceTruth
+from emoca_core.errors import RecipeError, UnknownNameError
+from emoca_core.interfaces import FaceGeometry, FaceParameters, FaceTruth, Parts
 from losses.scenes import build, capture, gradient_is_right, random
 
 
@@ -105,12 +105,16 @@ def test_vertex_truth_is_in_millimetres(metric):
 
 
 def test_vertex_truth_weighs_regions():
-    masks = get_registry().build("face_model", "open_head").vertex_masks
+    head = get_registry().build("face_model", "open_head")
+    parts, masks = Parts(head, get_registry().build("renderer", "zbuffer")), head.vertex_masks
     face, lips = masks["face"].numpy(), masks["lips"].numpy()
     weights = np.where(lips, 5.0, np.where(face, 2.0, 1.0))
     a, b = 0.1 * random(2, len(face), 3), 0.1 * random(2, len(face), 3, seed=1)
     distance = 1000 * np.linalg.norm(a.numpy() - b.numpy(), axis=-1)
     loss = build("vertex_truth", regions={"face": 2.0, "lips": 5.0})
+    with pytest.raises(RecipeError, match="no regions before attach"):
+        loss(meshes(a, b))
+    loss.attach(parts)
     assert loss(meshes(a, b)).item() == pytest.approx(np.average(distance, weights=np.stack([weights] * 2)), rel=1e-6)
-    with pytest.raises(UnknownNameError, match="no region of open_head named 'lisp'"):
-        build("vertex_truth", regions={"lisp": 2.0})
+    with pytest.raises(UnknownNameError, match="no region of OpenHead named 'lisp'"):
+        build("vertex_truth", regions={"lisp": 2.0}).attach(parts)

@@ -102,11 +102,12 @@ def test_outputs_count_by_their_weights_and_the_photo_has_no_gradient():
     assert torch.autograd.grad(value, target, allow_unused=True) == (None,)
 
 
+WITNESS = {"uses": "fer_mini_xception", "params": {"weights": "random"}}
+
+
 def test_a_witness_looks_through_its_own_backbone_at_the_picture():
     torch.manual_seed(0)
-    loss = build(
-        "emotion_witness", backbone="fer_mini_xception", backbone_params={"weights": "random"}, metric="cosine"
-    )
+    loss = build("emotion_witness", backbone=WITNESS, metric="cosine")
     scene = capture(emotion_of_input=None, emotion_of_rendering=None)
     seen, wanted = (loss.backbone(image).features["pooled"].numpy() for image in (scene.picture, scene.crop.image))
     assert loss(scene).item() == pytest.approx(METRICS["cosine"](seen, wanted), rel=1e-9)
@@ -122,9 +123,7 @@ def test_a_witness_must_be_known():
     with pytest.raises(UnknownNameError, match="fer_mini_xception"):
         build("emotion_witness", backbone="fer_mini_xceptoin")
     with pytest.raises(ValueError, match="needs the field picture"):
-        build("emotion_witness", backbone="fer_mini_xception", backbone_params={"weights": "random"})(
-            capture(picture=None)
-        )
+        build("emotion_witness", backbone=WITNESS)(capture(picture=None))
 
 
 def test_what_the_backbone_does_not_have_is_refused():

@@ -110,7 +110,7 @@ class AttachedEncoder(ColourEncoder):
 
     blocks: ClassVar = {}
 
-    def attach(self, face_model, renderer):
+    def attach(self, parts):
         self.blocks = {"expression": 3}
 
 

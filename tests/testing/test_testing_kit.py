@@ -14,7 +14,7 @@ from pydantic import Field
 from emoca_core import ComponentParams, Registry
 from emoca_core.cli.new import write_plugin
 from emoca_core.errors import EmocaError, MissingAssetError
-from emoca_core.interfaces import EmotionBackbone, EmotionPrediction, FaceSample
+from emoca_core.interfaces import EmotionBackbone, EmotionPrediction, FaceSample, Parts
 from emoca_core.registry.spec import KINDS
 from emoca_core.testing import check_component
 from emoca_core.testing.samples import sample_crop
@@ -546,9 +546,10 @@ def test_an_encoder_with_broken_declarations_is_told(written, changes, said):
 def test_an_encoder_that_inverts_its_parts_gets_them(written):
     seen = []
     good = cls_of(written, "encoder")
-    cls = broken(good, attach=lambda self, face_model, renderer: seen.append((face_model, renderer)))
-    check("encoder", cls, parts=("model", "renderer"), sample=sample_crop(64, 2))
-    assert set(seen) == {("model", "renderer")}
+    cls = broken(good, attach=lambda self, parts: seen.append(parts))
+    parts = Parts(cls_of(written, "face_model")(), cls_of(written, "renderer")())
+    check("encoder", cls, parts=parts, sample=sample_crop(64, 2))
+    assert seen and all(handed is parts for handed in seen)
 
 
 LOSS_FAULTS = {

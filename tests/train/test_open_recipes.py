@@ -26,7 +26,10 @@ SETTINGS = {
         "max_steps": 1,
         "checkpoints": False,
     },
-    **{"data": {"image_size": 64, "length": 6, "texture_size": 64}, "validation_data": {"length": 3}},
+    **{
+        "data": {"image_size": 64, "length": 6, "face_model": {"params": {"texture_size": 64}}},
+        "validation_data": {"length": 3},
+    },
 }
 
 

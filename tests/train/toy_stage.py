@@ -197,7 +197,7 @@ RECIPE = {
 COMMON = {
     **{"epochs": 2, "log_every": 1, "tracker": "none", "progress": False, "seed": 5, "pictures_every": 0},
     **{"validate_every": 0.5, "patience": None},
-    "data": {"image_size": SIZE, "length": 24, "texture_size": 64, "faces_per_identity": 3},
+    "data": {"image_size": SIZE, "length": 24, "face_model": {"params": {"texture_size": 64}}, "faces_per_identity": 3},
     "validation_data": {"length": 6},
 }
 

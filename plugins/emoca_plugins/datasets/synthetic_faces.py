@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor
 
-from emoca_core import ComponentParams, get_registry
+from emoca_core import ComponentParams
 from emoca_core.errors import RecipeError
 from emoca_core.interfaces import (
     EXPRESSIONS,
@@ -21,6 +21,7 @@ from emoca_core.interfaces import (
     PerspectiveCamera,
     Renderer,
 )
+from emoca_core.registry.spec import UsedComponent, uses
 from emoca_core.rendering.face import render_face
 from emoca_core.vocabulary.arkit import ARKIT_NAMES
 from emoca_plugins.datasets.synthetic_emotions import Emotions, draw_emotions
@@ -50,12 +51,10 @@ class SyntheticFaces(FaceDataset):
         """Side of the images, pixels."""
         labels: tuple[str, ...] = EXPRESSIONS[:7]
         """Expression classes that are drawn, equally often."""
-        face_model: str = "open_head"
-        """Name of a face model with ARKit expressions."""
-        renderer: str = "zbuffer"
-        """Name of a renderer."""
-        texture_size: int = Field(default=256, ge=32)
-        """Side of the face's texture, pixels."""
+        face_model: UsedComponent = uses("face_model", "open_head", texture_size=256)
+        """A face model with ARKit expressions."""
+        renderer: UsedComponent = uses("renderer", "zbuffer")
+        """What draws the faces."""
         identity_sigma: float = Field(default=0.75, ge=0)
         """Spread of identities, standard deviations of the model; the model's own 1.0 looks sculpted."""
         albedo_sigma: float = Field(default=0.8, ge=0)
@@ -69,14 +68,11 @@ class SyntheticFaces(FaceDataset):
 
     params: Params
 
-    def __init__(self, params: Params | None = None) -> None:
+    def __init__(self, params: Params, face_model: FaceModel, renderer: Renderer) -> None:
         super().__init__(params)
-        registry = get_registry()
-        options = {"texture_size": self.params.texture_size} if self.params.face_model == "open_head" else {}
-        self.face_model: FaceModel = registry.build("face_model", self.params.face_model, options)
-        self.renderer: Renderer = registry.build("renderer", self.params.renderer)
+        self.face_model, self.renderer = face_model, renderer
         if self.face_model.expression_names != ARKIT_NAMES:
-            raise RecipeError(f"synthetic_faces needs ARKit expressions; {self.params.face_model} has none")
+            raise RecipeError(f"synthetic_faces needs ARKit expressions; {self.params.face_model.uses} has none")
         self.expressions = torch.arange(self.params.length) % len(self.params.labels)
 
     def __len__(self) -> int:

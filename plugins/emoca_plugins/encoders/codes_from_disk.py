@@ -11,7 +11,7 @@ from torch import Tensor
 
 from emoca_core.errors import AssetFormatError, EmocaError, MissingAssetError
 from emoca_core.images.crops import EmocaCrop
-from emoca_core.interfaces import Block, Encoder, FaceCrop, FaceModel, FaceParameters, Renderer, Unit
+from emoca_core.interfaces import Block, Encoder, FaceCrop, FaceModel, FaceParameters, Parts, Unit
 from emoca_core.registry.spec import ComponentParams
 from emoca_plugins.encoders.pose_from_landmarks import POSE_BLOCKS, with_pose_from_landmarks
 
@@ -58,9 +58,9 @@ class CodesFromDisk(Encoder):
             )
         self._face_model: tuple[FaceModel, ...] = ()  # a tuple hides it from torch: it belongs to the method
 
-    def attach(self, face_model: FaceModel, renderer: Renderer) -> None:
+    def attach(self, parts: Parts) -> None:
         """Head pose and camera join the code, because there is now a model whose landmarks can be compared."""
-        self._face_model = (face_model,)
+        self._face_model = (parts.face_model,)
         self.blocks = {**self.blocks, **POSE_BLOCKS}
 
     def forward(self, crop: FaceCrop) -> FaceParameters:

@@ -11,7 +11,7 @@ from torch import Tensor
 from emoca_core.errors import AssetFormatError
 from emoca_core.formats.content import open_content
 from emoca_core.images.crops import ExpnetCrop
-from emoca_core.interfaces import Block, Encoder, FaceCrop, FaceModel, FaceParameters, Renderer
+from emoca_core.interfaces import Block, Encoder, FaceCrop, FaceModel, FaceParameters, Parts
 from emoca_core.weights.checkpoints import RANDOM, KeyMap, WeightsParams, find_all_weights, load_into, read_checkpoint
 from emoca_plugins.encoders.caffe_resnet import CaffeResNet101, resize_legacy
 from emoca_plugins.encoders.pose_from_landmarks import POSE_BLOCKS, with_pose_from_landmarks
@@ -90,9 +90,9 @@ class Expnet(Encoder):
         self.train(not found)
         self._face_model: tuple[FaceModel, ...] = ()  # a tuple hides it from torch: it belongs to the method
 
-    def attach(self, face_model: FaceModel, renderer: Renderer) -> None:
+    def attach(self, parts: Parts) -> None:
         """Head pose and camera join the code, because there is now a model whose landmarks can be compared."""
-        self._face_model = (face_model,)
+        self._face_model = (parts.face_model,)
         self.blocks = {**BLOCKS, **POSE_BLOCKS}
 
     def forward(self, crop: FaceCrop) -> FaceParameters:

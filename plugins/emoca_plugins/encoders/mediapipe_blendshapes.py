@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from emoca_core.errors import EmocaError
 from emoca_core.images.crops import UprightCrop
-from emoca_core.interfaces import Block, Encoder, FaceCrop, FaceModel, FaceParameters, Renderer
+from emoca_core.interfaces import Block, Encoder, FaceCrop, FaceModel, FaceParameters, Parts
 from emoca_core.registry.spec import ComponentParams
 from emoca_core.vocabulary.arkit import ARKIT_NAMES
 from emoca_plugins.encoders.pose_from_landmarks import POSE_BLOCKS, with_pose_from_landmarks
@@ -32,9 +32,9 @@ class MediapipeBlendshapes(Encoder):
         self.blocks: Mapping[Block, int] = {"expression": len(ARKIT_NAMES)}
         self._face_model: tuple[FaceModel, ...] = ()  # a tuple hides it from torch: it belongs to the method
 
-    def attach(self, face_model: FaceModel, renderer: Renderer) -> None:
+    def attach(self, parts: Parts) -> None:
         """Head pose and camera join the code, because there is now a model whose landmarks can be compared."""
-        self._face_model = (face_model,)
+        self._face_model = (parts.face_model,)
         self.blocks = {**self.blocks, **POSE_BLOCKS}
 
     def forward(self, crop: FaceCrop) -> FaceParameters:

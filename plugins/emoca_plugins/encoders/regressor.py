@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from emoca_core import ComponentParams
 from emoca_core.errors import RecipeError
 from emoca_core.images.crops import EmocaCrop
-from emoca_core.interfaces import Block, Encoder, FaceCrop, FaceModel, FaceParameters, Renderer, Unit
+from emoca_core.interfaces import Block, Encoder, FaceCrop, FaceParameters, Parts, Unit
 from emoca_core.weights.checkpoints import KeyMap, asset_name, find_weights, load_into, read_checkpoint
 from emoca_plugins.encoders.preprocessing import resized, split_code
 from emoca_plugins.encoders.regressor_network import Network, clone_for
@@ -22,7 +22,7 @@ KEYS = KeyMap(strip=("encoder.",))
 
 
 class Regressor(Encoder):
-    """Image to all blocks of the face model that it is attached to, with a weak-perspective camera and light.
+    """Image to all blocks of the face model that it is built for, with a weak-perspective camera and light.
 
     An untrained network answers with the neutral face, seen from the front, framed by its crop and evenly lit
     (``regressor_output``).
@@ -56,42 +56,32 @@ class Regressor(Encoder):
         """Blocks of a second network; none trains the first. EMOCA's: ``[expression]``, with switches for the poses."""
 
     params: Params
+    takes_parts = True
     crop_rule = EmocaCrop()
-    blocks: Mapping[Block, int] = {}
 
-    def __init__(self, params: Params | None = None) -> None:
-        super().__init__(params)
-        weights = self.params.weights
-        self._file = None if weights == PRETRAINED else find_weights("regressor", weights)
-        self.register_load_state_dict_pre_hook(_fill_second_network)  # type: ignore[no-untyped-call]
-
-    def attach(self, face_model: FaceModel, renderer: Renderer) -> None:
+    def __init__(self, params: Params | None, parts: Parts) -> None:
         """Build the networks for a face model.
 
         Raises:
-            RecipeError: The face model lacks what is to be predicted, or has been exchanged for another one.
+            RecipeError: The face model lacks what is to be predicted.
         """
-        output = Output.of(face_model, self.params.eye_pose)
-        second = {block: output.layout.get(block, 0) for block in self.params.expression_blocks}
-        if missing := [block for block, size in second.items() if not size]:
+        super().__init__(params)
+        p, face_model = self.params, parts.face_model
+        self._file = None if p.weights == PRETRAINED else find_weights("regressor", p.weights)
+        self.register_load_state_dict_pre_hook(_fill_second_network)  # type: ignore[no-untyped-call]
+        self.output = Output.of(face_model, p.eye_pose)
+        self.blocks: Mapping[Block, int] = self.output.layout
+        self._second: dict[Block, int] = {block: self.blocks.get(block, 0) for block in p.expression_blocks}
+        if missing := [block for block, size in self._second.items() if not size]:
             raise RecipeError(
-                f"expression_blocks names {', '.join(missing)}, but regressor predicts {', '.join(output.layout)} "
+                f"expression_blocks names {', '.join(missing)}, but regressor predicts {', '.join(self.blocks)} "
                 f"of {type(face_model).__name__}"
             )
-        if self.blocks:
-            if dict(self.blocks) != output.layout:
-                raise RecipeError("regressor is already attached to another face model: build a new one")
-            return
-        self.blocks, self.output = output.layout, output
         self._units: Mapping[str, Unit] = {"expression": "activation"} if face_model.expression_names else {}
-        self._second = cast(dict[Block, int], second)
-        p = self.params
-        self.coarse_network = Network(p.model, p.weights == PRETRAINED, p.normalization, p.hidden, output.layout)
+        self.coarse_network = Network(p.model, p.weights == PRETRAINED, p.normalization, p.hidden, self.blocks)
         self._load()
 
     def forward(self, crop: FaceCrop) -> FaceParameters:
-        if not self.blocks:
-            raise RecipeError("regressor predicts the blocks of a face model: call attach(face_model, renderer) first")
         image = resized(crop.image, self.params.image_size)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self._second):
             raw = split_code(self.coarse_network(image), self.blocks)
@@ -103,7 +93,7 @@ class Regressor(Encoder):
     def train(self, mode: bool = True) -> "Regressor":
         """Set the mode of what is trained; a frozen first network keeps its statistics."""
         super().train(mode)
-        if self.blocks and self._second:
+        if self._second:
             self.coarse_network.eval()
         return self
 

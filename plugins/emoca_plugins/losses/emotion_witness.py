@@ -1,15 +1,13 @@
 """The picture shows the emotion of the photo to a backbone that the method does not look through."""
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
-from pydantic import Field
 from torch import Tensor
 
-from emoca_core import get_registry
-from emoca_core.interfaces import Capture
+from emoca_core.interfaces import Capture, EmotionBackbone
+from emoca_core.registry.spec import UsedComponent, uses
 from emoca_plugins.losses.emotion_consistency import EmotionConsistency
 
 
@@ -24,18 +22,15 @@ class EmotionWitness(EmotionConsistency):
     """
 
     class Params(EmotionConsistency.Params):
-        backbone: str
-        """Name of the emotion backbone."""
-        backbone_params: Mapping[str, Any] = Field(default_factory=dict)
-        """Its parameters, e.g. ``weights``."""
+        backbone: UsedComponent = uses("emotion_backbone")
+        """The emotion backbone, e.g. ``{uses: emonet, params: {weights: emonet_8}}``."""
 
     params: Params
     requires: ClassVar[frozenset[str]] = frozenset({"picture"})
 
-    def __init__(self, params: Params) -> None:
+    def __init__(self, params: Params, backbone: EmotionBackbone) -> None:
         super().__init__(params)
-        self.backbone = get_registry().build("emotion_backbone", params.backbone, params.backbone_params)
-        self.backbone.requires_grad_(False)
+        self.backbone = backbone.requires_grad_(False)
         self.asset_paths = {**self.backbone.asset_paths}
 
     def forward(self, capture: Capture) -> Float[Tensor, ""]:

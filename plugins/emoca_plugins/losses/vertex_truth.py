@@ -7,9 +7,9 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from emoca_core import ComponentParams, get_registry
-from emoca_core.errors import unknown_name
-from emoca_core.interfaces import Capture, Loss
+from emoca_core import ComponentParams
+from emoca_core.errors import RecipeError, unknown_name
+from emoca_core.interfaces import Capture, FaceModel, Loss, Parts
 from emoca_plugins.losses.distances import safe_norm
 
 MILLIMETRES = 1000.0
@@ -26,10 +26,8 @@ class VertexTruth(Loss):
         metric: Literal["l1", "l2"] = "l1"
         """``l1``: mean distance, mm. ``l2``: mean squared distance, square mm."""
         regions: dict[str, float] = Field(default={})
-        """Weight of the vertices in named regions of the face model; of several regions the largest counts, and
-        elsewhere it is 1."""
-        face_model: str = "open_head"
-        """Name of the face model whose regions these are; it is only looked at where there are regions."""
+        """Weight of the vertices in named regions of the method's face model; of several regions the largest counts,
+        and elsewhere it is 1."""
 
     params: Params
     requires: ClassVar[frozenset[str]] = frozenset({"geometry", "truth"})
@@ -37,14 +35,23 @@ class VertexTruth(Loss):
 
     def __init__(self, params: Params | None = None) -> None:
         super().__init__(params)
-        self.register_buffer("weights", self._region_weights() if self.params.regions else None, persistent=False)
+        self.register_buffer("weights", None, persistent=False)
 
-    def _region_weights(self) -> Float[Tensor, "V"]:
-        masks = get_registry().build("face_model", self.params.face_model).vertex_masks
+    def attach(self, parts: Parts) -> None:
+        """Look up the regions.
+
+        Raises:
+            UnknownNameError: The face model has no such region.
+        """
+        if self.params.regions:
+            self.weights = self._region_weights(parts.face_model)
+
+    def _region_weights(self, face_model: FaceModel) -> Float[Tensor, "V"]:
+        masks = face_model.vertex_masks
         weights: list[Tensor] = []
         for region, weight in self.params.regions.items():
             if region not in masks:
-                raise unknown_name(f"region of {self.params.face_model}", region, masks)
+                raise unknown_name(f"region of {type(face_model).__name__}", region, masks)
             weights.append(torch.where(masks[region], weight, float("-inf")))
         largest = torch.stack(weights).amax(0)
         return torch.where(largest.isfinite(), largest, 1.0)
@@ -52,6 +59,8 @@ class VertexTruth(Loss):
     def forward(self, capture: Capture) -> Float[Tensor, ""]:
         if capture.geometry is None or capture.truth is None:
             raise ValueError("vertex_truth needs the fields geometry and truth: faces whose geometry is known")
+        if self.params.regions and self.weights is None:
+            raise RecipeError("vertex_truth knows no regions before attach(parts)")
         estimate, truth = capture.geometry.vertices, capture.truth.geometry.vertices.detach()
         if estimate.shape != truth.shape:
             raise ValueError(

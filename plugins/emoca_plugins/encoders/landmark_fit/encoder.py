@@ -15,7 +15,7 @@ from torch import Tensor
 from emoca_core.errors import EmocaError, RecipeError
 from emoca_core.geometry.rotations import rotation_vector_to_matrix
 from emoca_core.images.crops import UprightCrop
-from emoca_core.interfaces import Block, CropRule, Encoder, FaceCrop, FaceModel, FaceParameters, Renderer
+from emoca_core.interfaces import Block, CropRule, Encoder, FaceCrop, FaceModel, FaceParameters, Parts, Renderer
 from emoca_core.registry.spec import ComponentParams
 from emoca_plugins.encoders.landmark_fit import photometric
 from emoca_plugins.encoders.landmark_fit.camera import (
@@ -45,7 +45,7 @@ _FULLY_TURNED = math.radians(60)
 
 
 @dataclass(frozen=True)
-class _Parts:
+class _Inverted:
     """What the fit inverts. A plain object, so that the modules are not registered a second time."""
 
     face_model: FaceModel
@@ -104,14 +104,15 @@ class LandmarkFit(Encoder):
 
     def __init__(self, params: Params | None = None) -> None:
         super().__init__(params)
-        self._parts: _Parts | None = None
+        self._parts: _Inverted | None = None
         self._directions: dict[Hashable, Directions] = {}
         self._change: tuple[torch.device, photometric.AlbedoChange] | None = None
 
-    def attach(self, face_model: FaceModel, renderer: Renderer) -> None:
+    def attach(self, parts: Parts) -> None:
+        face_model = parts.face_model
         counts = _landmark_counts(face_model)
         unknowns = Unknowns.of(face_model.blocks, face_model.expression_names, self.params.jaw)
-        self._parts = _Parts(face_model, renderer, counts)
+        self._parts = _Inverted(face_model, parts.renderer, counts)
         self._unknowns, self._directions, self._change = unknowns, {}, None
         blocks = {block: face_model.blocks[block] for part, block in _BLOCK_OF.items() if unknowns.has(part)}
         if self.params.appearance:
@@ -122,12 +123,12 @@ class LandmarkFit(Encoder):
 
     def forward(self, crop: FaceCrop) -> FaceParameters:
         if self._parts is None:
-            raise RecipeError("landmark_fit inverts a face model: call attach(face_model, renderer) before forward.")
+            raise RecipeError("landmark_fit inverts a face model: call attach(parts) before forward.")
         # forward-mode derivatives work under no_grad, but tensors made in inference mode take no part in them
         with torch.inference_mode(False), torch.no_grad(), _threads_for(len(crop)):
             return self._fit(crop.map(torch.clone), self._parts)
 
-    def _fit(self, crop: FaceCrop, parts: _Parts) -> FaceParameters:
+    def _fit(self, crop: FaceCrop, parts: _Inverted) -> FaceParameters:
         p = self.params
         unknowns = self._unknowns
         targets = match_points(crop, parts.landmark_counts)
@@ -161,7 +162,7 @@ class LandmarkFit(Encoder):
         parameters = unknowns.parameters(x).replace(camera=intrinsics.camera(unknowns.translation(x)))
         return self._with_appearance(crop, parameters, parts) if p.appearance else parameters
 
-    def _with_appearance(self, crop: FaceCrop, parameters: FaceParameters, parts: _Parts) -> FaceParameters:
+    def _with_appearance(self, crop: FaceCrop, parameters: FaceParameters, parts: _Inverted) -> FaceParameters:
         p = self.params
         return photometric.fit_appearance(
             crop,
