@@ -75,8 +75,8 @@ def test_the_walk_from_the_list_to_the_benchmark(newcomer):
     assert "2 passed" in newcomer.run("pytest", *quiet, EXAMPLE / "tests")
 
     newcomer.emoca(
-        f"data render synthetic_faces --out faces --set length={FACES} --set image_size=112 --set face_model.params.texture_size=64 "
-        "--split train=0.6 validation=0.4 --by identity"
+        f"data render synthetic_faces --out faces --set length={FACES} --set image_size=112 "
+        "--set face_model.params.texture_size=64 --split train=0.6 validation=0.4 --by identity"
     )
     trained = newcomer.emoca(
         "train emotion --backbone colour_histogram --data faces/manifest.parquet --out runs/colour "

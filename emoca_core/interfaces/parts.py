@@ -49,5 +49,5 @@ class Parts:
             raise RecipeError(f"the parts of a method work with its {' and '.join(missing)}, which is not there")
         own = {name.name for name in fields(cls)} - {"others"}
         known = {kind: part for kind, part in components.items() if kind in own}
-        others = {kind: part for kind, part in components.items() if kind not in own and kind != "encoder"}
+        others: dict[Kind, Any] = {k: part for k, part in components.items() if k not in own and k != "encoder"}
         return cls(**known, others=others)

@@ -76,10 +76,8 @@ class ComponentParams(BaseModel):
         """A used component by its name alone, or with some of its parameters on top of the default's."""
         if not isinstance(values, Mapping):
             return values
-        return {
-            **values,
-            **{name: _on_top_of(values[name], cls, name) for name in used_components(cls) if name in values},
-        }
+        given = values.keys() & used_components(cls)
+        return {**values, **{name: _on_top_of(values[name], cls, name) for name in given}}
 
 
 class UsedComponent(BaseModel):

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from local_plugins import plugin
 
-from emoca_core import Registry, catalogue, get_registry
+from emoca_core import Registry, get_registry
 from emoca_core.errors import CatalogueError, ComponentImportError, UnknownNameError
+from emoca_core.registry import catalogue
 from emoca_core.registry.catalogue import Catalogue, get_catalogue, load, merge
 
 KEYS = st.sampled_from(["uses", "params", "weight", "losses", "a"])
