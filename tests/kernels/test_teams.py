@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from emoca_core import teams
+from emoca_core.kernels import teams
 
 
 @pytest.fixture(params=["torch's team", "pool"])
@@ -109,7 +109,7 @@ def test_after_a_fork(workers: str) -> None:
 
 BARE_FORK = """
 import os, torch
-from emoca_core import teams
+from emoca_core.kernels import teams
 torch.set_num_threads(2)
 torch.rand(1 << 20).mul_(2.0)
 teams.for_each(4, lambda _: None)

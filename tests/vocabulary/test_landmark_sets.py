@@ -7,8 +7,8 @@ import pytest
 import torch
 from numpy import ndarray
 
-from emoca_core import landmarks
 from emoca_core.errors import UnknownNameError
+from emoca_core.vocabulary import landmark_sets as landmarks
 from emoca_core.vocabulary.landmark_sets import (
     IBUG68,
     IBUG68_EYELID_PAIRS,
