@@ -4,8 +4,6 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from numpy import ndarray
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 from emoca_core.export.mesh import FaceMesh
@@ -56,6 +54,9 @@ def displaced_mesh(
 
 def _piece_of_texel(uv_space: UvSpace) -> Int[ndarray, "N"]:
     """Number of the connected piece of the unrolled mesh that each texel belongs to, -1 where there is none."""
+    from scipy.sparse import coo_matrix  # slow to import, and few faces have wrinkles
+    from scipy.sparse.csgraph import connected_components
+
     uv, uv_faces = require_uv(uv_space.topology)
     corners = uv_faces.cpu().numpy()
     edges = np.concatenate([corners[:, [0, 1]], corners[:, [1, 2]]])

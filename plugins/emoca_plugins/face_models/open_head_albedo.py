@@ -69,7 +69,7 @@ class OpenHeadAlbedo(nn.Module):
         )
         mean = torch.from_numpy(data["mean"]).permute(2, 0, 1).float() / 255
         scale = torch.from_numpy(data["mode_scale"])[:, None, None, None]
-        modes = torch.from_numpy(data["modes"]).permute(0, 3, 1, 2).float() * scale
+        modes = torch.from_numpy(data["modes"]).permute(0, 3, 1, 2).contiguous().float().mul_(scale)
         masks = torch.from_numpy(data["region_masks"]).float() / 255
         x0, y0, x1, y1 = data["brow_box"].tolist()
         brows = torch.zeros(len(data["brows"]), *mean.shape[1:])

@@ -124,7 +124,7 @@ class LandmarkFit(Encoder):
     def forward(self, crop: FaceCrop) -> FaceParameters:
         if self._parts is None:
             raise RecipeError("landmark_fit inverts a face model: call attach(parts) before forward.")
-        # forward-mode derivatives work under no_grad, but tensors made in inference mode take no part in them
+        # derivatives work under no_grad, but tensors made in inference mode take no part in them
         with torch.inference_mode(False), torch.no_grad(), _threads_for(len(crop)):
             return self._fit(crop.map(torch.clone), self._parts)
 

@@ -1,7 +1,5 @@
 """Where a face model's landmarks fall in the picture, how far from the detected ones, and the derivatives of that."""
 
-import warnings
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,11 +9,12 @@ from torch import Tensor
 from emoca_core.geometry.rotations import rotation_vector_to_matrix
 from emoca_core.interfaces import FaceModel
 from emoca_plugins.encoders.landmark_fit.camera import Intrinsics
+from emoca_plugins.encoders.landmark_fit.derivatives import derivatives_along
 from emoca_plugins.encoders.landmark_fit.points import Targets
 from emoca_plugins.encoders.landmark_fit.unknowns import Unknowns
 
-_CHUNK_ELEMENTS = 1_000_000
-"""Vertices times faces times directions that are differentiated at once: bounds the memory, and fits the cache."""
+_AT_ONCE = 300_000
+"""Vertices times faces times directions that are differentiated together: bounds the memory, and fits the cache."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +54,10 @@ class LandmarkObjective:
         return self._whiten((self.project(x) - self.targets.points).mT)
 
     def directions(self, x: Float[Tensor, "B P"]) -> "Directions":
-        """How the unknowns move the points at x, by forward-mode differentiation: works with any model."""
-        elements = len(x) * (int(self.model.faces.max()) + 1)
-        columns = _differentiate(self.points, x, self.unknowns.directed, elements)
+        """How the unknowns move the points at x, by differentiation: works with any model."""
+        vertices = int(self.model.faces.max()) + 1
+        along = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)[list(self.unknowns.directed)]
+        columns = derivatives_along(self.points, x, along, max(1, _AT_ONCE // (len(x) * vertices)))
         unturned = columns.transpose(0, 1).flatten(1, 2) @ self.rotation(x)  # rows: p^T R is R^T p
         planes = unturned.reshape(len(x), len(columns), -1, 3).permute(3, 0, 1, 2)
         return Directions(planes.contiguous(), right_jacobian(x[:, self.unknowns.columns["rotation"]]))
@@ -152,42 +152,3 @@ def _placing(
     across, depth = translation[:, :2, None], translation[:, 2:, None]
     aside = torch.eye(2, device=scale.device, dtype=scale.dtype)[None, :, :, None] * (scale * depth)[:, None]
     return torch.cat([aside, (scale * (across - slope * depth))[:, None]], dim=1)
-
-
-def _differentiate(
-    function: Callable[[Tensor], Tensor], x: Float[Tensor, "B P"], columns: Sequence[int], elements: int
-) -> Float[Tensor, "C B N D"]:
-    """Derivatives of a batched function of independent items along some unknowns.
-
-    Args:
-        function: [B, P] to [B, N, D]; item b of the result depends on item b of x alone.
-        x: Where.
-        columns: Which unknowns.
-        elements: Size of the largest intermediate result of one direction.
-    """
-    directions = torch.eye(x.shape[1], dtype=x.dtype, device=x.device)[list(columns)]
-    return derivatives_along(function, x, directions, max(1, _CHUNK_ELEMENTS // elements))
-
-
-def derivatives_along(
-    function: Callable[[Tensor], Tensor], x: Float[Tensor, "B P"], directions: Float[Tensor, "C P"], at_once: int
-) -> Tensor:
-    """Forward-mode derivatives of a batched function, one for each direction, stacked in front: [C, ...].
-
-    Args:
-        function: Of [B, P].
-        x: Where.
-        directions: The same for every item of the batch.
-        at_once: Number of directions that are evaluated together.
-    """
-
-    def along(direction: Tensor) -> Tensor:
-        derivative: Tensor = torch.func.jvp(function, (x,), (direction.expand_as(x),))[1]
-        return derivative
-
-    with warnings.catch_warnings():
-        # torch announces, at its own first use of forward mode, that its own code will stop using TorchScript
-        warnings.filterwarnings("ignore", message=".*torch.jit.*", category=FutureWarning)
-        warnings.filterwarnings("ignore", message=".*torch.jit.*", category=DeprecationWarning)
-        result: Tensor = torch.func.vmap(along, chunk_size=at_once)(directions)
-    return result

@@ -12,7 +12,7 @@ from emoca_core.geometry.lighting import SH_CONSTANTS, spherical_harmonics
 from emoca_core.interfaces import FaceCrop, FaceModel, FaceParameters, Fragments, Renderer
 from emoca_core.rendering.face import interpolate_normals, interpolate_uv
 from emoca_core.rendering.topology import sample_texture
-from emoca_plugins.encoders.landmark_fit.objective import derivatives_along
+from emoca_plugins.encoders.landmark_fit.derivatives import derivatives_along
 from emoca_plugins.encoders.landmark_fit.solver import Prior, Sharing, levenberg_marquardt
 
 _REGIONS = ("face", "eye_left", "eye_right")
@@ -91,7 +91,7 @@ class AlbedoChange:
 
 
 def albedo_change(face_model: FaceModel, like: Tensor) -> AlbedoChange:
-    """Differentiate a model's albedo, by forward mode: works with any of them.
+    """Differentiate a model's albedo: works with any of them.
 
     Args:
         face_model: The model.
@@ -108,13 +108,11 @@ def albedo_change(face_model: FaceModel, like: Tensor) -> AlbedoChange:
         albedo = face_model.albedo(FaceParameters(albedo=value))
         picture = albedo.texture if textured else albedo.vertex_colors
         assert picture is not None
-        return picture
+        return _smaller(picture) if textured else picture
 
-    columns = []
-    for direction in torch.eye(count, dtype=code.dtype, device=code.device):  # one at a time: textures are large
-        column = derivatives_along(surface, code, direction[None], 1)[0]
-        columns.append((_smaller(column) if textured else column)[0])
-    stacked = torch.cat(columns, dim=0 if textured else 1)[None]
+    along = torch.eye(count, dtype=code.dtype, device=code.device)
+    columns = derivatives_along(surface, code, along, at_once=1)[:, 0]  # textures are large
+    stacked = torch.cat(list(columns), dim=0 if textured else 1)[None]
     return AlbedoChange(_Surface(texture=stacked) if textured else _Surface(vertices=stacked), count)
 
 
