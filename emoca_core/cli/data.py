@@ -5,7 +5,7 @@ import math
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -300,18 +300,15 @@ def _crop_rule(name: str, size: int | None) -> "CropRule | None":
     """The rule of a name; ``None`` for ``whole``."""
     from dataclasses import replace
 
-    from emoca_core.images import crops
+    from emoca_core.images.crops import crop_names, find_crop
+    from emoca_core.registry import get_registry
 
     if name == "whole":
         return None
-    published = (
-        *(crops.EmocaCrop(), crops.SmirkCrop(), crops.TddfaCrop(), crops.EmonetCrop()),
-        *(crops.ExpnetCrop(), crops.Deep3DFaceCrop(), crops.MgcnetCrop(), crops.UprightCrop()),
-    )
-    rules: Mapping[str, CropRule] = {"shared": crops.SHARED_CROP, **{rule.name: rule for rule in published}}
-    if name not in rules:
-        raise unknown_name("crop rule", name, [*rules, "whole"])
-    return replace(rules[name], size=size) if size else rules[name]  # type: ignore[type-var]
+    if name not in (names := crop_names(registry := get_registry())):
+        raise unknown_name("crop rule", name, [*names, "whole"])
+    rule = find_crop(name, registry)
+    return replace(rule, size=size) if size else rule  # type: ignore[type-var]
 
 
 class _Counts:

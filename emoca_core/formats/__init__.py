@@ -1,6 +1,25 @@
-"""Published files, read by content and without the frameworks that wrote them.
+"""Whose is this file? Tables, given by plugins, say which entries make which model.
 
-``restricted_pickle``, ``mat``, ``obj`` and ``tf_checkpoint`` read containers; ``content`` tells containers apart;
-``flame``, ``bfm``, ``heads`` and ``weights`` say which entries make which model; ``convert`` recognises a file and
-turns it into plain arrays; ``add`` keeps them in the asset folder.
+``open`` looks into a file of any container and tells its entries; ``convert`` recognises it by the tables of all
+plugins (``known``) and turns it into plain arrays; ``add`` keeps them in the asset folder. ``Format`` and ``Bundle``
+are what a plugin writes; it opens its own files with ``open_asset``.
 """
+
+from emoca_core.formats.content import BARE, Content
+from emoca_core.formats.convert import open_asset
+from emoca_core.formats.networks import network_formats
+from emoca_core.formats.open import open_content
+from emoca_core.formats.table import Arrays, Bundle, Format, Use, keep_all
+
+__all__ = [
+    "BARE",
+    "Arrays",
+    "Bundle",
+    "Content",
+    "Format",
+    "Use",
+    "keep_all",
+    "network_formats",
+    "open_asset",
+    "open_content",
+]

@@ -5,13 +5,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from emoca_core.errors import AssetFormatError, MissingAssetError, unknown_name
+from emoca_core.errors import AssetFormatError, EmocaError, unknown_name
 from emoca_core.files import sha256_of
-from emoca_core.formats.bfm import FRONT_PARTS, build_front
-from emoca_core.formats.content import Content, open_content
-from emoca_core.formats.convert import FORMATS, convert, recognise, write_converted
-from emoca_core.formats.heads import ict_folder
-from emoca_core.formats.table import Arrays, Format
+from emoca_core.formats.content import Content
+from emoca_core.formats.convert import convert, recognise, write_converted
+from emoca_core.formats.known import known_formats, names_of
+from emoca_core.formats.open import open_content
+from emoca_core.formats.table import Arrays, Bundle, Format
+from emoca_core.registry import Registry, get_registry
 from emoca_core.registry.assets import AssetRecord, asset_folder, read_index, write_index
 
 
@@ -32,89 +33,99 @@ class Added:
     unchanged: bool = False
 
 
-def add_files(paths: Iterable[Path | str], name: str | None = None, folder: Path | None = None) -> Iterator[Added]:
+def add_files(
+    paths: Iterable[Path | str], name: str | None = None, folder: Path | None = None, registry: Registry | None = None
+) -> Iterator[Added]:
     """Recognise, convert and record published files, one result for each.
 
     Args:
-        paths: Files, or folders that are searched; a clone of ICT FaceKit is one model.
+        paths: Files, or folders that are searched; a folder may also be one model (a clone of ICT FaceKit).
         name: Asset name for a file whose content fits several (FLAME's editions, two masks, two eyelids).
         folder: Asset folder; the user's by default.
+        registry: Whose plugins know the files; everything installed by default.
 
     Raises:
         UnknownNameError: ``name`` is not an asset name.
         OSError: The asset folder cannot be written.
     """
-    known = sorted({asset for candidate in FORMATS for asset in candidate.assets})
-    if name is not None and name not in known:
+    registry = registry or get_registry()
+    formats = known_formats(registry)
+    if name is not None and name not in (known := names_of(formats)):
         raise unknown_name("asset", name, known)
     folder = folder or asset_folder()
-    parts: dict[str, Content] = {}
-    to_assemble = False
-    for path, searched in _expanded(paths):
+    bundles: dict[str, tuple[Bundle, dict[str, Content]]] = {}
+    incomplete: set[str] = set()
+    for path, searched in _expanded(paths, formats):
         try:
             content = open_content(path)
-            recognised = recognise(content)
-            if recognised.part_of:
-                parts[recognised.name] = content
+            recognised = recognise(content, formats)
+            if (bundle := recognised.part_of) is not None:
+                bundles.setdefault(bundle.asset, (bundle, {}))[1][recognised.name] = content
             if recognised.stands_alone:
-                yield _take(content, recognised, None if recognised.part_of else name, folder)
-            to_assemble |= not recognised.stands_alone
-        except AssetFormatError as error:
-            if not searched:  # a folder may hold anything
+                yield _take(content, recognised, None if bundle else name, folder, registry)
+            elif bundle:
+                incomplete.add(bundle.asset)
+        except EmocaError as error:
+            if not searched or not isinstance(error, AssetFormatError):  # a folder may hold anything
                 yield Added(path, problem=str(error))
-    if to_assemble:
-        yield _assemble(parts, folder)
+    for asset in incomplete:
+        yield _assemble(*bundles[asset], formats, folder)
 
 
-def _expanded(paths: Iterable[Path | str]) -> Iterator[tuple[Path, bool]]:
+def _expanded(paths: Iterable[Path | str], formats: Iterable[Format]) -> Iterator[tuple[Path, bool]]:
     """Files to look at, and whether they were found by searching a folder."""
+    models = [candidate for candidate in formats if "folder" in candidate.containers]
     for path in map(Path, paths):
-        if not path.exists():
-            raise MissingAssetError(f"there is no file {path}")
-        if path.is_dir() and ict_folder(path) is None:
+        if path.is_dir() and not any(model.matches(Content(path, "folder")) for model in models):
             yield from ((file, True) for file in sorted(path.rglob("*")) if file.is_file() and file.stat().st_size)
         else:
             yield path, False
 
 
-def _take(content: Content, recognised: Format, name: str | None, folder: Path) -> Added:
+def _take(content: Content, recognised: Format, name: str | None, folder: Path, registry: Registry) -> Added:
     asset = name or recognised.asset_for(content.path)
     if asset not in recognised.assets:
         raise AssetFormatError(
             f"{content.path} is {recognised.name}, which cannot be '{asset}' (but {' or '.join(recognised.assets)})"
         )
-    origin_hash = _hash_of(content.path)
+    origin_hash = sha256_of(recognised.key_file(content.path))
     known = read_index(folder).get(asset)
     if known and known.origin_sha256 == origin_hash and (folder / known.file).is_file():
         return Added(content.path, known, unchanged=True)
     arrays = convert(content, recognised)
+    prove(content, recognised, registry)
     return Added(content.path, _keep(asset, recognised, arrays, content.path.name, origin_hash, folder))
 
 
-def _assemble(parts: Mapping[str, Content], folder: Path) -> Added:
-    """Deep3DFace's model from the parts that were given together."""
+def prove(content: Content, recognised: Format, registry: Registry) -> None:
+    """Build the components that read these weights from them, without memory for the network itself.
+
+    Raises:
+        AssetFormatError: A tensor is missing, unexpected, of the wrong shape, or not finite.
+    """
+    for use in recognised.used_by:
+        if any(use.where in name for name in content.shapes):
+            import torch
+
+            with torch.device("meta"):
+                registry.build(use.kind, use.name, {**use.params, use.parameter: str(content.path.absolute())})
+
+
+def _assemble(bundle: Bundle, parts: Mapping[str, Content], formats: Iterable[Format], folder: Path) -> Added:
+    """A model from the parts that were given together."""
     first = next(iter(parts.values())).path
-    missing = [part.name for part in FRONT_PARTS if part.name not in parts]
-    if missing:
-        wanted = ", ".join(f"{name} ({_PUBLISHED_AS[name]})" for name in missing)
-        return Added(first, problem=f"{first} is one part of 'bfm09'; add it together with: {wanted}")
-    hashes = "+".join(_hash_of(parts[part.name].path) for part in FRONT_PARTS)
-    origin = "+".join(parts[part.name].path.name for part in FRONT_PARTS)
-    target = next(candidate for candidate in FORMATS if candidate.name == "bfm09_front")
+    if missing := [f"{name} ({file})" for name, file in bundle.parts.items() if name not in parts]:
+        problem = f"{first} is one part of '{bundle.asset}'; add it together with: {', '.join(missing)}"
+        return Added(first, problem=problem)
+    hashes = "+".join(sha256_of(parts[part].path) for part in bundle.parts)
+    origin = "+".join(parts[part].path.name for part in bundle.parts)
+    target = next(candidate for candidate in formats if candidate.name == bundle.format)
     try:
-        return Added(first.parent, _keep("bfm09", target, build_front(parts), origin, hashes, folder))
+        arrays = bundle.build(parts)
+        target.check(arrays, first.parent)
+        return Added(first.parent, _keep(bundle.asset, target, arrays, origin, hashes, folder))
     except (AssetFormatError, ValueError, IndexError) as error:
-        return Added(first.parent, problem=f"the parts of 'bfm09' do not fit together: {error}")
-
-
-_PUBLISHED_AS = {
-    "bfm09_basel": "01_MorphableModel.mat",
-    "bfm09_front_info": "facemodel_info.mat",
-    "bfm09_front_index": "BFM_front_idx.mat",
-    "bfm09_expression_index": "BFM_exp_idx.mat",
-    "bfm09_expression_basis": "Exp_Pca.bin",
-    "bfm09_expression_sigma": "std_exp.txt",
-}
+        return Added(first.parent, problem=f"the parts of '{bundle.asset}' do not fit together: {error}")
 
 
 def _keep(asset: str, recognised: Format, arrays: Arrays, origin: str, origin_hash: str, folder: Path) -> AssetRecord:
@@ -132,9 +143,3 @@ def _keep(asset: str, recognised: Format, arrays: Arrays, origin: str, origin_ha
     index = read_index(folder)
     write_index({**index, asset: record}.values(), folder)
     return record
-
-
-def _hash_of(path: Path) -> str:
-    """Of a file; of a folder, of its largest part that defines it (the neutral mesh)."""
-    folder = ict_folder(path) if path.is_dir() else None
-    return sha256_of(folder / "generic_neutral_mesh.obj" if folder else path)

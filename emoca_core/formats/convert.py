@@ -1,34 +1,29 @@
 """From a published file to plain arrays: recognise it, convert it, and tell converted files from published ones."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from emoca_core.errors import AssetFormatError
 from emoca_core.files import atomic_write
-from emoca_core.formats import bfm, flame, heads, keras, vertex_lists, weights
-from emoca_core.formats.content import BARE, MARK, Content, open_content
+from emoca_core.formats.content import BARE, MARK, Content
+from emoca_core.formats.open import open_content
 from emoca_core.formats.table import Arrays, Format
 
-FORMATS: tuple[Format, ...] = (
-    *flame.FORMATS,
-    *vertex_lists.FORMATS,  # before the Basel model's parts, of which one is any list of positive numbers
-    *bfm.FORMATS,
-    *heads.FORMATS,
-    *weights.FORMATS,
-    *keras.FORMATS,
-)
 
-
-def recognise(content: Content) -> Format:
+def recognise(content: Content, formats: Iterable[Format]) -> Format:
     """The format of a published file, by its content.
+
+    Args:
+        content: The file.
+        formats: What it may be; the first that fits.
 
     Raises:
         AssetFormatError: No format has these entries, or one has them in other shapes.
     """
     near = []
-    for candidate in FORMATS:
+    for candidate in formats:
         if candidate.has_entries(content):
             wrong = candidate.wrong_shapes(content)
             if not wrong and candidate.matches(content):
@@ -43,12 +38,12 @@ def recognise(content: Content) -> Format:
     raise AssetFormatError(f"{content.path} is not a published model this project knows ({content.container}{holds})")
 
 
-def open_asset(path: Path | str, format_name: str) -> Content:
+def open_asset(path: Path | str, wanted: Format) -> Content:
     """A model file under our names, be it converted (asset folder) or as published (a path the user gave).
 
     Args:
         path: The file or folder.
-        format_name: What it must be, e.g. ``"flame_model"``.
+        wanted: What it must be.
 
     Returns:
         Entries that load when asked for.
@@ -59,22 +54,18 @@ def open_asset(path: Path | str, format_name: str) -> Content:
     content = open_content(path)
     name = content.format
     if name is None:
-        wanted = next(candidate for candidate in FORMATS if candidate.name == format_name)
-        if wanted.has_entries(content) and not (wrong := wanted.wrong_shapes(content)) and wanted.matches(content):
-            return _converted(content, wanted)
-        if wanted.has_entries(content) and wrong:
-            raise AssetFormatError(f"{path} looks like {format_name}, but {'; '.join(wrong)}")
+        wrong = wanted.wrong_shapes(content) if wanted.has_entries(content) else None
+        if wrong == [] and wanted.matches(content):
+            arrays = wanted.converted(content)
+            return Content(content.path, content.container, {n: a.shape for n, a in arrays.items()}, arrays.__getitem__)
+        if wrong:
+            raise AssetFormatError(f"{path} looks like {wanted.name}, but {'; '.join(wrong)}")
         if missing := [entry for entry in wanted.entries if entry not in content.shapes]:
-            raise AssetFormatError(f"{path} is not {format_name}: it lacks {', '.join(map(repr, missing))}")
+            raise AssetFormatError(f"{path} is not {wanted.name}: it lacks {', '.join(map(repr, missing))}")
         name = "something else"
-    if name != format_name:
-        raise AssetFormatError(f"{path} is {name}, expected {format_name}")
+    if name != wanted.name:
+        raise AssetFormatError(f"{path} is {name}, expected {wanted.name}")
     return content
-
-
-def _converted(content: Content, wanted: Format) -> Content:
-    arrays = wanted.convert(content)
-    return Content(content.path, content.container, {n: a.shape for n, a in arrays.items()}, arrays.__getitem__)
 
 
 def write_converted(path: Path, format_name: str, arrays: Mapping[str, np.ndarray]) -> None:
@@ -98,13 +89,8 @@ def convert(content: Content, recognised: Format) -> Arrays:
     """The arrays of a published file under our names.
 
     Raises:
-        AssetFormatError: Its parts do not fit together.
+        AssetFormatError: Its parts do not fit together, or it is one part of a bundle.
     """
-    if not recognised.stands_alone:
-        raise AssetFormatError(f"{content.path} is one part of '{recognised.part_of}'; add all parts together")
-    try:
-        return recognised.convert(content)
-    except (ValueError, IndexError, KeyError, TypeError) as error:
-        raise AssetFormatError(
-            f"{content.path} looks like {recognised.name}, but its parts do not fit: {error}"
-        ) from None
+    if not recognised.stands_alone and recognised.part_of:
+        raise AssetFormatError(f"{content.path} is one part of '{recognised.part_of.asset}'; add all parts together")
+    return recognised.converted(content)

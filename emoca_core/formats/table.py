@@ -1,12 +1,15 @@
 """How a published file is described: which entries of which shapes it has, and what becomes of them."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from emoca_core.errors import AssetFormatError
 from emoca_core.formats.content import Container, Content, Shape
+from emoca_core.registry.spec import Kind
 
 Arrays = dict[str, np.ndarray]
 
@@ -19,6 +22,47 @@ def keep_all(content: Content) -> Arrays:
 def always(content: Content) -> bool:
     """No further condition."""
     return True
+
+
+@dataclass(frozen=True)
+class Use:
+    """A component that reads a file. Building it from the file proves all names, shapes and numbers at once.
+
+    Attributes:
+        kind: Kind of the component.
+        name: Its name.
+        params: Its parameters besides the file, so that it needs no other file.
+        parameter: The parameter that takes the file.
+        where: Names that begin so are its business; a file with none of them is complete without.
+    """
+
+    kind: Kind
+    name: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    parameter: str = "weights"
+    where: str = ""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A model that is built from several files, which are added together.
+
+    Attributes:
+        asset: What they make.
+        format: Name of the format of the result.
+        parts: Format of each file -> how it is published.
+        build: Makes the arrays of ``format`` from the files.
+    """
+
+    asset: str
+    format: str
+    parts: Mapping[str, str]
+    build: Callable[[Mapping[str, Content]], Arrays]
+
+
+def itself(path: Path) -> Path:
+    """The path."""
+    return path
 
 
 @dataclass(frozen=True)
@@ -36,6 +80,9 @@ class Format:
         hints: Part of a file name -> asset, for files whose content is alike.
         part_of: Bundle that it belongs to, for models that are built from several files. Such a part is no asset by
             itself, unless ``assets`` names another one than the bundle.
+        indices: Converted array of indices -> converted array whose rows they number.
+        used_by: Components that read the file, for weights of networks.
+        key_file: For folders: the file that tells whether this one is known already.
     """
 
     name: str
@@ -44,13 +91,16 @@ class Format:
     convert: Callable[[Content], Arrays] = keep_all
     containers: tuple[Container, ...] = ()
     matches: Callable[[Content], bool] = always
-    hints: Mapping[str, str] | None = None
-    part_of: str | None = None
+    hints: Mapping[str, str] = field(default_factory=dict)
+    part_of: Bundle | None = None
+    indices: Mapping[str, str] = field(default_factory=dict)
+    used_by: tuple[Use, ...] = ()
+    key_file: Callable[[Path], Path] = itself
 
     @property
     def stands_alone(self) -> bool:
         """Whether such a file is an asset by itself, be it also a part of a bundle."""
-        return self.part_of not in self.assets
+        return self.part_of is None or self.part_of.asset not in self.assets
 
     def has_entries(self, content: Content) -> bool:
         """Whether container and entry names fit."""
@@ -69,8 +119,42 @@ class Format:
 
     def asset_for(self, path: Path) -> str:
         """The asset that a file of this name is."""
-        hints = (self.hints or {}).items()
-        return next((asset for part, asset in hints if part in path.name.lower()), self.assets[0])
+        return next((asset for part, asset in self.hints.items() if part in path.name.lower()), self.assets[0])
+
+    def converted(self, content: Content) -> Arrays:
+        """The arrays of a published file under our names, finite and with indices that point at something.
+
+        Raises:
+            AssetFormatError: Its parts do not fit together.
+        """
+        try:
+            arrays = self.convert(content)
+        except (ValueError, IndexError, KeyError, TypeError) as error:
+            if isinstance(error, AssetFormatError):
+                raise
+            raise AssetFormatError(
+                f"{content.path} looks like {self.name}, but its parts do not fit: {error}"
+            ) from None
+        self.check(arrays, content.path)
+        return arrays
+
+    def check(self, arrays: Arrays, path: Path) -> None:
+        """Refuse numbers that no model can have.
+
+        Raises:
+            AssetFormatError: NaN, infinity, or an index of a row that is not there.
+        """
+        wild = [name for name, array in arrays.items() if array.dtype.kind in "fc" and not np.isfinite(array).all()]
+        if wild and not self.used_by:  # a network's component says which of its tensors it needs
+            raise AssetFormatError(f"{path} looks like {self.name}, but holds NaN or infinity: {', '.join(wild)}")
+        for name, target in self.indices.items():
+            if name in arrays and target in arrays and arrays[name].size:
+                low, high, rows = int(arrays[name].min()), int(arrays[name].max()), len(arrays[target])
+                if low < 0 or high >= rows:
+                    raise AssetFormatError(
+                        f"{path} looks like {self.name}, but {name} refers to {low if low < 0 else high}, "
+                        f"and {target} has {rows} rows"
+                    )
 
 
 def fits(shape: Shape, pattern: str, letters: dict[str, int]) -> bool:

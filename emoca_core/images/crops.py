@@ -1,4 +1,4 @@
-"""Cutting faces out of photos: the published rules, one shared rule, and the resampling under them.
+"""Cutting faces out of photos: one rule shared by all methods, the rules of plugins by name, and what is under them.
 
 Every rule is a frozen dataclass that turns a photo and a detection into a ``CroppedFace`` with its exact
 ``crop_to_image``.
@@ -6,26 +6,22 @@ Every rule is a frozen dataclass that turns a photo and a detection into a ``Cro
 
 from typing import Literal, get_args
 
-from emoca_core.errors import unknown_name
+from emoca_core.errors import ComponentImportError, unknown_name
 from emoca_core.images.batch import crops_to_batch
-from emoca_core.images.box_rules import EmocaCrop, EmonetCrop, ExpnetCrop, SmirkCrop, TddfaCrop
-from emoca_core.images.point_rules import Deep3DFaceCrop, MgcnetCrop, UprightCrop
+from emoca_core.images.box_crop import BoxCrop
 from emoca_core.images.warp import transform_points, warp
 from emoca_core.interfaces import CropRule
+from emoca_core.registry import Registry
+from emoca_core.registry.spec import load_target
 
 __all__ = [
     "SHARED_CROP",
+    "BoxCrop",
     "CropPolicy",
-    "Deep3DFaceCrop",
-    "EmocaCrop",
-    "EmonetCrop",
-    "ExpnetCrop",
-    "MgcnetCrop",
-    "SmirkCrop",
-    "TddfaCrop",
-    "UprightCrop",
     "choose_crop",
+    "crop_names",
     "crops_to_batch",
+    "find_crop",
     "transform_points",
     "warp",
 ]
@@ -33,7 +29,7 @@ __all__ = [
 CropPolicy = Literal["native", "shared"]
 """``native``: every method cuts as it was published; ``shared``: one rule for all, so that methods can be compared."""
 
-SHARED_CROP = EmocaCrop()
+SHARED_CROP = BoxCrop(name="shared")
 """The rule of the ``shared`` policy."""
 
 
@@ -46,3 +42,29 @@ def choose_crop(policy: str, native: CropRule) -> CropRule:
     if policy not in get_args(CropPolicy):
         raise unknown_name("crop policy", policy, get_args(CropPolicy))
     return native if policy == "native" else SHARED_CROP
+
+
+def crop_names(registry: Registry) -> list[str]:
+    """Names that ``find_crop`` knows."""
+    return [SHARED_CROP.name, *sorted(registry.crops)]
+
+
+def find_crop(name: str, registry: Registry) -> CropRule:
+    """A rule by its name: the shared one, or that of a plugin.
+
+    Raises:
+        UnknownNameError: No such rule.
+        ComponentImportError: The plugin's rule cannot be imported, or is no rule of this name.
+    """
+    if name == SHARED_CROP.name:
+        return SHARED_CROP
+    if name not in registry.crops:
+        raise unknown_name("crop rule", name, crop_names(registry))
+    plugin, target = registry.crops[name]
+    try:
+        rule = load_target(target)()
+    except Exception as error:  # a third party's code may fail in any way
+        raise ComponentImportError(f"crop rule '{name}' (plugin '{plugin}') cannot be imported: {error}") from error
+    if not isinstance(rule, CropRule) or rule.name != name:
+        raise ComponentImportError(f"crop rule '{name}' (plugin '{plugin}'): {target} makes no CropRule of this name")
+    return rule

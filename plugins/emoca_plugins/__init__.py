@@ -65,3 +65,33 @@ _COMPONENTS = (
 def emoca_components() -> tuple[ComponentSpec, ...]:
     """Everything in this package."""
     return _COMPONENTS
+
+
+@hookimpl
+def emoca_formats() -> tuple[str, ...]:
+    """The published files of this package's models, the more special ones first."""
+    return (
+        "emoca_plugins.face_models.flame_files:FORMATS",
+        "emoca_plugins.detail.deca_files:FORMATS",
+        "emoca_plugins.face_models.vertex_lists:FORMATS",  # before the Basel model's parts: any list of numbers is one
+        "emoca_plugins.face_models.bfm_files:FORMATS",
+        "emoca_plugins.face_models.head_files:FORMATS",
+        "emoca_plugins.encoders.network_files:FORMATS",
+        "emoca_plugins.emotion.network_files:FORMATS",
+        "emoca_plugins.losses.recognition_files:FORMATS",
+    )
+
+
+@hookimpl
+def emoca_crops() -> dict[str, str]:
+    """How the published methods cut faces."""
+    return {
+        "emoca": "emoca_plugins.encoders.box_crops:EmocaCrop",
+        "smirk": "emoca_plugins.encoders.box_crops:SmirkCrop",
+        "3ddfa_v2": "emoca_plugins.encoders.box_crops:TddfaCrop",
+        "expnet": "emoca_plugins.encoders.box_crops:ExpnetCrop",
+        "emonet": "emoca_plugins.emotion.emonet_crop:EmonetCrop",
+        "deep3dface": "emoca_plugins.encoders.point_crops:Deep3DFaceCrop",
+        "mgcnet": "emoca_plugins.encoders.point_crops:MgcnetCrop",
+        "upright": "emoca_plugins.encoders.point_crops:UprightCrop",
+    }

@@ -15,8 +15,9 @@ from emoca_core.cli import main
 from emoca_core.datasets import Manifest, ManifestRow, write_manifest
 from emoca_core.datasets.preprocess import PART, PreprocessSettings, preprocess
 from emoca_core.errors import OutputError
-from emoca_core.images.crops import SHARED_CROP, SmirkCrop, transform_points
+from emoca_core.images.crops import SHARED_CROP, transform_points
 from emoca_core.interfaces import Detection, Landmarker
+from emoca_plugins.encoders.box_crops import SmirkCrop
 
 
 @pytest.fixture(autouse=True)

@@ -9,13 +9,14 @@ import scipy.io
 import torch
 
 from emoca_core.errors import AssetFormatError
+from emoca_core.formats import open_asset
 from emoca_core.formats.add import add_files
-from emoca_core.formats.convert import open_asset
 from emoca_core.geometry.rotations import matrix_to_rotation_vector
 from emoca_core.interfaces import FaceParameters, PerspectiveCamera
 from emoca_core.testing import check_component
 from emoca_core.testing.samples import frontal_landmarks
 from emoca_plugins.face_models.bfm09 import DECIMETRE, Bfm09
+from emoca_plugins.face_models.bfm_files import BFM09_FRONT
 
 FOCAL, CENTRE, DISTANCE = 1015.0, 112.0, 10.0
 """Published camera: pixels, pixels, decimetres."""
@@ -182,7 +183,7 @@ def test_built_from_the_original_parts(tmp_path, monkeypatch):
     assert [added.problem for added in results] == [None, None]
     assert [added.record.name for added in results] == ["bfm_expression_index", "bfm09"]
     assert results[1].record.origin.count("+") == 5
-    built = open_asset(tmp_path / "assets" / "bfm09.npz", "bfm09_front")
+    built = open_asset(tmp_path / "assets" / "bfm09.npz", BFM09_FRONT)
     picked = source["trimmed"][source["front"]]
     for k in (0, 7, 120):  # vertex by vertex, as the publication describes the model
         rows = slice(3 * picked[k], 3 * picked[k] + 3)

@@ -11,10 +11,14 @@ import torch
 from PIL import Image
 
 from emoca_core.errors import AssetFormatError
-from emoca_core.formats.content import open_content
-from emoca_core.formats.convert import FORMATS, convert, open_asset, recognise, write_converted
+from emoca_core.formats import open_asset, open_content
+from emoca_core.formats.convert import convert, recognise, write_converted
+from emoca_core.formats.known import known_formats
+from emoca_core.registry import get_registry
 from emoca_core.weights.read_obj import read_obj
+from emoca_plugins.face_models.bfm_files import BFM_NONECK
 
+FORMATS = known_formats(get_registry())
 RANDOM = np.random.default_rng(0)
 
 
@@ -92,7 +96,7 @@ def test_recognised_by_content(tmp_path: Path, name: str) -> None:
     path = tmp_path / "misleading.txt"
     WRITERS[name](path)
     content = open_content(path)
-    recognised = recognise(content)
+    recognised = recognise(content, FORMATS)
     assert recognised.name == name
     suffix = ".safetensors" if recognised.containers == ("weights",) else ".npz"
     arrays = convert(content, recognised)
@@ -115,23 +119,23 @@ def test_wrong_shape_is_named(tmp_path: Path) -> None:
     path = tmp_path / "bfm_noneck_v3.pkl"
     path.write_bytes(pickle.dumps(noneck() | {"w_exp": np.zeros((31, 10))}))
     with pytest.raises(AssetFormatError, match=r"looks like bfm_noneck, but w_exp is \[31 10\], expected \[N _\]"):
-        recognise(open_content(path))
+        recognise(open_content(path), FORMATS)
     with pytest.raises(AssetFormatError, match=r"w_exp is \[31 10\]"):
-        open_asset(path, "bfm_noneck")
+        open_asset(path, BFM_NONECK)
 
 
 def test_missing_entry_is_named(tmp_path: Path) -> None:
     path = tmp_path / "bfm_noneck_v3.pkl"
     path.write_bytes(pickle.dumps({k: v for k, v in noneck().items() if k != "w_shp"}))
     with pytest.raises(AssetFormatError, match="it lacks 'w_shp'"):
-        open_asset(path, "bfm_noneck")
+        open_asset(path, BFM_NONECK)
 
 
 def test_other_model_is_named(tmp_path: Path) -> None:
     path = tmp_path / "statistics.npz"
     write_converted(path, "tddfa_statistics", {"mean": np.zeros(62), "std": np.ones(62)})
     with pytest.raises(AssetFormatError, match="is tddfa_statistics, expected bfm_noneck"):
-        open_asset(path, "bfm_noneck")
+        open_asset(path, BFM_NONECK)
 
 
 @pytest.mark.parametrize(
@@ -150,14 +154,14 @@ def test_damaged_files_are_one_error(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "file"
     path.write_bytes(data)
     with pytest.raises(AssetFormatError, match="file"):
-        recognise(open_content(path))
+        recognise(open_content(path), FORMATS)
 
 
 def test_npz_with_pickled_member_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "texture.npz"
     np.savez(path, mean=np.array([{}], dtype=object), tex_dir=np.zeros((3, 3)))
     with pytest.raises(AssetFormatError):
-        convert(open_content(path), recognise(open_content(path)))
+        convert(open_content(path), recognise(open_content(path), FORMATS))
 
 
 def test_npz_shapes_are_known_without_reading(tmp_path: Path) -> None:

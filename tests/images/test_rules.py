@@ -7,36 +7,28 @@ import pytest
 import torch
 from numpy import ndarray
 
-from emoca_core.errors import UnknownNameError
+from emoca_core import Registry, get_registry, hookimpl
+from emoca_core.errors import ComponentImportError, DuplicateComponentError, UnknownNameError
 from emoca_core.images.crops import (
     SHARED_CROP,
-    Deep3DFaceCrop,
-    EmocaCrop,
-    EmonetCrop,
-    ExpnetCrop,
-    MgcnetCrop,
-    SmirkCrop,
-    TddfaCrop,
-    UprightCrop,
+    BoxCrop,
     choose_crop,
+    crop_names,
     crops_to_batch,
+    find_crop,
     transform_points,
 )
-from emoca_core.images.point_rules import roll_of
 from emoca_core.images.warp import rotation
 from emoca_core.interfaces import CroppedFace, CropRule, Detection
+from emoca_plugins.encoders.box_crops import EmocaCrop, ExpnetCrop, TddfaCrop
+from emoca_plugins.encoders.point_crops import Deep3DFaceCrop, MgcnetCrop, UprightCrop, roll_of
 
+REGISTRY = get_registry()
 RULES = [
-    EmocaCrop(),
+    *(find_crop(name, REGISTRY) for name in crop_names(REGISTRY) if name != "expnet"),
     EmocaCrop(box="bbox", order=3),
-    SmirkCrop(),
-    TddfaCrop(),
     TddfaCrop(source="landmarks"),
-    EmonetCrop(),
     ExpnetCrop(through_jpeg=False),
-    MgcnetCrop(),
-    Deep3DFaceCrop(),
-    UprightCrop(),
 ]
 MIDDLE = np.array([200.0, 150.0])
 
@@ -139,6 +131,57 @@ def test_policies() -> None:
     assert choose_crop("shared", native) is SHARED_CROP
     with pytest.raises(UnknownNameError, match="Did you mean"):
         choose_crop("nativ", native)
+
+
+def test_the_shared_rule_is_the_frameworks_own_and_emocas_is_the_same_square() -> None:
+    assert type(SHARED_CROP) is BoxCrop
+    assert find_crop("shared", Registry()) is SHARED_CROP and crop_names(Registry()) == ["shared"]
+    found = detection(face_points() + MIDDLE)
+    np.testing.assert_array_equal(SHARED_CROP(ramp(), found).image, EmocaCrop()(ramp(), found).image)
+
+
+def crops_plugin(offered: object) -> type:
+    class Plugin:
+        @staticmethod
+        @hookimpl
+        def emoca_crops() -> object:
+            return offered
+
+    return Plugin
+
+
+def test_a_plugins_rule_is_found_by_its_name() -> None:
+    registry = Registry()
+    registry.add_plugin(crops_plugin({"mine": f"{__name__}:MyCrop"}), "theirs")
+    assert crop_names(registry) == ["shared", "mine"]
+    assert isinstance(find_crop("mine", registry), MyCrop)
+    with pytest.raises(UnknownNameError, match="Did you mean 'mine'"):
+        find_crop("mime", registry)
+    with pytest.raises(DuplicateComponentError, match="'mine' is offered by 'theirs' and by 'other'"):
+        registry.add_plugin(crops_plugin({"mine": f"{__name__}:MyCrop"}), "other")
+
+
+@pytest.mark.parametrize("target", ["nowhere:MyCrop", f"{__name__}:Nothing", f"{__name__}:ramp", "dataclasses:Field"])
+def test_a_broken_rule_is_named_with_its_plugin(target: str) -> None:
+    registry = Registry()
+    registry.add_plugin(crops_plugin({"broken": target}), "theirs")
+    with pytest.raises(ComponentImportError, match=r"'broken' \(plugin 'theirs'\)"):
+        find_crop("broken", registry)
+
+
+@pytest.mark.parametrize("offered", [{"mine": 3}, {"mine": "no_colon"}, {"mine": ":x"}])
+def test_what_is_no_target_is_refused_when_the_plugin_is_loaded(offered: object) -> None:
+    registry = Registry()
+    with pytest.raises(TypeError, match="must return 'package"):
+        registry.add_plugin(crops_plugin(offered), "theirs")
+    assert crop_names(registry) == ["shared"]
+
+
+@dataclasses.dataclass(frozen=True)
+class MyCrop(BoxCrop):
+    """A rule of a third party."""
+
+    name: str = "mine"
 
 
 def test_crops_to_batch_moves_landmarks_into_the_crop() -> None:

@@ -10,7 +10,6 @@ import trimesh
 from PIL import Image
 
 from emoca_core.geometry.rotations import rotation_vector_to_matrix
-from emoca_core.images.crops import UprightCrop
 from emoca_core.interfaces import (
     Albedo,
     DetailModel,
@@ -27,6 +26,7 @@ from emoca_core.interfaces import (
 from emoca_core.method import Method
 from emoca_core.registry.catalogue import Recipe
 from emoca_core.vocabulary.arkit import ARKIT_NAMES
+from emoca_plugins.encoders.point_crops import UprightCrop
 from emoca_plugins.renderers.zbuffer import ZBuffer
 
 LANDMARKS = [int(i) for i in np.linspace(0, 160, 68)]

@@ -15,7 +15,8 @@ import tiny_flame
 from emoca_core.cli import main
 from emoca_core.errors import AssetFormatError, MissingAssetError, UnknownNameError
 from emoca_core.formats.add import add_files
-from emoca_core.formats.convert import FORMATS
+from emoca_core.formats.known import known_formats, names_of
+from emoca_core.registry import get_registry
 from emoca_core.registry.assets import asset_folder, find_asset, find_assets, has_asset, read_index
 from emoca_core.registry.catalogue import get_catalogue
 
@@ -104,8 +105,7 @@ def test_damaged_index_is_one_clear_error(folder, text):
 
 
 def test_every_recognisable_asset_has_a_card_and_the_other_way_round():
-    recognisable = {asset for candidate in FORMATS for asset in candidate.assets}
-    assert recognisable == set(get_catalogue().assets)
+    assert set(names_of(known_formats(get_registry()))) == set(get_catalogue().assets)
 
 
 def test_every_card_of_a_component_names_existing_assets():
@@ -181,13 +181,14 @@ def test_failed_write_leaves_nothing(folder, tmp_path, monkeypatch):
     assert list(folder.iterdir()) == []
 
 
-def test_tensorflow_checkpoint_by_its_index(folder, tmp_path):
+def test_an_incomplete_network_is_refused_when_it_is_added(folder, tmp_path):
     published = pytest.importorskip("published")
     published.write_tf_bundle(
         tmp_path / "model-400000", {"resnet_v1_50/logits/weights": np.ones((1, 1, 2048, 257), "f4")}
     )
     (added,) = add_files([tmp_path / "model-400000.index"])
-    assert added.record.name == "mgcnet" and find_asset("mgcnet").suffix == ".safetensors"
+    assert "does not fit the network" in added.problem and "missing: network.conv1.weight" in added.problem
+    assert not has_asset("mgcnet")
 
 
 # ------------------------------------------------------------------------------------------ command line

@@ -11,7 +11,6 @@ from PIL import Image
 from emoca_core import ComponentSpec, Registry
 from emoca_core.datasets import ManifestRow, write_manifest
 from emoca_core.errors import MissingAssetError
-from emoca_core.images.crops import EmocaCrop
 from emoca_core.interfaces import (
     Albedo,
     Detection,
@@ -26,6 +25,7 @@ from emoca_core.interfaces import (
 )
 from emoca_core.probe.codes import CodeSource
 from emoca_core.testing.samples import frontal_landmarks
+from emoca_plugins.encoders.box_crops import EmocaCrop
 
 COLOURS = {"neutral": 60, "happy": 130, "sad": 200}
 CROP = EmocaCrop(size=32)

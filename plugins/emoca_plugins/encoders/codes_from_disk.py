@@ -10,9 +10,9 @@ from pydantic import Field
 from torch import Tensor
 
 from emoca_core.errors import AssetFormatError, EmocaError, MissingAssetError
-from emoca_core.images.crops import EmocaCrop
 from emoca_core.interfaces import Block, Encoder, FaceCrop, FaceModel, FaceParameters, Parts, Unit
 from emoca_core.registry.spec import ComponentParams
+from emoca_plugins.encoders.box_crops import EmocaCrop
 from emoca_plugins.encoders.pose_from_landmarks import POSE_BLOCKS, with_pose_from_landmarks
 
 

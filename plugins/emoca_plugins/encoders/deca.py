@@ -3,9 +3,9 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from emoca_core.images.crops import EmocaCrop
 from emoca_core.interfaces import Block, Encoder, FaceCrop, FaceParameters, WeakPerspectiveCamera
 from emoca_core.weights.checkpoints import KeyMap, WeightsParams, load_published
+from emoca_plugins.encoders.box_crops import EmocaCrop
 from emoca_plugins.encoders.preprocessing import resized, split_code
 from emoca_plugins.encoders.resnet_trunk import CoefficientRegressor
 

@@ -8,9 +8,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from emoca_core.geometry.rotations import matrix_to_rotation_vector
-from emoca_core.images.crops import Deep3DFaceCrop
 from emoca_core.interfaces import Block, Encoder, FaceCrop, FaceParameters, PerspectiveCamera
 from emoca_core.weights.checkpoints import KeyMap, WeightsParams, load_published
+from emoca_plugins.encoders.point_crops import Deep3DFaceCrop
 from emoca_plugins.encoders.preprocessing import axis_rotations, resized, split_code
 from emoca_plugins.encoders.resnet_trunk import feature_size, resnet_trunk
 from emoca_plugins.encoders.spherical_harmonics import lighting_from_bfm

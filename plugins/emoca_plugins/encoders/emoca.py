@@ -7,7 +7,6 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
-from emoca_core.images.crops import EmocaCrop
 from emoca_core.interfaces import Block, Encoder, FaceCrop, FaceParameters
 from emoca_core.weights.checkpoints import (
     Checkpoint,
@@ -20,6 +19,7 @@ from emoca_core.weights.checkpoints import (
     read_checkpoint,
 )
 from emoca_plugins.encoders import deca
+from emoca_plugins.encoders.box_crops import EmocaCrop
 from emoca_plugins.encoders.preprocessing import resized, split_code
 from emoca_plugins.encoders.resnet_trunk import CoefficientRegressor
 

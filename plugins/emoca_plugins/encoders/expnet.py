@@ -9,10 +9,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from emoca_core.errors import AssetFormatError
-from emoca_core.formats.content import open_content
-from emoca_core.images.crops import ExpnetCrop
+from emoca_core.formats import open_content
 from emoca_core.interfaces import Block, Encoder, FaceCrop, FaceModel, FaceParameters, Parts
 from emoca_core.weights.checkpoints import RANDOM, KeyMap, WeightsParams, find_all_weights, load_into, read_checkpoint
+from emoca_plugins.encoders.box_crops import ExpnetCrop
 from emoca_plugins.encoders.caffe_resnet import CaffeResNet101, resize_legacy
 from emoca_plugins.encoders.pose_from_landmarks import POSE_BLOCKS, with_pose_from_landmarks
 from emoca_plugins.encoders.tf_keys import OPTIMIZER_SLOTS, to_torch_layout
@@ -55,7 +55,8 @@ class Expnet(Encoder):
 
         weights: str | None = None
         """Checkpoint of the expression network: asset name or path of the ``.index`` file; by default the asset
-        ``expnet_expression``. ``random`` reads no file at all and initialises at random, for training only."""
+        ``expnet_expression``. ``random`` initialises at random, for training only, and reads no file but those that the
+        other parameters name."""
         shape_weights: str | None = None
         """Checkpoint of the identity network; by default the asset ``expnet_shape``. ``random`` initialises it, for
         those who only use the expression."""
@@ -79,7 +80,9 @@ class Expnet(Encoder):
             "expnet_shape": self.params.shape_weights,
             "expnet_mean": self.params.mean_image,
         }
-        self.asset_paths = {} if self.params.weights == RANDOM else find_all_weights(wanted)
+        if self.params.weights == RANDOM:
+            wanted = {name: given for name, given in wanted.items() if given is not None}
+        self.asset_paths = dict(find_all_weights(wanted))
         networks = {"expnet_expression": self.expression_network, "expnet_shape": self.shape_network}
         found = {name: path for name, path in self.asset_paths.items() if name in networks}
         self.load_reports = {

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 
 from emoca_core.errors import EmocaError
-from emoca_core.images.crops import UprightCrop
 from emoca_core.interfaces import Block, Encoder, FaceCrop, FaceModel, FaceParameters, Parts
 from emoca_core.registry.spec import ComponentParams
 from emoca_core.vocabulary.arkit import ARKIT_NAMES
+from emoca_plugins.encoders.point_crops import UprightCrop
 from emoca_plugins.encoders.pose_from_landmarks import POSE_BLOCKS, with_pose_from_landmarks
 
 

@@ -7,9 +7,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from emoca_core.geometry.rotations import matrix_to_rotation_vector
-from emoca_core.images.crops import MgcnetCrop
 from emoca_core.interfaces import Block, Encoder, FaceCrop, FaceParameters, PerspectiveCamera
 from emoca_core.weights.checkpoints import KeyMap, WeightsParams, load_published
+from emoca_plugins.encoders.point_crops import MgcnetCrop
 from emoca_plugins.encoders.preprocessing import axis_rotations, resized, split_code
 from emoca_plugins.encoders.slim_resnet import SlimResNet50
 from emoca_plugins.encoders.spherical_harmonics import lighting_from_bfm, rotate_lighting

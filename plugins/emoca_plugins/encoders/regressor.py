@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from emoca_core import ComponentParams
 from emoca_core.errors import RecipeError
-from emoca_core.images.crops import EmocaCrop
 from emoca_core.interfaces import Block, Encoder, FaceCrop, FaceParameters, Parts, Unit
 from emoca_core.weights.checkpoints import KeyMap, asset_name, find_weights, load_into, read_checkpoint
+from emoca_plugins.encoders.box_crops import EmocaCrop
 from emoca_plugins.encoders.preprocessing import resized, split_code
 from emoca_plugins.encoders.regressor_network import Network, clone_for
 from emoca_plugins.encoders.regressor_output import Output

@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from emoca_core.images.crops import SmirkCrop
 from emoca_core.interfaces import Block, Encoder, FaceCrop, FaceParameters, WeakPerspectiveCamera
 from emoca_core.weights.checkpoints import KeyMap, WeightsParams, load_published
+from emoca_plugins.encoders.box_crops import SmirkCrop
 from emoca_plugins.encoders.preprocessing import resized
 
 EXPRESSION, EYELIDS, JAW = 50, 2, 3

@@ -12,6 +12,7 @@ from emoca_core.geometry.normals import face_normals
 from emoca_core.geometry.rotations import rotation_vector_to_matrix
 from emoca_core.interfaces import Albedo, FaceGeometry, FaceParameters
 from emoca_core.registry.spec import ComponentParams
+from emoca_plugins.face_models.bfm_files import BFM09_FRONT
 from emoca_plugins.face_models.morphable import (
     MorphableModel,
     check_indices,
@@ -60,7 +61,7 @@ class Bfm09(MorphableModel):
     def __init__(self, params: Params | None = None) -> None:
         super().__init__(params)
         options = self.params
-        model = self._open_assets({"bfm09": (options.model, "bfm09_front")})["bfm09"]
+        model = self._open_assets({"bfm09": (options.model, BFM09_FRONT)})["bfm09"]
         mean = model.array("mean_shape")
         shape = first_columns(model.array("shape_basis"), options.shape_size, "identity", model.path)
         expression = first_columns(model.array("expression_basis"), options.expression_size, "expression", model.path)

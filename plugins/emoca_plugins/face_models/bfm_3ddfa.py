@@ -8,10 +8,11 @@ from pydantic import Field
 from torch import Tensor
 
 from emoca_core.errors import AssetFormatError, RecipeError
-from emoca_core.formats.content import Content
+from emoca_core.formats import Content
 from emoca_core.geometry.rotations import rotation_vector_to_matrix
 from emoca_core.interfaces import Block, FaceGeometry, FaceParameters
 from emoca_core.registry.spec import ComponentParams
+from emoca_plugins.face_models.bfm_files import BFM_3DDFA_TRIANGLES, BFM_NONECK, TDDFA_STATISTICS
 from emoca_plugins.face_models.morphable import (
     MorphableModel,
     check_indices,
@@ -68,9 +69,9 @@ class Bfm3ddfa(MorphableModel):
         options = self.params
         assets = self._open_assets(
             {
-                "bfm_3ddfa": (options.model, "bfm_noneck"),
-                "bfm_3ddfa_triangles": (options.triangles, "bfm_3ddfa_triangles"),
-                "tddfa_statistics": (options.statistics, "tddfa_statistics"),
+                "bfm_3ddfa": (options.model, BFM_NONECK),
+                "bfm_3ddfa_triangles": (options.triangles, BFM_3DDFA_TRIANGLES),
+                "tddfa_statistics": (options.statistics, TDDFA_STATISTICS),
             }
         )
         self.blocks = {"shape": options.shape_size, "expression": options.expression_size, "global_pose": 3}

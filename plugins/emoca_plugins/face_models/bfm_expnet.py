@@ -8,12 +8,12 @@ from pydantic import Field
 from torch import Tensor
 
 from emoca_core.errors import AssetFormatError, MissingAssetError
-from emoca_core.formats.content import Content
-from emoca_core.formats.vertex_lists import BASEL_VERTICES, EXPRESSION_VERTICES, LANDMARKS
+from emoca_core.formats import Content
 from emoca_core.geometry.rotations import rotation_vector_to_matrix
 from emoca_core.interfaces import Albedo, FaceGeometry, FaceParameters
 from emoca_core.registry.assets import find_assets, has_asset
 from emoca_core.registry.spec import ComponentParams
+from emoca_plugins.face_models.bfm_files import BFM09_EXPRESSION_INDEX, BFM_EXPNET, BFM_NONECK
 from emoca_plugins.face_models.morphable import (
     MorphableModel,
     check_indices,
@@ -22,6 +22,13 @@ from emoca_plugins.face_models.morphable import (
     from_planes,
     planes,
     points_of,
+)
+from emoca_plugins.face_models.vertex_lists import (
+    BASEL_VERTICES,
+    BFM_3DDFA_INDICES,
+    BFM_EXPNET_LANDMARKS,
+    EXPRESSION_VERTICES,
+    LANDMARKS,
 )
 
 MICROMETRE = 1e-6
@@ -35,11 +42,11 @@ LIST = "bfm_expnet_landmarks"
 FROM_3DDFA = ("bfm_3ddfa", "bfm_3ddfa_indices")
 TO_BASEL = "bfm_expression_index"
 ASSETS = {
-    "bfm_expnet": "bfm_expnet",
-    LIST: "bfm_expnet_landmarks",
-    "bfm_3ddfa": "bfm_noneck",
-    "bfm_3ddfa_indices": "bfm_3ddfa_indices",
-    TO_BASEL: "bfm09_expression_index",
+    "bfm_expnet": BFM_EXPNET,
+    LIST: BFM_EXPNET_LANDMARKS,
+    "bfm_3ddfa": BFM_NONECK,
+    "bfm_3ddfa_indices": BFM_3DDFA_INDICES,
+    TO_BASEL: BFM09_EXPRESSION_INDEX,
 }
 """Format of each asset."""
 

@@ -11,11 +11,12 @@ from pydantic import Field
 from torch import Tensor
 
 from emoca_core.errors import AssetFormatError
-from emoca_core.formats.content import Content
+from emoca_core.formats import Content, Format
 from emoca_core.geometry.skinning import linear_blend_skinning
 from emoca_core.geometry.surface_points import contour_row
 from emoca_core.interfaces import Albedo, FaceGeometry, FaceParameters
 from emoca_core.registry.spec import ComponentParams
+from emoca_plugins.face_models import flame_files
 from emoca_plugins.face_models.fused_pose import (
     can_fuse,
     fused_contour_row,
@@ -31,7 +32,7 @@ IDENTITY_COLUMNS = 300
 
 Edition = Literal["flame", "flame_2023", "flame_2023_open"]
 Texture = Literal["none", "grey", "flame", "bfm"]
-_TEXTURE_ASSETS = {"flame": ("flame_texture", "flame_texture"), "bfm": ("flame_albedo_from_bfm",) * 2}
+_TEXTURES = {"flame": flame_files.FLAME_TEXTURE, "bfm": flame_files.FLAME_ALBEDO_FROM_BFM}
 
 
 class Flame(MorphableModel):
@@ -102,21 +103,21 @@ class Flame(MorphableModel):
     def __init__(self, params: Params | None = None) -> None:
         super().__init__(params)
         options = self.params
-        wanted: dict[str, tuple[Path | None, str]] = {
-            options.edition: (options.model, "flame_model"),
-            "flame_landmarks": (options.landmarks, "flame_landmarks"),
+        wanted: dict[str, tuple[Path | None, Format]] = {
+            options.edition: (options.model, flame_files.FLAME_MODEL),
+            "flame_landmarks": (options.landmarks, flame_files.FLAME_LANDMARKS),
         }
         if options.uv:
-            wanted["flame_template"] = (options.template, "flame_template")
+            wanted["flame_template"] = (options.template, flame_files.FLAME_TEMPLATE)
         if options.mediapipe_landmarks:
-            wanted["flame_mediapipe_landmarks"] = (None, "flame_mediapipe_landmarks")
+            wanted["flame_mediapipe_landmarks"] = (None, flame_files.FLAME_MEDIAPIPE_LANDMARKS)
         if options.eyelids:
-            wanted |= {f"flame_eyelid_{side}": (None, "flame_eyelid") for side in ("left", "right")}
+            wanted |= {f"flame_eyelid_{side}": (None, flame_files.FLAME_EYELID) for side in ("left", "right")}
         if options.masks:
-            wanted["flame_masks"] = (None, "flame_masks")
-        if options.albedo in _TEXTURE_ASSETS:
-            asset, format_name = _TEXTURE_ASSETS[options.albedo]
-            wanted[asset] = (None, format_name)
+            wanted["flame_masks"] = (None, flame_files.FLAME_MASKS)
+        if options.albedo in _TEXTURES:
+            texture = _TEXTURES[options.albedo]
+            wanted[texture.assets[0]] = (None, texture)
         assets = self._open_assets(wanted)
         self._register_surface(assets[options.edition])
         self._register_landmarks(assets["flame_landmarks"], assets.get("flame_mediapipe_landmarks"))
@@ -192,8 +193,8 @@ class Flame(MorphableModel):
                 check_indices(indices.array(name), vertices, name, indices.path)
             self._register_masks({n: np.isin(np.arange(vertices), indices.array(n)) for n in indices.shapes})
         self.texture: TextureModel | None = None
-        if self.params.albedo in _TEXTURE_ASSETS:
-            content = assets[_TEXTURE_ASSETS[self.params.albedo][0]]
+        if self.params.albedo in _TEXTURES:
+            content = assets[_TEXTURES[self.params.albedo].assets[0]]
             self.texture = TextureModel(content, self.params.albedo_size, self.params.texture_size)
 
     def _register_uv(self, template: Content) -> None:

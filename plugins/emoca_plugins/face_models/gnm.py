@@ -8,11 +8,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from emoca_core.formats.content import Content
+from emoca_core.formats import Content
 from emoca_core.geometry.rotations import rotation_vector_to_matrix
 from emoca_core.interfaces import FaceGeometry, FaceParameters
 from emoca_core.registry.spec import ComponentParams
 from emoca_core.vocabulary.landmark_sets import IBUG68_MIRROR
+from emoca_plugins.face_models.head_files import GNM_HEAD, GNM_LANDMARKS
 from emoca_plugins.face_models.morphable import MorphableModel, check_indices
 
 CORNEA_GROUPS = ("eye_exteriors", "eyeball_exterior")
@@ -53,8 +54,8 @@ class GnmHead(MorphableModel):
         from body_models.gnm.torch import GNM  # optional dependency: pip install 'emoca-core[gnm]'
 
         wanted = {
-            "gnm_head": (self.params.model, "gnm_head"),
-            "gnm_landmarks": (self.params.landmarks, "gnm_landmarks"),
+            "gnm_head": (self.params.model, GNM_HEAD),
+            "gnm_landmarks": (self.params.landmarks, GNM_LANDMARKS),
         }
         assets = self._open_assets(wanted)
         model: Any = GNM(model_path=self.asset_paths["gnm_head"])

@@ -7,10 +7,10 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from emoca_core.formats.heads import ICT_EXPRESSIONS
 from emoca_core.geometry.rotations import rotation_vector_to_matrix
 from emoca_core.interfaces import FaceGeometry, FaceParameters
 from emoca_core.registry.spec import ComponentParams
+from emoca_plugins.face_models.head_files import ICT_EXPRESSIONS, ICT_FACEKIT
 from emoca_plugins.face_models.morphable import MorphableModel, check_indices, from_planes, planes
 
 PARTS = {
@@ -79,7 +79,7 @@ class IctFaceKit(MorphableModel):
 
     def __init__(self, params: Params | None = None) -> None:
         super().__init__(params)
-        model = self._open_assets({"ict_facekit": (self.params.model, "ict_facekit")})["ict_facekit"]
+        model = self._open_assets({"ict_facekit": (self.params.model, ICT_FACEKIT)})["ict_facekit"]
         mean = model.array("mean_shape")
         check_indices(np.array(LANDMARKS), len(mean), "the landmark table", model.path)
         identity = model.array("shape_basis")[: self.params.shape_size]

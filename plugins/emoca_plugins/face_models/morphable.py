@@ -9,8 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from emoca_core.errors import AssetFormatError
-from emoca_core.formats.content import Content
-from emoca_core.formats.convert import open_asset
+from emoca_core.formats import Content, Format, open_asset
 from emoca_core.interfaces import Block, FaceModel, FaceParameters
 from emoca_core.registry.assets import find_assets
 
@@ -35,7 +34,7 @@ class MorphableModel(FaceModel):
         """Named regions, where the assets have some."""
         return dict(zip(self._mask_names, self.get_buffer("_masks"), strict=True)) if self._mask_names else {}
 
-    def _open_assets(self, wanted: Mapping[str, tuple[Path | None, str]]) -> dict[str, Content]:
+    def _open_assets(self, wanted: Mapping[str, tuple[Path | None, Format]]) -> dict[str, Content]:
         """Assets by name, each given as (path of the user, format); remembers where they lie.
 
         Raises:
@@ -44,7 +43,7 @@ class MorphableModel(FaceModel):
         """
         paths = find_assets({name: given for name, (given, _) in wanted.items()})
         self.asset_paths = {**self.asset_paths, **paths}
-        return {name: open_asset(paths[name], format_name) for name, (_, format_name) in wanted.items()}
+        return {name: open_asset(paths[name], kind) for name, (_, kind) in wanted.items()}
 
     def _constant(self, name: str, value: np.ndarray) -> None:
         """A buffer that moves with the module and is not part of checkpoints; real numbers become float32."""

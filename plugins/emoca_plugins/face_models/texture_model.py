@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from emoca_core.errors import AssetFormatError
-from emoca_core.formats.content import Content
+from emoca_core.formats import Content
 
 
 class TextureModel(nn.Module):

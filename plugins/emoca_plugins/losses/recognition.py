@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from emoca_core.formats.convert import open_asset
+from emoca_core.formats import open_asset, open_content
 from emoca_core.weights.checkpoints import (
     RANDOM,
     Checkpoint,
@@ -21,6 +21,7 @@ from emoca_core.weights.checkpoints import (
     read_checkpoint,
 )
 from emoca_core.weights.timm_trunk import create_trunk
+from emoca_plugins.losses.recognition_files import VGGFACE2_RESNET50
 
 VGGFACE2 = "vggface2_resnet50"
 """Name of the network, of its asset, and of the format of its file."""
@@ -107,8 +108,8 @@ def _vggface2(weights: str | None) -> Recognition:
 
 
 def _read_vggface2(path: Path) -> Checkpoint:
-    if path.suffix in (".pkl", ".npz"):  # as published, or as the asset folder keeps it
-        content = open_asset(path, VGGFACE2)
+    if open_content(path).container in ("pickle", "npz"):  # as published, or as the asset folder keeps it
+        content = open_asset(path, VGGFACE2_RESNET50)
         return Checkpoint(path, content.shapes, lambda name: torch.from_numpy(content.array(name)))
     return read_checkpoint(path)
 

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from emoca_core.errors import EmocaError, RecipeError
 from emoca_core.geometry.rotations import rotation_vector_to_matrix
-from emoca_core.images.crops import UprightCrop
 from emoca_core.interfaces import Block, CropRule, Encoder, FaceCrop, FaceModel, FaceParameters, Parts, Renderer
 from emoca_core.registry.spec import ComponentParams
 from emoca_plugins.encoders.landmark_fit import photometric
@@ -30,6 +29,7 @@ from emoca_plugins.encoders.landmark_fit.objective import Directions, LandmarkOb
 from emoca_plugins.encoders.landmark_fit.points import Targets, match_points
 from emoca_plugins.encoders.landmark_fit.solver import Sharing, levenberg_marquardt
 from emoca_plugins.encoders.landmark_fit.unknowns import Part, Strength, Unknowns
+from emoca_plugins.encoders.point_crops import UprightCrop
 
 _BLOCK_OF: Mapping[Part, Block] = {
     "shape": "shape",

@@ -3,8 +3,7 @@
 import numpy as np
 
 from emoca_core.errors import AssetFormatError
-from emoca_core.formats.content import BARE, Content
-from emoca_core.formats.table import Arrays, Format
+from emoca_core.formats import BARE, Arrays, Content, Format
 
 BASEL_VERTICES = 53490
 """Vertices of the Basel Face Model 2009."""
@@ -46,21 +45,20 @@ def _is_selection(content: Content) -> bool:
     return numbers is not None and int(numbers.max()) < EXPRESSION_VERTICES
 
 
-FORMATS = (
-    Format(
-        name="bfm_expnet_landmarks",
-        assets=("bfm_expnet_landmarks",),
-        entries={},
-        convert=_landmark_list,
-        containers=("npy", "other"),
-        matches=_is_landmark_list,
-    ),
-    Format(
-        name="bfm_3ddfa_indices",
-        assets=("bfm_3ddfa_indices",),
-        entries={BARE: str(NONECK_VERTICES)},
-        convert=lambda content: {"vertices": content.array(BARE).astype(np.int64)},
-        containers=("npy",),
-        matches=_is_selection,
-    ),
+BFM_EXPNET_LANDMARKS = Format(
+    name="bfm_expnet_landmarks",
+    assets=("bfm_expnet_landmarks",),
+    entries={},
+    convert=_landmark_list,
+    containers=("npy", "other"),
+    matches=_is_landmark_list,
 )
+BFM_3DDFA_INDICES = Format(
+    name="bfm_3ddfa_indices",
+    assets=("bfm_3ddfa_indices",),
+    entries={BARE: str(NONECK_VERTICES)},
+    convert=lambda content: {"vertices": content.array(BARE).astype(np.int64)},
+    containers=("npy",),
+    matches=_is_selection,
+)
+FORMATS = (BFM_EXPNET_LANDMARKS, BFM_3DDFA_INDICES)

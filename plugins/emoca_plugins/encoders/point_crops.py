@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from numpy import ndarray
 
-from emoca_core.images.box_rules import box_of
+from emoca_core.images.box_crop import box_of
 from emoca_core.images.similarity import scaled_orthographic, similarity
 from emoca_core.images.warp import rotation, square_to_image, to_uint8, transform_points, warp
 from emoca_core.interfaces import CroppedFace, CropRule, Detection

@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from emoca_core.errors import AssetFormatError
-from emoca_core.formats.content import Content
-from emoca_core.formats.table import Arrays, Format
+from emoca_core.formats import Arrays, Content, Format
 from emoca_core.weights.read_obj import read_obj, read_obj_vertices
 
 NEUTRAL = "generic_neutral_mesh.obj"
@@ -94,37 +93,39 @@ def _number_table(content: Content) -> np.ndarray:
     return np.array([line.split() for line in lines if line.strip()], np.float64)
 
 
-FORMATS = (
-    Format(
-        name="gnm_landmarks",
-        assets=("gnm_landmarks",),
-        entries={},
-        convert=_gnm_landmarks,
-        containers=("other",),
-        matches=_is_gnm_landmarks,
-    ),
-    Format(
-        name="ict_facekit",
-        assets=("ict_facekit",),
-        entries={},
-        convert=_ict,
-        containers=("folder",),
-        matches=lambda content: ict_folder(content.path) is not None,
-    ),
-    Format(
-        name="gnm_head",
-        assets=("gnm_head",),
-        entries={
-            "template_vertex_positions": "V 3",
-            "vertex_identity_basis": "S V 3",
-            "expression_basis": "E V 3",
-            "skinning_weights": "J V",
-            "pose_correctives_regressor": "_ _",
-            "template_joint_positions": "J 3",
-            "joint_identity_basis": "S J 3",
-            "joint_parent_indices": "J",
-            "triangles": "_ 3",
-        },
-        containers=("npz",),
-    ),
+GNM_LANDMARKS = Format(
+    name="gnm_landmarks",
+    assets=("gnm_landmarks",),
+    entries={},
+    convert=_gnm_landmarks,
+    containers=("other",),
+    matches=_is_gnm_landmarks,
 )
+ICT_FACEKIT = Format(
+    name="ict_facekit",
+    assets=("ict_facekit",),
+    entries={},
+    convert=_ict,
+    containers=("folder",),
+    matches=lambda content: ict_folder(content.path) is not None,
+    indices={"faces": "mean_shape", "uv_faces": "uv"},
+    key_file=lambda path: (ict_folder(path) or path) / NEUTRAL,
+)
+GNM_HEAD = Format(
+    name="gnm_head",
+    assets=("gnm_head",),
+    entries={
+        "template_vertex_positions": "V 3",
+        "vertex_identity_basis": "S V 3",
+        "expression_basis": "E V 3",
+        "skinning_weights": "J V",
+        "pose_correctives_regressor": "_ _",
+        "template_joint_positions": "J 3",
+        "joint_identity_basis": "S J 3",
+        "joint_parent_indices": "J",
+        "triangles": "_ 3",
+    },
+    containers=("npz",),
+    indices={"triangles": "template_vertex_positions"},
+)
+FORMATS = (GNM_LANDMARKS, ICT_FACEKIT, GNM_HEAD)

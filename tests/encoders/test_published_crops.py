@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from numpy import ndarray
 
-from emoca_core.images.crops import Deep3DFaceCrop, EmonetCrop, ExpnetCrop, MgcnetCrop, SmirkCrop, TddfaCrop
 from emoca_core.images.similarity import scaled_orthographic
 from emoca_core.interfaces import Detection
+from emoca_plugins.emotion.emonet_crop import EmonetCrop
+from emoca_plugins.encoders.box_crops import ExpnetCrop, SmirkCrop, TddfaCrop
+from emoca_plugins.encoders.point_crops import Deep3DFaceCrop, MgcnetCrop
 
 FACES = range(4)
 

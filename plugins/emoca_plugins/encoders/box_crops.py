@@ -1,4 +1,4 @@
-"""Rules that cut a square around the box of a face: EMOCA and DECA, SMIRK, 3DDFA-V2, EmoNet, ExpNet."""
+"""Rules that cut a square around the box of a face: EMOCA and DECA, SMIRK, 3DDFA-V2, ExpNet."""
 
 import io
 from dataclasses import dataclass
@@ -8,48 +8,26 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from numpy import ndarray
 
+from emoca_core.images.box_crop import BoxCrop, box_of, centre_and_side
 from emoca_core.images.warp import cut, resize_cubic, resize_to_image, square_to_image, to_uint8, warp
 from emoca_core.interfaces import CroppedFace, CropRule, Detection
 
-_EMOCA_LANDMARK_MARGIN = 1.1
-_EMOCA_BOX_SHIFT = 0.12
 _TDDFA_BOX_SCALE = 1.58
 _TDDFA_BOX_SHIFT = 0.14
-_EMONET_SIDE = 200 / 220
 _EXPNET_SCALE = 1.5
 _EXPNET_JPEG_QUALITY = 95
 
 
 @dataclass(frozen=True)
-class EmocaCrop(CropRule):
-    """EMOCA's and DECA's crop of still photos, and the one crop of the ``shared`` policy.
+class EmocaCrop(BoxCrop):
+    """EMOCA's and DECA's crop of still photos.
 
-    A square about the middle of the box, its corners on the centres of the corner pixels. With ``"kpt68"`` the box is
-    that of the 68 points and the side 1.1 times its mean side, times ``scale``; with ``"bbox"`` the box is the
-    detector's, the square moved down by 0.12 of its mean side.
+    Linear interpolation in the demos, ``order=3`` in training.
 
     Source: EMOCA (gdl/datasets/ImageDatasetHelpers.py), which follows DECA.
     """
 
     name: str = "emoca"
-    size: int = 224
-    scale: float = 1.25
-    box: Literal["kpt68", "bbox"] = "kpt68"
-    order: Literal[1, 3] = 1
-    """Interpolation: 1 in the demos, 3 (cubic spline) in training."""
-
-    def __call__(self, photo: UInt8[ndarray, "H W 3"], detection: Detection) -> CroppedFace:
-        centre, side = self.square(detection)
-        to_image = square_to_image(centre, side, self.size, corners=True)
-        return CroppedFace(to_uint8(warp(photo, to_image, self.size, self.order)), to_image)
-
-    def square(self, detection: Detection) -> tuple[Float[ndarray, "2"], int]:
-        """Centre and side of the square, photo pixels."""
-        if self.box == "kpt68":
-            centre, mean_side = _centre_and_side(box_of(detection.landmarks["ibug68"]))
-            return centre, int(mean_side * _EMOCA_LANDMARK_MARGIN * self.scale)
-        centre, mean_side = _centre_and_side(detection.box)
-        return centre + np.array([0, _EMOCA_BOX_SHIFT * mean_side]), int(mean_side * self.scale)
 
 
 @dataclass(frozen=True)
@@ -65,7 +43,7 @@ class SmirkCrop(CropRule):
 
     def __call__(self, photo: UInt8[ndarray, "H W 3"], detection: Detection) -> CroppedFace:
         points = detection.landmarks.get("mediapipe478", detection.landmarks["ibug68"])
-        centre, mean_side = _centre_and_side(box_of(points))
+        centre, mean_side = centre_and_side(box_of(points))
         to_image = square_to_image(centre, int(mean_side * self.scale), self.size, corners=True)
         # SMIRK truncates to whole levels, it does not round; the small step keeps 254.99999 from becoming 254.
         levels = np.floor(warp(photo, to_image, self.size) + 1e-3).clip(0, 255)
@@ -98,28 +76,10 @@ class TddfaCrop(CropRule):
             side = float(np.sqrt(2) * max(box[2:] - box[:2]))
             corner = (box[:2] + box[2:]) / 2 - side / 2
         else:
-            centre, mean_side = _centre_and_side(detection.box)
+            centre, mean_side = centre_and_side(detection.box)
             side = float(int(_TDDFA_BOX_SCALE * mean_side))
             corner = centre + np.array([0, _TDDFA_BOX_SHIFT * mean_side]) - side / 2
         return np.concatenate([corner, corner + side])
-
-
-@dataclass(frozen=True)
-class EmonetCrop(CropRule):
-    """EmoNet's crop of its test set: 200/220 of the sum of the sides of the 68 points' box, its middle on pixel 128.
-
-    Source: EmoNet (emonet/data/affecnet.py and data_augmentation.py; the repository's demos crop otherwise).
-    """
-
-    name: str = "emonet"
-    size: int = 256
-
-    def __call__(self, photo: UInt8[ndarray, "H W 3"], detection: Detection) -> CroppedFace:
-        centre, mean_side = _centre_and_side(box_of(detection.landmarks["ibug68"]))
-        step = 2 * mean_side * _EMONET_SIDE / self.size
-        to_image = np.diag([step, step, 1.0])
-        to_image[:2, 2] = centre - step * self.size / 2
-        return CroppedFace(to_uint8(warp(photo, to_image, self.size)), to_image)
 
 
 @dataclass(frozen=True)
@@ -145,15 +105,6 @@ class ExpnetCrop(CropRule):
         centre = (detection.box[:2] + detection.box[2:]) / 2
         half = _EXPNET_SCALE * float(max(detection.box[2:] - detection.box[:2])) / 2
         return np.concatenate([centre - half, centre + half])
-
-
-def box_of(points: Float[ndarray, "L 2"]) -> Float[ndarray, "4"]:
-    """The tight box x0, y0, x1, y1 of points."""
-    return np.concatenate([points.min(0), points.max(0)]).astype(np.float64)
-
-
-def _centre_and_side(box: Float[ndarray, "4"]) -> tuple[Float[ndarray, "2"], float]:
-    return (box[:2] + box[2:]) / 2, float(np.mean(box[2:] - box[:2]))
 
 
 def _through_jpeg(image: UInt8[ndarray, "H W 3"]) -> UInt8[ndarray, "H W 3"]:

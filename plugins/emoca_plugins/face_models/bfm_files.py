@@ -5,8 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from emoca_core.errors import AssetFormatError
-from emoca_core.formats.content import BARE, Content
-from emoca_core.formats.table import Arrays, Format
+from emoca_core.formats import BARE, Arrays, Bundle, Content, Format
 
 DECIMETRE = 1e5
 """Basel's unit is the micrometre; Deep3DFace's is the decimetre."""
@@ -62,7 +61,7 @@ def build_front(parts: Mapping[str, Content]) -> Arrays:
     Source: Deep3DFaceRecon, transfer of BFM09; layout in Guo et al. (TPAMI 2018) for the expression files.
 
     Args:
-        parts: One content for each format name of ``FRONT_PARTS``.
+        parts: One content for each part of ``FRONT_BUNDLE``.
 
     Raises:
         AssetFormatError: Sizes that do not fit together.
@@ -180,7 +179,28 @@ def _expnet(content: Content) -> Arrays:
     }
 
 
-FRONT_PARTS = (
+FRONT_BUNDLE = Bundle(
+    asset="bfm09",
+    format="bfm09_front",
+    parts={
+        "bfm09_basel": "01_MorphableModel.mat",
+        "bfm09_front_info": "facemodel_info.mat",
+        "bfm09_front_index": "BFM_front_idx.mat",
+        "bfm09_expression_index": "BFM_exp_idx.mat",
+        "bfm09_expression_basis": "Exp_Pca.bin",
+        "bfm09_expression_sigma": "std_exp.txt",
+    },
+    build=build_front,
+)
+BFM09_EXPRESSION_INDEX = Format(
+    name="bfm09_expression_index",
+    assets=("bfm_expression_index",),  # by itself as well: it leads from 3DDFA-V2's landmarks to ExpNet's model
+    entries={"trimIndex": "_ 1"},
+    convert=lambda content: {"vertices": content.array("trimIndex").astype(np.int64).ravel() - 1},
+    containers=("mat",),
+    part_of=FRONT_BUNDLE,
+)
+_FRONT_PARTS = (
     Format(
         name="bfm09_basel",
         assets=("bfm09",),
@@ -193,7 +213,7 @@ FRONT_PARTS = (
             "texEV": "T 1",
         },
         containers=("mat",),
-        part_of="bfm09",
+        part_of=FRONT_BUNDLE,
     ),
     Format(
         name="bfm09_front_info",
@@ -201,30 +221,23 @@ FRONT_PARTS = (
         entries={"tri": "_ 3", "point_buf": "_ _", "keypoints": "1 68"},
         containers=("mat",),
         matches=lambda content: "meanshape" not in content.shapes,
-        part_of="bfm09",
+        part_of=FRONT_BUNDLE,
     ),
     Format(
         name="bfm09_front_index",
         assets=("bfm09",),
         entries={"idx": "_ 1"},
         containers=("mat",),
-        part_of="bfm09",
+        part_of=FRONT_BUNDLE,
     ),
-    Format(
-        name="bfm09_expression_index",
-        assets=("bfm_expression_index",),  # by itself as well: it leads from 3DDFA-V2's landmarks to ExpNet's model
-        entries={"trimIndex": "_ 1"},
-        convert=lambda content: {"vertices": content.array("trimIndex").astype(np.int64).ravel() - 1},
-        containers=("mat",),
-        part_of="bfm09",
-    ),
+    BFM09_EXPRESSION_INDEX,
     Format(
         name="bfm09_expression_basis",
         assets=("bfm09",),
         entries={},
         containers=("other",),
         matches=_is_expression_basis,
-        part_of="bfm09",
+        part_of=FRONT_BUNDLE,
     ),
     Format(
         name="bfm09_expression_sigma",
@@ -232,47 +245,48 @@ FRONT_PARTS = (
         entries={},
         containers=("other",),
         matches=_is_deviations,
-        part_of="bfm09",
+        part_of=FRONT_BUNDLE,
     ),
 )
 
-FORMATS = (
-    Format(
-        name="bfm09_front",
-        assets=("bfm09",),
-        entries=_FRONT_ENTRIES,
-        convert=_front,
-        containers=("mat",),
-    ),
-    *FRONT_PARTS,
-    Format(
-        name="bfm_noneck",
-        assets=("bfm_3ddfa",),
-        entries={"u": "N 1", "w_shp": "N _", "w_exp": "N _", "keypoints": "..."},
-        convert=_noneck,
-    ),
-    Format(
-        name="bfm_3ddfa_triangles",
-        assets=("bfm_3ddfa_triangles",),
-        entries={BARE: "3 _"},
-        convert=_triangles,
-        containers=("pickle", "npy"),
-        matches=_is_triangles,
-    ),
-    Format(
-        name="tddfa_statistics",
-        assets=("tddfa_statistics",),
-        entries={"mean": "D", "std": "D"},
-        convert=_statistics,
-    ),
-    Format(
-        name="bfm_expnet",
-        assets=("bfm_expnet",),
-        entries={
-            **{f"BFM.{name}": "N" for name in ("shapeMU", "texMU", "expMU")},
-            **{"BFM.shapePC": "N S", "BFM.shapeEV": "S", "BFM.texPC": "N T", "BFM.texEV": "T"},
-            **{"BFM.expPC": "N E", "BFM.expEV": "E", "BFM.faces": "_ 3"},
-        },
-        convert=_expnet,
-    ),
+BFM09_FRONT = Format(
+    name="bfm09_front",
+    assets=("bfm09",),
+    entries=_FRONT_ENTRIES,
+    convert=_front,
+    containers=("mat",),
+    indices={"faces": "mean_shape", "landmark_vertices": "mean_shape"},
 )
+BFM_NONECK = Format(
+    name="bfm_noneck",
+    assets=("bfm_3ddfa",),
+    entries={"u": "N 1", "w_shp": "N _", "w_exp": "N _", "keypoints": "..."},
+    convert=_noneck,
+    indices={"faces": "mean_shape", "landmark_vertices": "mean_shape"},
+)
+BFM_3DDFA_TRIANGLES = Format(
+    name="bfm_3ddfa_triangles",
+    assets=("bfm_3ddfa_triangles",),
+    entries={BARE: "3 _"},
+    convert=_triangles,
+    containers=("pickle", "npy"),
+    matches=_is_triangles,
+)
+TDDFA_STATISTICS = Format(
+    name="tddfa_statistics",
+    assets=("tddfa_statistics",),
+    entries={"mean": "D", "std": "D"},
+    convert=_statistics,
+)
+BFM_EXPNET = Format(
+    name="bfm_expnet",
+    assets=("bfm_expnet",),
+    entries={
+        **{f"BFM.{name}": "N" for name in ("shapeMU", "texMU", "expMU")},
+        **{"BFM.shapePC": "N S", "BFM.shapeEV": "S", "BFM.texPC": "N T", "BFM.texEV": "T"},
+        **{"BFM.expPC": "N E", "BFM.expEV": "E", "BFM.faces": "_ 3"},
+    },
+    convert=_expnet,
+    indices={"faces": "mean_shape"},
+)
+FORMATS = (BFM09_FRONT, *_FRONT_PARTS, BFM_NONECK, BFM_3DDFA_TRIANGLES, TDDFA_STATISTICS, BFM_EXPNET)

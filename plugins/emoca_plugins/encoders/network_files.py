@@ -1,0 +1,58 @@
+"""Published weights of encoders, recognised by tensors that only one network has."""
+
+from emoca_core.formats import BARE, Format, Use, network_formats
+from emoca_core.formats.networks import WRAPPERS
+
+_E_FLAME = {"E_flame.layers.2.weight": "236 1024"}
+_EMOCA = {**_E_FLAME, "E_expression.layers.2.weight": "_ 1024"}
+_EMOCA_V2 = {**_EMOCA, "flame.lmk_faces_idx_mediapipe": "105"}
+_LIGHTNING = ("state_dict.deca.", "deca.")
+_READERS = (
+    Use("encoder", "emoca"),
+    Use("detail", "deca", {"mask": "none", "fixed_displacement": "none"}, where="E_detail."),
+)
+_DECA_READERS = (Use("encoder", "deca"), _READERS[1])
+
+
+def _tddfa(name: str, first: str, last: tuple[str, ...], shape: str) -> tuple[Format, ...]:
+    use = Use("encoder", "tddfa_v2", {"architecture": name, "statistics": "none"})
+    entries = [{"conv1.weight": first, f"{layer}.weight": shape} for layer in last]
+    return tuple(f for e in entries for f in network_formats(f"tddfa_{name}", e, use, prefixes=WRAPPERS))
+
+
+FORMATS: tuple[Format, ...] = (
+    *network_formats("emoca_v2", _EMOCA_V2, *_READERS, prefixes=_LIGHTNING),  # before v1, which it contains
+    *network_formats("emoca_v1", _EMOCA, *_READERS, prefixes=_LIGHTNING),
+    *network_formats("deca", _E_FLAME, *_DECA_READERS),
+    *network_formats(
+        "deep3dface", {"backbone.conv1.weight": "64 3 7 7"}, Use("encoder", "deep3dface"), prefixes=("net_recon.",)
+    ),
+    *_tddfa("mb1", "32 3 3 3", ("fc_param", "fc"), "62 1024"),
+    *_tddfa("mb05", "16 3 3 3", ("fc_param", "fc"), "62 512"),
+    *_tddfa("resnet22", "32 3 5 5", ("conv_param",), "62 512 1 1"),
+    *network_formats("mgcnet", {"resnet_v1_50/logits/weights": "1 1 2048 257"}, Use("encoder", "mgcnet")),
+    *network_formats(
+        "expnet_expression",
+        {"exprCNN/exprCNN_fc1/weights": "2048 29"},
+        Use("encoder", "expnet", {"shape_weights": "random", "mean_image": "none"}),
+    ),
+    *network_formats(
+        "expnet_shape",
+        {"shapeCNN/shapeCNN_fc1/weights": "2048 198"},
+        Use("encoder", "expnet", {"weights": "random"}, parameter="shape_weights"),
+    ),
+    *network_formats(
+        "smirk",
+        {"shape_encoder.shape_layers.0.weight": "300 960"},
+        Use("encoder", "smirk"),
+        prefixes=("smirk_encoder.", *WRAPPERS),
+    ),
+    Format(
+        name="expnet_mean",
+        assets=("expnet_mean",),
+        entries={BARE: "3 224 224"},
+        containers=("npy",),
+        convert=lambda content: {"mean": content.array(BARE)},
+        matches=lambda content: float(content.array(BARE).max()) > 2,  # grey levels up to 255
+    ),
+)
