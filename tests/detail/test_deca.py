@@ -21,12 +21,9 @@ def no_assets_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.fixture(scope="module")
-def states(shared: Path) -> dict[str, dict[str, Tensor]]:
-    parts = {name: golden(shared, f"deca_{name}") for name in ("E_detail", "D_detail")}
-    return {
-        name: keyed_state(shared, f"deca_{name}", float(data["gain"]), str(data["prefix"]))
-        for name, data in parts.items()
-    }
+def states() -> dict[str, dict[str, Tensor]]:
+    parts = {name: golden(f"deca_{name}") for name in ("E_detail", "D_detail")}
+    return {name: keyed_state(f"deca_{name}", float(data["gain"]), str(data["prefix"])) for name, data in parts.items()}
 
 
 @pytest.fixture(scope="module")
@@ -52,21 +49,21 @@ def model(
     return get_registry().build("detail", "deca", {"weights": str(path), **maps})
 
 
-def test_code_equals_the_published_encoder(shared: Path, model: DecaDetail) -> None:
-    expected = golden(shared, "deca_E_detail")
+def test_code_equals_the_published_encoder(model: DecaDetail) -> None:
+    expected = golden("deca_E_detail")
     with torch.no_grad():
         code = model.encode(FaceCrop(image=torch.from_numpy(expected["input"])))
     assert deviation(code, expected["f64.out"]) < 1e-4  # measured 1e-6
 
 
-def test_map_equals_the_published_decoder(shared: Path, model: DecaDetail) -> None:
-    expected = golden(shared, "deca_D_detail")
+def test_map_equals_the_published_decoder(model: DecaDetail) -> None:
+    expected = golden("deca_D_detail")
     jaw, expression, detail = torch.split(torch.from_numpy(expected["input"]), [3, 50, 128], dim=1)
     parameters = FaceParameters(jaw_pose=jaw, expression=expression, detail=detail)
     with torch.no_grad():
         displacement = model.decode(parameters)
         longer = model.decode(parameters.replace(expression=torch.nn.functional.pad(expression, (0, 50), value=1.0)))
-    assert deviation(displacement, expected["f64.out"]) < 1e-4
+    assert deviation(displacement[..., ::4, ::4], expected["f64.out"]) < 1e-4
     assert torch.equal(longer, displacement)
 
 

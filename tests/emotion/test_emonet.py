@@ -22,20 +22,18 @@ def no_assets_of_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("EMOCA_ASSETS", str(tmp_path / "no-assets"))
 
 
-def write(shared: Path, folder: Path, classes: int, prefix: str = "") -> Path:
+def write(folder: Path, classes: int, prefix: str = "") -> Path:
     name = f"emonet_{classes}"
-    state = keyed_state(shared, name, float(golden(shared, name)["gain"]))
+    state = keyed_state(name, float(golden(name)["gain"]))
     torch.save({prefix + key: tensor for key, tensor in state.items()}, folder / f"{name}.pth")
     return folder / f"{name}.pth"
 
 
 @pytest.mark.parametrize(("classes", "prefix"), [(8, "module."), (5, "")])
-def test_predictions_and_features_equal_the_published_network(
-    shared: Path, tmp_path: Path, classes: int, prefix: str
-) -> None:
-    weights = str(write(shared, tmp_path, classes, prefix))
+def test_predictions_and_features_equal_the_published_network(tmp_path: Path, classes: int, prefix: str) -> None:
+    weights = str(write(tmp_path, classes, prefix))
     backbone = get_registry().build("emotion_backbone", "emonet", {"classes": classes, "weights": weights})
-    expected = golden(shared, f"emonet_{classes}")
+    expected = golden(f"emonet_{classes}")
     image = torch.from_numpy(expected["input"])
     heat = []
     backbone.network.l1.register_forward_hook(lambda _, __, out: heat.append(out))
@@ -61,9 +59,9 @@ def test_labels_follow_the_published_data_loader() -> None:
     assert five == ("neutral", "happy", "sad", "surprise", "anger")
 
 
-def test_other_classes_keep_everything_but_the_last_layer(shared: Path, tmp_path: Path) -> None:
+def test_other_classes_keep_everything_but_the_last_layer(tmp_path: Path) -> None:
     """As a training with the paper's 7 classes starts, and as its result is read again."""
-    path, labels = write(shared, tmp_path, 8), EXPRESSIONS[:7]
+    path, labels = write(tmp_path, 8), EXPRESSIONS[:7]
     published = EmoNet(EmoNet.Params(weights=str(path)))
     assert [added.problem for added in add_files([path], folder=tmp_path / "no-assets")] == [None]
     backbone = EmoNet(EmoNet.Params(labels=labels))
@@ -79,8 +77,8 @@ def test_other_classes_keep_everything_but_the_last_layer(shared: Path, tmp_path
     assert all(tensor.equal(backbone.state_dict()[name]) for name, tensor in again.state_dict().items())
 
 
-def test_strict_and_no_side_effects(shared: Path, tmp_path: Path) -> None:
-    path = write(shared, tmp_path, 8)
+def test_strict_and_no_side_effects(tmp_path: Path) -> None:
+    path = write(tmp_path, 8)
     with pytest.raises(AssetFormatError, match=r"network\.emo_fc_2\.3\.weight is 10x128, expected 7x128"):
         EmoNet(EmoNet.Params(weights=str(path), classes=5))
     state = torch.load(path, weights_only=True)

@@ -15,10 +15,10 @@ TOLERANCE = 1e-4  # of the golden output's standard deviation; measured 1e-6
 
 
 @pytest.fixture(scope="module")
-def published(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file laid out as ``deca_model.tar``."""
-    expected = golden(shared, "deca_E_flame")
-    state = keyed_state(shared, "deca_E_flame", float(expected["gain"]), str(expected["prefix"]))
+    expected = golden("deca_E_flame")
+    state = keyed_state("deca_E_flame", float(expected["gain"]), str(expected["prefix"]))
     content = {
         "E_flame": state,
         "E_detail": {"encoder.conv1.weight": torch.zeros(1)},
@@ -36,8 +36,8 @@ def encoder(published: Path) -> Deca:
     return get_registry().build("encoder", "deca", {"weights": str(published)})
 
 
-def test_code_equals_the_published_network(shared: Path, encoder: Deca) -> None:
-    expected = golden(shared, "deca_E_flame")
+def test_code_equals_the_published_network(encoder: Deca) -> None:
+    expected = golden("deca_E_flame")
     image = torch.from_numpy(expected["input"])
     with torch.no_grad():
         parameters = encoder(FaceCrop(image=image))
@@ -57,7 +57,7 @@ def test_report_says_what_was_left_out(encoder: Deca) -> None:
 
 
 @pytest.mark.parametrize("prefix", ["", "module.", "deca.E_flame.", "state_dict.deca.E_flame.module."])
-def test_other_wrappings_load(shared: Path, published: Path, tmp_path: Path, encoder: Deca, prefix: str) -> None:
+def test_other_wrappings_load(published: Path, tmp_path: Path, encoder: Deca, prefix: str) -> None:
     state = torch.load(published, weights_only=True)["E_flame"]
     torch.save({prefix + name: tensor for name, tensor in state.items()}, tmp_path / "e.pth")
     other = Deca(Deca.Params(weights=str(tmp_path / "e.pth")))

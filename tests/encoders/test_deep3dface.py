@@ -20,9 +20,9 @@ VARIANTS = {
 }
 
 
-def write(shared: Path, folder: Path, name: str, module: str = "") -> Path:
+def write(folder: Path, name: str, module: str = "") -> Path:
     """A file laid out as ``epoch_20.pth``."""
-    state = keyed_state(shared, name, float(golden(shared, name)["gain"]))
+    state = keyed_state(name, float(golden(name)["gain"]))
     content = {
         "net_recon": {module + key: tensor for key, tensor in state.items()},
         "opt_00": {"state": {0: {"exp_avg": torch.zeros(2)}}, "param_groups": []},
@@ -33,12 +33,10 @@ def write(shared: Path, folder: Path, name: str, module: str = "") -> Path:
 
 
 @pytest.mark.parametrize(("name", "params"), VARIANTS.items(), ids=VARIANTS)
-def test_coefficients_equal_the_published_network(
-    shared: Path, tmp_path: Path, name: str, params: dict[str, object]
-) -> None:
-    path = write(shared, tmp_path, name, "module." if name.endswith("18") else "")
+def test_coefficients_equal_the_published_network(tmp_path: Path, name: str, params: dict[str, object]) -> None:
+    path = write(tmp_path, name, "module." if name.endswith("18") else "")
     encoder = get_registry().build("encoder", "deep3dface", {"weights": str(path), **params})
-    expected = golden(shared, name)
+    expected = golden(name)
     image = torch.from_numpy(expected["input"])
     with torch.no_grad():
         coefficients = encoder.coefficients(image)
@@ -51,8 +49,8 @@ def test_coefficients_equal_the_published_network(
     assert set(encoder.load_report.dropped.values()) == {"state of the training"}
 
 
-def test_other_variant_is_refused(shared: Path, tmp_path: Path) -> None:
-    path = write(shared, tmp_path, "deep3dface_resnet18")
+def test_other_variant_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, "deep3dface_resnet18")
     with pytest.raises(AssetFormatError, match="missing: backbone"):
         Deep3DFace(Deep3DFace.Params(weights=str(path)))
     with pytest.raises(AssetFormatError, match=r"final_layers"):
@@ -97,9 +95,9 @@ def test_projection_equals_the_published_formula() -> None:
         np.testing.assert_allclose(actual, expected + np.array([-0.5, 0.5]), rtol=0, atol=1e-9)
 
 
-def test_maths_equals_the_published_model(shared: Path) -> None:
+def test_maths_equals_the_published_model() -> None:
     """The published decode of a small synthetic asset: posed vertices, depth, landmarks and lit colours."""
-    data = golden(shared, "deep3dface_bfm")
+    data = golden("deep3dface_bfm")
     coefficients = torch.from_numpy(data["coeffs"]).double()
     parameters = parameters_from_coefficients(coefficients)
     shape = torch.from_numpy(data["shape"]).double()

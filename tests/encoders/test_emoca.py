@@ -30,9 +30,9 @@ LOSSES = {
 
 
 @pytest.fixture(scope="module")
-def flame_state(shared: Path) -> dict[str, Tensor]:
-    expected = golden(shared, "deca_E_flame")
-    return keyed_state(shared, "deca_E_flame", float(expected["gain"]), str(expected["prefix"]))
+def flame_state() -> dict[str, Tensor]:
+    expected = golden("deca_E_flame")
+    return keyed_state("deca_E_flame", float(expected["gain"]), str(expected["prefix"]))
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +65,8 @@ def encoder(checkpoint: Path) -> Emoca:
     return Emoca(Emoca.Params(weights=str(checkpoint)))
 
 
-def test_both_networks_equal_the_published_one(shared: Path, encoder: Emoca) -> None:
-    expected = golden(shared, "deca_E_flame")
+def test_both_networks_equal_the_published_one(encoder: Emoca) -> None:
+    expected = golden("deca_E_flame")
     with torch.no_grad():
         parameters = encoder(FaceCrop(image=torch.from_numpy(expected["input"])))
     code = torch.cat([parameters.blocks()[name] for name in deca.LAYOUT], dim=1)

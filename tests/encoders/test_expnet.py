@@ -22,10 +22,10 @@ def mean_image() -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def params(shared: Path, mean_image: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def params(mean_image: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Both checkpoints and the mean image, laid out as published; the identity network has the same trunk."""
     folder = tmp_path_factory.mktemp("expnet")
-    expression = keyed_arrays(shared, "expnet", GAIN)
+    expression = keyed_arrays("expnet", GAIN)
     shape = {name.replace("exprCNN", "shapeCNN"): value for name, value in expression.items()}
     random = np.random.default_rng(0)
     shape["shapeCNN/shapeCNN_fc1/weights"] = random.normal(size=(2048, 198)).astype("f4") * 0.02
@@ -44,20 +44,20 @@ def encoder(params: dict[str, str]) -> Expnet:
 
 
 @pytest.fixture(scope="module")
-def crop(shared: Path) -> FaceCrop:
-    bgr = torch.from_numpy(golden(shared, "expnet")["image_bgr_227"])
+def crop() -> FaceCrop:
+    bgr = torch.from_numpy(golden("expnet")["image_bgr_227"])
     return FaceCrop(image=bgr.permute(0, 3, 1, 2).flip(1).float() / 255)
 
 
 def test_features_and_codes_equal_the_published_network(
-    shared: Path, encoder: Expnet, params: dict[str, str], crop: FaceCrop
+    encoder: Expnet, params: dict[str, str], crop: FaceCrop
 ) -> None:
-    expected = golden(shared, "expnet")
+    expected = golden("expnet")
     with torch.no_grad():
         features = encoder.expression_network.features(encoder.preprocess(crop.image))
         parameters = encoder(crop)
     assert deviation(features, expected["pool5"]) < 1e-4  # measured 2e-6
-    arrays = keyed_arrays(shared, "expnet", GAIN)
+    arrays = keyed_arrays("expnet", GAIN)
     pool5 = expected["pool5"].astype(np.float64)
     expression = pool5 @ arrays["exprCNN/exprCNN_fc1/weights"] + arrays["exprCNN/exprCNN_fc1/biases"]
     assert deviation(parameters.expression, expression) < 1e-4
@@ -68,8 +68,8 @@ def test_features_and_codes_equal_the_published_network(
     assert {k: v.shape[1] for k, v in parameters.blocks().items()} == dict(encoder.blocks)
 
 
-def test_resize_is_that_of_tensorflow_1(shared: Path, encoder: Expnet, crop: FaceCrop) -> None:
-    expected = golden(shared, "expnet")
+def test_resize_is_that_of_tensorflow_1(encoder: Expnet, crop: FaceCrop) -> None:
+    expected = golden("expnet")
     resized = resize_legacy(crop.image.flip(1) * 255, 224)[0].permute(1, 2, 0).numpy()
     np.testing.assert_allclose(resized.mean((0, 1)), expected["resized_224_mean"], atol=2e-3)  # float32 sums of 5e4
     patch = expected["resized_224_sub"]

@@ -20,10 +20,10 @@ ROWS, COLUMNS = 24, 20
 
 
 @pytest.fixture
-def assets(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_assets_of_this_machine: None) -> Path:
+def assets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_assets_of_this_machine: None) -> Path:
     """Both networks with reproducible weights, the mean image and a small face, by ``emoca assets add``'s code."""
     folder = tmp_path / "published"
-    expression = keyed_arrays(shared, "expnet", 0.5)
+    expression = keyed_arrays("expnet", 0.5)
     shape = {name.replace("exprCNN", "shapeCNN"): value for name, value in expression.items()}
     random = np.random.default_rng(0)
     expression["exprCNN/exprCNN_fc1/weights"] = random.normal(size=(2048, 29)).astype("f4") * 0.02
@@ -44,9 +44,9 @@ def assets(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_ass
 
 
 @pytest.mark.slow
-def test_a_crop_becomes_a_face_where_its_landmarks_are(shared: Path, assets: Path) -> None:
+def test_a_crop_becomes_a_face_where_its_landmarks_are(assets: Path) -> None:
     method = load_method("expnet", change=WITHOUT_LANDMARKER, device="cpu")
-    bgr = torch.from_numpy(golden(shared, "expnet")["image_bgr_227"])[:1]
+    bgr = torch.from_numpy(golden("expnet")["image_bgr_227"])[:1]
     image = bgr.permute(0, 3, 1, 2).flip(1).float() / 255
     pose, camera = torch.tensor([[0.1, -0.3, 0.05]]), torch.tensor([[6.0, 0.01, -0.02]])
     with torch.no_grad():  # the landmarks of its own face in a known pose: that pose must be found again

@@ -19,9 +19,9 @@ GAIN = 0.6
 
 
 @pytest.fixture(scope="module")
-def variables(shared: Path) -> dict[str, np.ndarray]:
+def variables() -> dict[str, np.ndarray]:
     """The released checkpoint's variables, with what the training left in it."""
-    arrays = keyed_arrays(shared, "mgcnet", GAIN)
+    arrays = keyed_arrays("mgcnet", GAIN)
     rest = {
         "global_step": np.array(400000, "<i8"),
         "beta1_power": np.array(0.5, "<f4"),
@@ -38,8 +38,8 @@ def encoder(variables: dict[str, np.ndarray], tmp_path_factory: pytest.TempPathF
     return get_registry().build("encoder", "mgcnet", {"weights": str(index)})
 
 
-def test_output_equals_the_published_network(shared: Path, encoder: Mgcnet) -> None:
-    expected = golden(shared, "mgcnet")
+def test_output_equals_the_published_network(encoder: Mgcnet) -> None:
+    expected = golden("mgcnet")
     image = torch.from_numpy(expected["input_nhwc"]).permute(0, 3, 1, 2)
     with torch.no_grad():
         output = encoder.network(image)

@@ -1,11 +1,11 @@
-"""Every published crop rule against what the published code produced (``parity/align.npz``)."""
+"""Every published crop rule against what the published code produced (``goldens/align.npz``)."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy import ndarray
+from published import GOLDENS
 
 from emoca_core.images.similarity import scaled_orthographic
 from emoca_core.interfaces import Detection
@@ -17,8 +17,8 @@ FACES = range(4)
 
 
 @pytest.fixture(scope="module")
-def golden(shared: Path) -> Mapping[str, ndarray]:
-    return np.load(shared / "parity" / "align.npz")
+def golden() -> Mapping[str, ndarray]:
+    return np.load(GOLDENS / "align.npz")
 
 
 @pytest.fixture(scope="module")

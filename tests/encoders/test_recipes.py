@@ -20,9 +20,9 @@ from emoca_core.rendering.topology import sample_texture
 WITHOUT_LANDMARKER = {"landmarker": None}
 
 
-def published_state(shared: Path, name: str) -> dict[str, Tensor]:
-    data = golden(shared, name)
-    return keyed_state(shared, name, float(data["gain"]), str(data["prefix"]) if "prefix" in data else "")
+def published_state(name: str) -> dict[str, Tensor]:
+    data = golden(name)
+    return keyed_state(name, float(data["gain"]), str(data["prefix"]) if "prefix" in data else "")
 
 
 def write_uv_maps(folder: Path) -> None:
@@ -35,17 +35,17 @@ def write_uv_maps(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def assets(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def assets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """DECA, EMOCA and SMIRK with reproducible weights and a tiny FLAME, taken in by ``emoca assets add``'s code."""
     folder = tmp_path_factory.mktemp("published")
-    parts = {name: published_state(shared, f"deca_{name}") for name in ("E_flame", "E_detail", "D_detail")}
+    parts = {name: published_state(f"deca_{name}") for name in ("E_flame", "E_detail", "D_detail")}
     torch.save(parts, folder / "deca_model.tar")
     expression = {name: t[150:200].clone() if "layers.2" in name else t for name, t in parts["E_flame"].items()}
     whole = {**parts, "E_expression": expression}
     flat = {f"deca.{part}.{name}": tensor for part, state in whole.items() for name, tensor in state.items()}
     flat["deca.flame.v_template"] = torch.zeros(5023, 3)
     torch.save({"state_dict": flat, "epoch": 3}, folder / "EMOCA.ckpt")
-    smirk = {f"smirk_encoder.{name}": tensor for name, tensor in published_state(shared, "smirk").items()}
+    smirk = {f"smirk_encoder.{name}": tensor for name, tensor in published_state("smirk").items()}
     torch.save(smirk, folder / "SMIRK_em1.pt")
     write_all(folder)
     write_uv_maps(folder)
@@ -61,9 +61,9 @@ def use_assets(assets: Path, monkeypatch: pytest.MonkeyPatch, no_assets_of_this_
 
 
 @pytest.mark.parametrize("recipe", ["deca_detail", "emoca_detail", "smirk"])
-def test_a_crop_becomes_a_face(shared: Path, recipe: str) -> None:
+def test_a_crop_becomes_a_face(recipe: str) -> None:
     method = load_method(recipe, change=WITHOUT_LANDMARKER, device="cpu")
-    image = torch.from_numpy(golden(shared, "smirk")["input"][:1])
+    image = torch.from_numpy(golden("smirk")["input"][:1])
     with torch.no_grad():
         capture = method(FaceCrop(image=image))
     assert capture.geometry is not None and capture.geometry.vertices.isfinite().all()
@@ -76,12 +76,12 @@ def test_a_crop_becomes_a_face(shared: Path, recipe: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def detailed(shared: Path, assets: Path) -> tuple[Method, Capture]:
+def detailed(assets: Path) -> tuple[Method, Capture]:
     """DECA with detail, and what it makes of one crop, seen from the front so that the mask's border is in sight."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EMOCA_ASSETS", str(assets))
         method = load_method("deca_detail", change=WITHOUT_LANDMARKER, device="cpu")
-    encode, crop = method.encode, FaceCrop(image=torch.from_numpy(golden(shared, "smirk")["input"][:1]))
+    encode, crop = method.encode, FaceCrop(image=torch.from_numpy(golden("smirk")["input"][:1]))
 
     def encode_frontal(crop: FaceCrop) -> FaceParameters:
         camera = WeakPerspectiveCamera(torch.tensor([8.0]), torch.zeros(1, 2))
@@ -155,8 +155,8 @@ def test_light_is_needed_for_a_detailed_picture(detailed: tuple[Method, Capture]
     assert method.render_detail(capture.rendering, capture.geometry, dark, capture.displacement) is None
 
 
-def test_emoca_shares_everything_but_the_expression_encoder_with_deca(shared: Path) -> None:
-    crop = FaceCrop(image=torch.from_numpy(golden(shared, "smirk")["input"][:1]))
+def test_emoca_shares_everything_but_the_expression_encoder_with_deca() -> None:
+    crop = FaceCrop(image=torch.from_numpy(golden("smirk")["input"][:1]))
     with torch.no_grad():
         deca, emoca = (load_method(name, change=WITHOUT_LANDMARKER, device="cpu")(crop) for name in ("deca", "emoca"))
     for name, block in deca.parameters.blocks().items():

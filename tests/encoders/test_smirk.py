@@ -13,8 +13,8 @@ from emoca_plugins.encoders.smirk import Smirk, limited_jaw
 
 
 @pytest.fixture(scope="module")
-def encoder(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Smirk:
-    state = keyed_state(shared, "smirk", float(golden(shared, "smirk")["gain"]))
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Smirk:
+    state = keyed_state("smirk", float(golden("smirk")["gain"]))
     content = {f"smirk_encoder.{name}": tensor for name, tensor in state.items()}
     content |= {
         "smirk_generator.inc.double_conv.0.weight": torch.zeros(2),
@@ -25,8 +25,8 @@ def encoder(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Smirk:
     return get_registry().build("encoder", "smirk", {"weights": str(path)})
 
 
-def test_code_equals_the_published_network(shared: Path, encoder: Smirk) -> None:
-    expected = golden(shared, "smirk")
+def test_code_equals_the_published_network(encoder: Smirk) -> None:
+    expected = golden("smirk")
     image = torch.from_numpy(expected["input"])
     with torch.no_grad():
         parameters = encoder(FaceCrop(image=image))
@@ -52,8 +52,8 @@ def test_report_names_the_generator(encoder: Smirk) -> None:
     assert len(encoder.load_report.renamed) == 762
 
 
-def test_bare_encoder_file_loads(shared: Path, tmp_path: Path, encoder: Smirk) -> None:
-    state = keyed_state(shared, "smirk", float(golden(shared, "smirk")["gain"]))
+def test_bare_encoder_file_loads(tmp_path: Path, encoder: Smirk) -> None:
+    state = keyed_state("smirk", float(golden("smirk")["gain"]))
     torch.save({f"module.{name}": tensor for name, tensor in state.items()}, tmp_path / "s.pt")
     other = Smirk(Smirk.Params(weights=str(tmp_path / "s.pt")))
     assert all(torch.equal(a, b) for a, b in zip(encoder.parameters(), other.parameters(), strict=True))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import scipy.io
 import torch
+from published import GOLDENS
 
 from emoca_core.errors import AssetFormatError
 from emoca_core.formats import open_asset
@@ -23,8 +24,8 @@ FOCAL, CENTRE, DISTANCE = 1015.0, 112.0, 10.0
 
 
 @pytest.fixture(scope="module")
-def golden(shared):
-    return np.load(shared / "parity" / "deep3dface_bfm.npz")
+def golden():
+    return np.load(GOLDENS / "deep3dface_bfm.npz")
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tiny_flame
 import torch
+from published import GOLDENS
 from scipy.spatial.transform import Rotation
 
 from emoca_core.errors import AssetFormatError, MissingAssetError
@@ -49,8 +50,10 @@ def random_parameters(batch: int, seed: int = 0, **sizes: int) -> FaceParameters
 # ------------------------------------------------------------------------------------------ the published decode
 
 
-def test_published_decode_is_reproduced(shared, tmp_path, monkeypatch):
-    golden = np.load(shared / "parity" / "deca_decode.npz")
+@pytest.mark.parametrize("golden", ["shipped", "whole"])
+def test_published_decode_is_reproduced(golden, request, tmp_path, monkeypatch):
+    folder = GOLDENS if golden == "shipped" else request.getfixturevalue("shared") / "parity"
+    golden = np.load(folder / "deca_decode.npz")
     monkeypatch.setenv("EMOCA_ASSETS", str(tmp_path / "assets"))
     arrays = {name.split(".")[1]: golden[name] for name in golden.files if name.startswith(("asset.", "embedding."))}
     arrays |= {"uv": golden["vt"], "uv_faces": golden["faces_uv"].astype(np.int64)}

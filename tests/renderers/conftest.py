@@ -1,10 +1,9 @@
 """Fixtures for the renderers' tests."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
+from published import GOLDENS
 from torch import Tensor
 
 from .scenes import Scene, make_scene
@@ -15,8 +14,9 @@ def scene() -> Scene:
     return make_scene()
 
 
-@pytest.fixture(scope="session")
-def deca_decode(shared: Path) -> dict[str, Tensor]:
+@pytest.fixture(scope="session", params=["shipped", "whole"])
+def deca_decode(request: pytest.FixtureRequest) -> dict[str, Tensor]:
     """DECA's decoder on a small synthetic asset, rendered through PyTorch3D."""
-    with np.load(shared / "parity" / "deca_decode.npz") as archive:
+    folder = GOLDENS if request.param == "shipped" else request.getfixturevalue("shared") / "parity"
+    with np.load(folder / "deca_decode.npz") as archive:
         return {name: torch.from_numpy(archive[name]) for name in archive.files if archive[name].dtype.kind in "fi"}

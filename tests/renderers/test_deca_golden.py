@@ -16,9 +16,16 @@ from emoca_core.rendering.topology import MeshTopology
 from emoca_core.rendering.uv_space import UvSpace
 from emoca_plugins.renderers.zbuffer import ZBuffer
 
-# PyTorch3D interpolates in float32 with barycentrics that it rounds on its own; 4e-5 was measured
-TOLERANCE = {"atol": 1e-4, "rtol": 0}
 SIZE = (112, 112)
+
+
+def same_pixels(picture: Tensor, expected: Tensor, atol: float = 1e-4) -> None:
+    """The golden that is shipped has every fourth pixel, or every second texel.
+
+    PyTorch3D interpolates in float32 with barycentrics that it rounds on its own; 4e-5 was measured.
+    """
+    step = picture.shape[-1] // expected.shape[-1]
+    assert_close(picture[..., ::step, ::step], expected, atol=atol, rtol=0)
 
 
 @pytest.fixture(scope="module", params=["numba", "torch"])
@@ -73,7 +80,7 @@ def test_masks_agree_pixel_for_pixel(deca_decode: dict[str, Tensor], rendering: 
     [("image", "image"), ("albedo_image", "albedo_image"), ("shading", "shading"), ("normals", "normal_image")],
 )
 def test_pictures(deca_decode: dict[str, Tensor], rendering: Rendering, field: str, key: str) -> None:
-    assert_close(getattr(rendering, field), deca_decode[key], **TOLERANCE)
+    same_pixels(getattr(rendering, field), deca_decode[key])
 
 
 def test_normals(
@@ -92,15 +99,15 @@ def test_shape_picture(
     camera: WeakPerspectiveCamera,
 ) -> None:
     image = render_shape(renderer, topology, geometry, camera, SIZE)
-    assert_close(image, deca_decode["shape_image"], **TOLERANCE)
+    same_pixels(image, deca_decode["shape_image"])
 
 
 def test_uv_space(
     deca_decode: dict[str, Tensor], uv_space: UvSpace, topology: MeshTopology, geometry: FaceGeometry
 ) -> None:
-    assert_close(uv_space.image(geometry.vertices), deca_decode["uv_vertices"], atol=1e-6, rtol=0)
+    same_pixels(uv_space.image(geometry.vertices), deca_decode["uv_vertices"], atol=1e-6)
     normals = vertex_normals(geometry.vertices, topology.faces)
-    assert_close(uv_space.image(normals), deca_decode["uv_normals"], **TOLERANCE)
+    same_pixels(uv_space.image(normals), deca_decode["uv_normals"])
 
 
 @pytest.mark.parametrize(("blend", "key"), [(False, "detail_normals"), (True, "detail_normals_blended")])
@@ -109,6 +116,6 @@ def test_detail(
 ) -> None:
     displacement, mask = deca_decode["uv_z"], deca_decode["uv_mask"]
     normals = detail_normals(uv_space, geometry.vertices, displacement, mask, deca_decode["fixed_uv_dis"], blend=blend)
-    assert_close(normals, deca_decode[key], **TOLERANCE)
+    same_pixels(normals, deca_decode[key])
     if blend:  # the golden's light falls on DECA's normals, which are the blended ones
-        assert_close(shade_detail(normals, deca_decode["light"]), deca_decode["detail_shading"], **TOLERANCE)
+        same_pixels(shade_detail(normals, deca_decode["light"]), deca_decode["detail_shading"])

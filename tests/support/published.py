@@ -1,8 +1,8 @@
 """Checkpoints in the published formats with reproducible weights, and the golden outputs that belong to them."""
 
-import importlib.util
 import struct
-import sys
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,26 +13,50 @@ from torch import Tensor
 from emoca_core.weights.crc32c import masked_crc32c
 from emoca_core.weights.tf_checkpoint import DTYPES, TABLE_MAGIC
 
+GOLDENS = Path(__file__).parents[1] / "goldens"
+"""What the published code computed, cut by ``tools/cut_goldens.py``."""
+INPUTS = {"3ddfa": (2, 3, 120, 120), "emonet": (2, 3, 256, 256), "mgcnet": (2, 224, 224, 3)}
+"""Shapes of the drawn inputs; the other networks see 224 pixels."""
 
-def keyed_arrays(shared: Path, name: str, gain: float, prefix: str = "") -> dict[str, np.ndarray]:
-    """Every tensor of ``spec/keys/<name>.txt``, filled from its own key and shape."""
-    spec = importlib.util.spec_from_file_location("keyed_fill", shared / "parity" / "keyed_fill.py")
-    module = sys.modules.setdefault("keyed_fill", importlib.util.module_from_spec(spec))
-    spec.loader.exec_module(module)
-    lines = (shared / "spec" / "keys" / f"{name}.txt").read_text(encoding="utf-8").splitlines()
+
+def keyed_arrays(name: str, gain: float, prefix: str = "") -> dict[str, np.ndarray]:
+    """Every tensor of the published network, filled from its own key and shape, as when the goldens were made."""
+    with zipfile.ZipFile(GOLDENS / "keys.zip") as archive:
+        lines = archive.read(f"{name}.txt").decode().splitlines()
     keys = {key: shape for key, shape, _ in (line.split("\t") for line in lines)}
     shapes = {key: tuple(map(int, shape.split("x"))) if shape != "scalar" else () for key, shape in keys.items()}
-    return {key: module.fill_array(prefix + key, shape, gain) for key, shape in shapes.items()}
+    return {key: fill_array(prefix + key, shape, gain) for key, shape in shapes.items()}
 
 
-def keyed_state(shared: Path, name: str, gain: float, prefix: str = "") -> dict[str, Tensor]:
+def fill_array(key: str, shape: tuple[int, ...], gain: float) -> np.ndarray:
+    """Reproducible weights in the range of trained ones; the leaf of a key tells what it is."""
+    random = np.random.RandomState(zlib.crc32(key.encode()) & 0x7FFFFFFF)
+    leaf = key.rsplit(".", 1)[-1].rsplit("/", 1)[-1]
+    if leaf == "num_batches_tracked":
+        return np.zeros(shape, np.int64)
+    if leaf in ("running_mean", "mean", "bias", "biases", "offset"):
+        return (0.1 * random.standard_normal(shape)).astype(np.float32)
+    if leaf in ("running_var", "variance"):
+        return (0.5 + random.random_sample(shape)).astype(np.float32)
+    if leaf == "scale" or (leaf == "weight" and len(shape) == 1):
+        return (0.8 + 0.4 * random.random_sample(shape)).astype(np.float32)
+    inputs = int(np.prod(shape[:-1] if leaf == "weights" else shape[1:])) or 1  # TensorFlow's kernels end with outputs
+    return (random.standard_normal(shape) * gain * np.sqrt(2.0 / inputs)).astype(np.float32)
+
+
+def keyed_state(name: str, gain: float, prefix: str = "") -> dict[str, Tensor]:
     """The same as torch tensors."""
-    return {key: torch.from_numpy(np.asarray(v)) for key, v in keyed_arrays(shared, name, gain, prefix).items()}
+    return {key: torch.from_numpy(np.asarray(v)) for key, v in keyed_arrays(name, gain, prefix).items()}
 
 
-def golden(shared: Path, name: str) -> Mapping[str, np.ndarray]:
-    with np.load(shared / "parity" / f"{name}.npz") as file:
-        return {key: file[key] for key in file.files}
+def golden(name: str) -> dict[str, np.ndarray]:
+    """Inputs and outputs of a published network or decoder."""
+    with np.load(GOLDENS / f"{name}.npz") as file:
+        arrays = {key: file[key] for key in file.files}
+    family = name.partition("_")[0]
+    shape = INPUTS.get(family, (2, 3, 224, 224))
+    drawn = np.random.RandomState(1234).random_sample(shape).astype(np.float32)
+    return {"input": drawn * 2 - 1 if family == "3ddfa" else drawn, "input_nhwc": drawn} | arrays
 
 
 def deviation(actual: Tensor, expected: np.ndarray) -> float:

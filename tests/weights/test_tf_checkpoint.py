@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from published import snappy_literals, write_table, write_tf_bundle
+from published import GOLDENS, snappy_literals, write_table, write_tf_bundle
 
 from emoca_core.errors import AssetFormatError, UnknownNameError
 from emoca_core.weights.crc32c import crc32c, masked_crc32c
@@ -35,8 +35,8 @@ def index(tmp_path: Path, variables: dict[str, np.ndarray]) -> Path:
     return write_tf_bundle(tmp_path / "model-1", variables)
 
 
-def test_reads_what_tensorflow_wrote(shared: Path) -> None:
-    folder = shared / "parity" / "tf_ckpt_tiny"
+def test_reads_what_tensorflow_wrote() -> None:
+    folder = GOLDENS / "tf_ckpt_tiny"
     bundle = TensorFlowCheckpoint.open(folder / "model-1")
     with np.load(folder / "expected.npz") as expected:
         assert set(bundle) == {name.replace("|", "/") for name in expected.files}
