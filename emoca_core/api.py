@@ -8,7 +8,6 @@ from emoca_core.method import Method, build_parts, pick_device
 from emoca_core.reconstruction import CapturedFace, reconstruct
 from emoca_core.registry import catalogue as catalogues
 from emoca_core.registry import get_registry
-from emoca_core.registry.catalogue import Recipe
 from emoca_core.runs.trained_folder import find_method
 from emoca_core.runs.weights import load_trained
 
@@ -41,8 +40,7 @@ def load_method(
     catalogue = catalogues.get_catalogue(registry_file, registry)
     recipe, trained = find_method(name, catalogue, registry)
     if change:
-        plain = recipe.model_dump(by_alias=True, exclude_none=True)
-        recipe = Recipe.model_validate(catalogues.merge(plain, change))
+        recipe = catalogues.changed(recipe, change)
     parts = build_parts(recipe, catalogue, registry)
     method = Method(trained.name if trained else name, recipe, parts)
     if trained:

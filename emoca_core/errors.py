@@ -1,7 +1,11 @@
 """Errors whose text says what was asked, what exists, and what to do next."""
 
 import difflib
+import re
 from collections.abc import Iterable
+
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""What moves the cursor, breaks lines, turns the direction of writing, or is no character at all."""
 
 
 class EmocaError(Exception):
@@ -82,3 +86,21 @@ def unknown_name(what: str, asked: str, names: Iterable[str], notes: Iterable[st
     lines = [f"no {what} named '{asked}'.{did_you_mean(asked, names)}"]
     lines.append(f"  available: {', '.join(names) or 'none'}")
     return UnknownNameError("\n".join([*lines, *(f"  {note}" for note in notes)]))
+
+
+def printable(text: str, keep: str = "") -> str:
+    r"""A text from outside as a terminal may show it: what would act on the terminal becomes an escape.
+
+    Args:
+        text: A name, a message.
+        keep: Control characters that stay, e.g. line breaks.
+
+    Example:
+        >>> print(printable("a \x1b[31mred\x1b[0m name"))
+        a \x1b[31mred\x1b[0m name
+    """
+    return _UNPRINTABLE.sub(lambda match: _escaped(match[0], keep), text)
+
+
+def _escaped(character: str, keep: str) -> str:
+    return character if character in keep else character.encode("unicode_escape").decode("ascii")

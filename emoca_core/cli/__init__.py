@@ -16,7 +16,8 @@ from contextlib import contextmanager
 from typing import Any, NoReturn, Protocol, cast
 
 import emoca_core
-from emoca_core.errors import EmocaError
+from emoca_core.cli.terminal import Terminated, discard_output, safe_streams, stoppable
+from emoca_core.errors import EmocaError, printable
 from emoca_core.registry.catalogue import ENVIRONMENT_VARIABLE
 
 COMMANDS = (
@@ -37,10 +38,20 @@ COMMANDS = (
 """Modules of this package in the order of ``emoca --help``: adding a command adds a name."""
 
 DESCRIPTION = "Emotion-driven 3D face capture from interchangeable parts."
+_EPILOG = """\
+exit code: 0 done, 1 some of the work could not be done, 2 bad input, 70 a fault of emoca, 130 stopped with Ctrl-C,
+141 the reader of the output went away, 143 terminated. docs/outputs.md says more.
+"""
 
+DONE = 0
+SOME_FAILED = 1
 BAD_INPUT = 2
+FAULT = 70  # EX_SOFTWARE of sysexits.h
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 BROKEN_PIPE = 141  # 128 + SIGPIPE
+TERMINATED = 143  # 128 + SIGTERM
+EXIT_CODES = (DONE, SOME_FAILED, BAD_INPUT, FAULT, INTERRUPTED, BROKEN_PIPE, TERMINATED)
+"""All that the command can end with; docs/outputs.md says what they mean."""
 
 Subparsers = Any  # argparse keeps the type of add_subparsers() private
 
@@ -62,7 +73,7 @@ class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(BAD_INPUT, f"{self.prog}: {message} (see {self.prog} --help)\n")
+        self.exit(BAD_INPUT, f"{self.prog}: {printable(message)} (see {self.prog} --help)\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -72,31 +83,38 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Arguments without the program's name; ``sys.argv`` by default.
 
     Returns:
-        0 on success, 2 for bad input, 130 after Ctrl-C, 141 when the reader of a pipe went away.
+        One of ``EXIT_CODES``.
     """
     if argv is None:
         _collect_rarely()
     given = sys.argv[1:] if argv is None else argv
+    with safe_streams(), stoppable():
+        try:
+            return _run(given)
+        except BrokenPipeError:
+            discard_output()
+            return BROKEN_PIPE
+        except KeyboardInterrupt as stop:
+            print("emoca: stopped", file=sys.stderr)
+            return TERMINATED if isinstance(stop, Terminated) else INTERRUPTED
+        except BaseException as error:  # a plugin may end the program, a library written in Rust may panic
+            if "--debug" in given:
+                traceback.print_exc()
+            print(f"emoca: {_explain(error)}", file=sys.stderr)
+            return BAD_INPUT if _is_expected(error) else FAULT
+
+
+def _run(given: Sequence[str]) -> int:
     try:
         # the modules of other commands need not be imported
         args = build_parser([name for name in COMMANDS if name in given] or COMMANDS).parse_args(given)
+    except SystemExit as stop:  # --help, --version and errors
+        code = stop.code if isinstance(stop.code, int) else DONE
+    else:
         with _user_registry(args.registry):
             code = cast(int, args.run(args))
-        sys.stdout.flush()  # here, so that a closed pipe is noticed while it can be handled
-        return code
-    except SystemExit as stop:  # argparse: --help, --version and errors
-        return stop.code if isinstance(stop.code, int) else 0
-    except KeyboardInterrupt:
-        print("emoca: stopped", file=sys.stderr)
-        return INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the interpreter flushes once more at exit
-        return BROKEN_PIPE
-    except (EmocaError, OSError, MemoryError) as error:
-        if "--debug" in given:
-            traceback.print_exc()
-        print(f"emoca: {_explain(error)}", file=sys.stderr)
-        return BAD_INPUT
+    sys.stdout.flush()  # here, so that a closed pipe is noticed while it can be handled
+    return code
 
 
 def _collect_rarely() -> None:
@@ -110,7 +128,13 @@ def _collect_rarely() -> None:
 
 def build_parser(commands: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
     """The parser of the command line, with all its commands or with some."""
-    parser = _Parser(prog="emoca", description=DESCRIPTION, allow_abbrev=False)
+    parser = _Parser(
+        prog="emoca",
+        description=DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
     parser.add_argument("--version", action="version", version=f"emoca-core {emoca_core.__version__}")
     parser.set_defaults(registry=None, debug=False)
     _add_common_arguments(parser)  # before there are subparsers, which get them one by one
@@ -151,9 +175,23 @@ def _user_registry(file: str | None) -> Iterator[None]:
                 os.environ[ENVIRONMENT_VARIABLE] = before
 
 
+def _is_expected(error: BaseException) -> bool:
+    """Whether the user can do something about it."""
+    return isinstance(error, EmocaError | OSError) or _is_out_of_memory(error)
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Python, and torch, which has no class of its own for the CPU."""
+    said = str(error) if isinstance(error, RuntimeError) else ""
+    return isinstance(error, MemoryError) or "allocate memory" in said or "out of memory" in said
+
+
 def _explain(error: BaseException) -> str:
-    if isinstance(error, MemoryError):
+    if _is_out_of_memory(error):
         return "out of memory"
-    if isinstance(error, OSError) and not isinstance(error, EmocaError) and error.strerror:
+    if isinstance(error, EmocaError):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return str(error)
+    said = (str(error).strip().splitlines() or ["no reason given"])[0]
+    return f"this is a fault of emoca: {type(error).__name__}: {printable(said)}; --debug shows where"

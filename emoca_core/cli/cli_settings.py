@@ -3,9 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
-import yaml
-
 from emoca_core.errors import ParamsError
+from emoca_core.parsing import parse_yaml
 
 
 def settings_from(assignments: Iterable[str]) -> dict[str, Any]:
@@ -25,8 +24,5 @@ def settings_from(assignments: Iterable[str]) -> dict[str, Any]:
             place = place.setdefault(key, {})
             if not isinstance(place, dict):
                 raise ParamsError(f"'{name}' is set inside '{key}', which already has a value")
-        try:
-            place[last] = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise ParamsError(f"the value of '{assignment}' cannot be read: quote texts with special signs") from None
+        place[last] = parse_yaml(text, f"the value of '{assignment}'", ParamsError)
     return settings

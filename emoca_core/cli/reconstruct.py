@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emoca_core.cli import BAD_INPUT, Subparsers
-from emoca_core.errors import EmocaError, unknown_name
+from emoca_core.cli.cli_settings import settings_from
+from emoca_core.errors import ParamsError, unknown_name
 
 if TYPE_CHECKING:
     from emoca_core.method import Method
@@ -115,28 +116,18 @@ def parse_changes(changes: Iterable[str]) -> dict[str, Any]:
     """``part.param=value`` as a change of the recipe; values are YAML.
 
     Raises:
-        EmocaError: Not of that form, or no such part.
+        ParamsError: Not of that form.
+        UnknownNameError: No such part.
     """
-    import yaml
+    from emoca_core.registry.catalogue import PARTS
 
-    from emoca_core.registry.catalogue import PARTS, merge
-
-    merged: dict[str, Any] = {}
-    for change in changes:
-        key, equals, text = change.partition("=")
-        part, *path = key.split(".")
-        if not equals or not path or not all(path):
-            raise EmocaError(f"--set {change}: expected PART.PARAM=VALUE, e.g. encoder.iterations=30")
+    parts = settings_from(changes)
+    for part, params in parts.items():
         if part not in PARTS:
             raise unknown_name("part", part, PARTS)
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise EmocaError(f"--set {change}: the value is not valid YAML") from None
-        for name in (*reversed(path), "params"):
-            value = {name: value}
-        merged = merge(merged, {part: value})
-    return merged
+        if not isinstance(params, dict):
+            raise ParamsError(f"--set {part}: expected PART.PARAM=VALUE, e.g. encoder.iterations=30")
+    return {part: {"params": params} for part, params in parts.items()}
 
 
 def _positive(text: str) -> int:

@@ -12,16 +12,15 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Literal
 
-import pydantic
-import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from emoca_core.errors import CatalogueError, unknown_name
+from emoca_core import limits
+from emoca_core.errors import CatalogueError, RecipeError, unknown_name
+from emoca_core.parsing import checked, read_yaml
 from emoca_core.registry import Registry, get_registry
 from emoca_core.registry.spec import Kind
 
 ENVIRONMENT_VARIABLE = "EMOCA_REGISTRY"
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster, but not in every build of PyYAML
 PARTS: tuple[Kind, ...] = ("landmarker", "encoder", "face_model", "renderer", "detail", "emotion_backbone")
 """The parts of a recipe, in the order in which a photo meets them."""
 
@@ -161,13 +160,9 @@ def load(paths: Iterable[Traversable | Path]) -> Catalogue:
     for path in paths:
         raw = merge(raw, read(path), keep_null=True)  # a recipe's nulls are for what it extends
         names.append(str(path))
-    recipes = {name: recipe for name, recipe in (raw.pop("recipes", None) or {}).items() if recipe is not None}
-    raw = merge({}, raw) | {"recipes": {name: _extended(name, recipes, ()) for name in recipes}}
-    try:
-        return Catalogue.model_validate(raw)
-    except pydantic.ValidationError as error:
-        lines = [f"  {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-        raise CatalogueError("\n".join([f"{names[-1] if names else 'the catalogue'} is not valid:", *lines])) from None
+    recipes = {name: recipe for name, recipe in raw.pop("recipes", {}).items() if recipe is not None}
+    raw = merge({}, raw) | {"recipes": {name: _extended(name, recipes) for name in recipes}}
+    return checked(Catalogue, raw, names[-1] if names else "the catalogue", CatalogueError)
 
 
 def read(path: Traversable | Path) -> dict[str, Any]:
@@ -176,13 +171,10 @@ def read(path: Traversable | Path) -> dict[str, Any]:
     Raises:
         CatalogueError: It is missing, not YAML, or not a mapping.
     """
-    try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
-    except (OSError, UnicodeDecodeError) as error:
-        raise CatalogueError(f"cannot read the registry file {path}: {error}") from None
-    except yaml.YAMLError as error:
-        raise CatalogueError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(raw, dict) or not all(isinstance(v, dict | int | type(None)) for v in raw.values()):
+    raw = read_yaml(path, CatalogueError)
+    if not isinstance(raw, dict) or not all(
+        v is None or key == "version" or isinstance(v, dict) for key, v in raw.items()
+    ):
         raise CatalogueError(f"{path} must hold 'version: 1' and the sections components, assets and recipes")
     return {key: value for key, value in raw.items() if value is not None}
 
@@ -200,16 +192,41 @@ def _cached(paths: tuple[Traversable | Path, ...]) -> Catalogue:
     return load(paths)
 
 
-def _extended(name: str, recipes: Mapping[str, Any], seen: tuple[str, ...]) -> dict[str, Any]:
-    if name in seen:
-        raise CatalogueError(f"recipes extend each other in a circle: {' -> '.join((*seen, name))}")
-    if name not in recipes:
-        raise unknown_name(f"recipe to extend in '{seen[-1]}'", name, recipes)
-    if not isinstance(recipes[name], Mapping):
-        raise CatalogueError(f"recipe '{name}' must be a mapping of parts")
-    recipe = dict(recipes[name])
-    parent = recipe.pop("extends", None)
-    return merge(_extended(parent, recipes, (*seen, name)), recipe) if parent else merge({}, recipe)
+def _extended(name: str, recipes: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe on top of the one it extends, and so on."""
+    chain: list[str] = []
+    wanted: Any = name
+    while wanted:
+        if not isinstance(wanted, str):
+            raise CatalogueError(f"recipe '{chain[-1]}': extends must be the name of a recipe")
+        if wanted in chain:
+            raise CatalogueError(f"recipes extend each other in a circle: {' -> '.join((*chain, wanted))}")
+        if len(chain) > limits.EXTENDS:
+            raise CatalogueError(f"recipe '{name}' extends a chain of more than {limits.EXTENDS} recipes")
+        if wanted not in recipes:
+            raise unknown_name(f"recipe to extend in '{chain[-1]}'", wanted, recipes)
+        if not isinstance(recipes[wanted], Mapping):
+            raise CatalogueError(f"recipe '{wanted}' must be a mapping of parts")
+        chain.append(wanted)
+        wanted = recipes[wanted].get("extends")
+    merged: dict[str, Any] = {}
+    for link in reversed(chain):
+        merged = merge(merged, {key: value for key, value in recipes[link].items() if key != "extends"})
+    return merged
+
+
+def changed(recipe: Recipe, *changes: Mapping[str, Any]) -> Recipe:
+    """The recipe with changes merged into it, one after the other.
+
+    Raises:
+        RecipeError: The result is no recipe; the message lists all reasons.
+    """
+    plain = recipe.model_dump(by_alias=True, exclude_none=True)
+    for change in changes:
+        if not isinstance(change, Mapping):
+            raise RecipeError(f"a change of a recipe is a mapping of its parts, not {type(change).__name__}")
+        plain = merge(plain, change)
+    return checked(Recipe, plain, "the changed recipe", RecipeError)
 
 
 def merge(base: Mapping[str, Any], change: Mapping[str, Any], *, keep_null: bool = False) -> dict[str, Any]:

@@ -3,11 +3,13 @@
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from emoca_core.errors import ParamsError, did_you_mean
+from emoca_core import limits
+from emoca_core.errors import ParamsError
+from emoca_core.parsing import problems_of
 
 Kind = Literal[
     "face_model",
@@ -22,6 +24,11 @@ Kind = Literal[
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 Model = TypeVar("Model", bound=BaseModel)
+
+Seed = Annotated[int, Field(ge=0, le=limits.SEED)]
+ImageSize = Annotated[int, Field(ge=1, le=limits.IMAGE_SIZE)]
+BatchSize = Annotated[int, Field(ge=1, le=limits.BATCH)]
+DatasetLength = Annotated[int, Field(ge=1, le=limits.DATASET_LENGTH)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +75,7 @@ class ComponentParams(BaseModel):
     Document each field by a docstring under it: ``emoca show`` prints it, with type, range and unit.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
@@ -136,12 +143,6 @@ def validated(model: type[Model], values: Mapping[str, Any], what: str) -> Model
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
-        lines = [_explain(e, model.model_fields) for e in error.errors()]
         known = ", ".join(model.model_fields) or "none"
-        raise ParamsError("\n".join([f"{what}:", *lines, f"  known parameters: {known}"])) from None
-
-
-def _explain(error: Any, known: Mapping[str, Any]) -> str:
-    where = ".".join(map(str, error["loc"]))
-    hint = did_you_mean(where, known) if error["type"] == "extra_forbidden" else ""
-    return f"  {where}: {error['msg']} (got {error['input']!r}){hint}"
+        lines = [f"{what}:", *problems_of(error, model.model_fields), f"known parameters: {known}"]
+        raise ParamsError("\n  ".join(lines)) from None

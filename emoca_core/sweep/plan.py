@@ -5,15 +5,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
+import yaml  # to write: reading is in emoca_core.parsing
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from emoca_core.errors import EmocaError, ParamsError
+from emoca_core.errors import EmocaError, ParamsError, printable
+from emoca_core.parsing import read_yaml
 from emoca_core.registry.catalogue import merge
-from emoca_core.registry.spec import validated
+from emoca_core.registry.spec import Seed, validated
 
 Assignments = dict[str, Any]
 _UNSAFE = frozenset('/\\:*?"<>|')
+_OWN_FILES = ("table.md", "table.csv", "result.json", "faces.png")
+"""What a sweep writes beside the folders of its variants."""
 
 
 class Variant(BaseModel):
@@ -50,7 +53,7 @@ class Plan(Variant):
 
     stage: Literal["coarse", "detail"] = "coarse"
     """Training stage."""
-    seeds: tuple[int, ...] = Field(default=(0, 1, 2), min_length=1)
+    seeds: tuple[Seed, ...] = Field(default=(0, 1, 2), min_length=1)
     """Every variant is trained once with each."""
     variants: dict[str, Variant] = Field(min_length=1)
     """By name; the others are compared with the first."""
@@ -71,9 +74,15 @@ class Plan(Variant):
     def _nothing_changed(cls, variants: Any) -> Any:
         if not isinstance(variants, Mapping):
             return variants
-        if odd := [name for name in variants if not str(name).strip(". ") or _UNSAFE & set(str(name))]:
-            raise ValueError(f"'{odd[0]}' cannot be the name of a folder")
-        return {str(name): {} if variant is None else variant for name, variant in variants.items()}
+        owners = dict.fromkeys(_OWN_FILES, "a file of the sweep")
+        for name in variants:
+            if not name.strip(". ") or _UNSAFE & set(name) or printable(name) != name:
+                raise ValueError(f"'{name}' cannot be the name of a folder")
+            folder = folder_name(name).casefold()  # some file systems do not tell A from a
+            if folder in owners:
+                raise ValueError(f"'{name}' would share a folder with {owners[folder]}")
+            owners[folder] = f"'{name}'"
+        return {name: {} if variant is None else variant for name, variant in variants.items()}
 
 
 @dataclass(frozen=True)
@@ -115,15 +124,10 @@ def read_plan(file: Path) -> Plan:
         EmocaError: It cannot be read, or is not YAML.
         ParamsError: A key is unknown, missing or out of range.
     """
-    try:
-        raw = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise EmocaError(f"cannot read the sweep {file}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise EmocaError(f"{file} is not valid YAML: {' '.join(str(error).split())}") from None
+    raw = read_yaml(file, EmocaError)
     if not isinstance(raw, dict):
         raise EmocaError(f"{file} must hold stage, recipe, data, seeds and variants")
-    plan = validated(Plan, {str(key): value for key, value in raw.items()}, str(file))
+    plan = validated(Plan, raw, str(file))
     for name, variant in plan.variants.items():
         for key in ("recipe", "data"):
             if getattr(variant, key) is None and getattr(plan, key) is None:

@@ -1,6 +1,6 @@
 """``emoca train coarse`` and ``emoca train detail``: a recipe, a data set and a run folder."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from accelerate.utils import set_seed
 
-from emoca_core.errors import EmocaError, ParamsError, RecipeError
+from emoca_core.errors import EmocaError, ParamsError
 from emoca_core.files import sha256_of
 from emoca_core.interfaces import FaceDataset
 from emoca_core.method import Method, build_parts
@@ -122,7 +122,7 @@ def prepare_stage(
         emotion_changes(emotion) if emotion else {},
         change or {},
     ]
-    chosen_recipe = changed_recipe(named, changes)
+    chosen_recipe = catalogues.changed(named, *changes)
     if not (emotion or "emotion_backbone" in (change or {}) or looks_at_emotion(chosen_recipe, stage, registry)):
         chosen_recipe = chosen_recipe.model_copy(update={"emotion_backbone": None})  # its weights need not be there
     training, validation = open_faces(data, chosen, registry)
@@ -144,24 +144,6 @@ def prepare_stage(
     task = TASKS[stage](method, objective, chosen, card)
     rehearse(task, training, chosen)
     return StageRun(task, training, validation, chosen)
-
-
-def changed_recipe(recipe: Recipe, changes: Sequence[Mapping[str, Any]]) -> Recipe:
-    """The recipe with changes merged into it, one after the other.
-
-    Raises:
-        RecipeError: The result is no recipe.
-    """
-    import pydantic
-
-    plain = recipe.model_dump(by_alias=True, exclude_none=True)
-    for change in changes:
-        plain = catalogues.merge(plain, change)
-    try:
-        return Recipe.model_validate(plain)
-    except pydantic.ValidationError as error:
-        lines = [f"  {'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
-        raise RecipeError("\n".join(["the changed recipe is not valid:", *lines])) from None
 
 
 def assemble(stage: Stage, name: str, recipe: Recipe, catalogue: Catalogue, registry: Registry) -> Method:

@@ -2,10 +2,8 @@
 
 import errno
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Literal
 
@@ -263,8 +261,8 @@ def test_doctor_tells_versions_device_and_plugins(local, capsys):
         (["new", "plugin", "Über-Name", "--kind", "loss"], "cannot be a name"),
         (["new", "plugin", "colour", "--kind", "emotion_backbone"], "exists already, in plugin 'local'"),
         (["new", "plugin", "x"], "--kind"),
-        (["--registry", "nowhere.yaml", "list"], "cannot read the registry file nowhere.yaml"),
-        (["list", "--registry", "nowhere.yaml"], "cannot read the registry file nowhere.yaml"),
+        (["--registry", "nowhere.yaml", "list"], "cannot read nowhere.yaml"),
+        (["list", "--registry", "nowhere.yaml"], "cannot read nowhere.yaml"),
         (["list", "--nonsense"], "--nonsense"),
     ],
 )
@@ -315,15 +313,6 @@ def test_accidents_are_one_line(monkeypatch, capsys, error, code, said):
     assert capsys.readouterr().err == said
 
 
-def test_a_bug_is_not_hidden(monkeypatch):
-    def fail(args):
-        raise AssertionError("a bug")
-
-    monkeypatch.setattr("emoca_core.cli.list.run", fail)
-    with pytest.raises(AssertionError, match="a bug"):
-        main(["list"])
-
-
 def test_a_closed_pipe_is_quiet():
     process = subprocess.Popen([*EMOCA, "list"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     process.stdout.close()
@@ -338,22 +327,6 @@ def test_a_full_disk_is_one_line():
         done = subprocess.run([*EMOCA, "list"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr == "emoca: No space left on device\n"
-
-
-def test_ctrl_c_stops_with_one_line():
-    """A real signal to a real process, while it is at work."""
-    code = (
-        "import signal, sys, time; from emoca_core.cli import main, list as command\n"
-        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # which a background job is born without
-        "command.run = lambda args: (print('ready', flush=True), time.sleep(60))\n"
-        "sys.exit(main(['list']))"
-    )
-    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout.readline() == "ready\n"
-    time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
-    assert (process.returncode, err) == (130, "emoca: stopped\n")
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -1,0 +1,86 @@
+"""What stands between the program and the terminal: streams that are safe to write to, and signals that stop it."""
+
+import io
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO, cast
+
+from emoca_core.errors import printable
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, so that whatever cleans up after Ctrl-C cleans up after it too."""
+
+
+class _SafeStream:
+    """A text stream that shows what would act on the terminal, or what it cannot encode, as escapes."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        encoding = self._stream.encoding or "utf-8"
+        safe = printable(text, keep="\n\r\t").encode(encoding, "backslashreplace").decode(encoding)
+        self._stream.write(safe)
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def safe_streams() -> Iterator[None]:
+    """Let nothing that a name holds act on the terminal; a stream that was closed swallows what it is given."""
+    before = sys.stdout, sys.stderr
+    _occupy_standard_files()
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
+        sys.stdout, sys.stderr = (cast(TextIO, _SafeStream(stream or nowhere)) for stream in before)
+        try:
+            yield
+        finally:
+            sys.stdout, sys.stderr = before
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Turn SIGTERM into ``Terminated``; a second one ends the process at once.
+
+    Only where nobody else decides about the signal: in the main thread of a program that keeps the default.
+    """
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    process = os.getpid()
+
+    def stop(number: int, _: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        if os.getpid() != process:  # a worker that inherited this
+            os.kill(os.getpid(), number)
+        raise Terminated
+
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def discard_output() -> None:
+    """Stop writing to a pipe that nobody reads: the interpreter flushes once more at exit."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, AttributeError, io.UnsupportedOperation):  # no file behind it
+        return
+
+
+def _occupy_standard_files() -> None:
+    """Open what was closed: the next file that is opened would take its number, and the output of others."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)

@@ -1,0 +1,235 @@
+"""Parsing at the edge: a file or a text from outside becomes checked values here, or one clear line. Nothing is run.
+
+YAML becomes plain data with texts as keys; JSON becomes an instance of the model that describes it. What both refuse by
+size, depth and number stands in ``emoca_core.limits``.
+"""
+
+import reprlib
+import stat
+from collections.abc import Collection, Iterable
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from emoca_core import limits
+from emoca_core.errors import AssetFormatError, EmocaError, did_you_mean, printable
+
+Record = TypeVar("Record", bound=BaseModel)
+Refusal = type[EmocaError]
+
+_TAG = "tag:yaml.org,2002:"
+_MERGE = f"{_TAG}merge"
+_C_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster, but not in every build of PyYAML
+_REPR = reprlib.Repr()
+_REPR.maxstring = _REPR.maxother = _REPR.maxlong = limits.SHOWN
+
+
+def read_text(path: Path | Traversable, refuse: Refusal = AssetFormatError, limit: int = limits.TEXT_FILE) -> str:
+    """A text file in UTF-8, with or without a byte order mark.
+
+    Args:
+        path: A regular file: pipes and devices, which may never end, are refused.
+        refuse: The error to raise.
+        limit: Largest size, bytes.
+    """
+    try:
+        if isinstance(path, Path) and not stat.S_ISREG(path.stat().st_mode):
+            raise refuse(f"cannot read {path}: it is {'a folder' if path.is_dir() else 'no regular file'}")
+        with path.open("rb") as file:
+            content = file.read(limit + 1)
+        if len(content) > limit:
+            raise refuse(f"cannot read {path}: it is larger than {limit / 2**20:g} MiB, the limit for such a file")
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise refuse(f"cannot read {path}: byte {error.start} is not UTF-8 text") from None
+    except ValueError as error:  # a path with a zero byte
+        if isinstance(error, EmocaError):
+            raise
+        raise refuse(f"cannot read {path}: {error}") from None
+    except OSError as error:
+        if isinstance(error, EmocaError):
+            raise
+        raise refuse(f"cannot read {path}: {error.strerror or error}") from None
+
+
+def read_yaml(path: Path | Traversable, refuse: Refusal = AssetFormatError) -> Any:
+    """A YAML file as plain data; see ``parse_yaml``."""
+    return parse_yaml(read_text(path, refuse), str(path), refuse)
+
+
+def parse_yaml(text: str, source: str, refuse: Refusal = AssetFormatError) -> Any:
+    """YAML as plain data: texts, numbers, booleans, null, lists, and mappings whose keys are texts as written.
+
+    Dates stay texts. A key that stands twice, other tags, and whatever exceeds ``emoca_core.limits`` are errors.
+
+    Args:
+        text: One document.
+        source: Where it comes from, for the message.
+        refuse: The error to raise.
+
+    Example:
+        >>> parse_yaml("{epochs: 3, betas: [0.9, 0.99]}", "an example")
+        {'epochs': 3, 'betas': [0.9, 0.99]}
+    """
+    try:
+        _measure(text)
+        return yaml.load(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark and "\n" in text.strip() else ""
+        problem = " ".join(filter(None, (error.context, error.problem)))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # control characters, lone surrogates
+        line, problem = "", " ".join(str(error).split())
+    raise refuse(f"{source}{line} is not valid YAML: {problem}") from None
+
+
+def read_record(path: Path | Traversable, model: type[Record], refuse: Refusal = AssetFormatError) -> Record:
+    """A JSON file of a known form.
+
+    Args:
+        path: The file.
+        model: What it has to look like.
+        refuse: The error to raise.
+    """
+    return parse_record(read_text(path, refuse), model, str(path), refuse)
+
+
+def parse_record(text: str, model: type[Record], source: str, refuse: Refusal = AssetFormatError) -> Record:
+    """A JSON text of a known form.
+
+    Args:
+        text: The JSON.
+        model: What it has to look like.
+        source: Where it comes from, for the message.
+        refuse: The error to raise.
+    """
+    try:
+        return model.model_validate_json(text)
+    except ValidationError as error:
+        raise refuse(f"{source} is damaged, or no such file: {'; '.join(problems_of(error))}") from None
+
+
+def checked(model: type[Record], values: Any, what: str, refuse: Refusal) -> Record:
+    """Plain data as an instance of its model; the message has one line for each problem.
+
+    Args:
+        model: What the data have to look like.
+        values: The data.
+        what: Whose they are, for the message.
+        refuse: The error to raise.
+    """
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        raise refuse("\n  ".join([f"{what} is not valid:", *problems_of(error, model.model_fields)])) from None
+
+
+def problems_of(error: ValidationError, known: Collection[str] = ()) -> list[str]:
+    """Place and problem of everything that pydantic found, shortened; a misspelt key with its nearest neighbour.
+
+    Args:
+        error: From pydantic.
+        known: Names that exist at the outermost level.
+    """
+    found = error.errors(include_url=False)
+    lines = [_problem(entry, known) for entry in found[: limits.PROBLEMS]]
+    return [*lines, f"and {len(found) - limits.PROBLEMS} more"] if len(found) > limits.PROBLEMS else lines
+
+
+def _problem(entry: Any, known: Iterable[str]) -> str:
+    where = ".".join(map(str, entry["loc"]))
+    if entry["type"] == "json_invalid":
+        return str(entry["msg"])
+    if entry["type"] == "extra_forbidden":
+        return f"{shown(where)}: there is no such key{did_you_mean(where, known) or '.'}".removesuffix(".")
+    return f"{shown(where)}: {entry['msg']} (got {_REPR.repr(entry['input'])})" if where else str(entry["msg"])
+
+
+def shown(text: str) -> str:
+    """A name or value from outside as a message repeats it: on one line, and not for ever."""
+    return printable(text if len(text) <= limits.SHOWN else text[: limits.SHOWN] + "...")
+
+
+class _Loader(_C_LOADER):  # type: ignore[misc, valid-type]
+    """Plain data alone; built from the tags below, so that no other can make an object."""
+
+    yaml_constructors: dict[str | None, Any] = {}  # noqa: RUF012 -- as PyYAML declares it
+    yaml_multi_constructors: dict[str, Any] = {}  # noqa: RUF012
+    yaml_implicit_resolvers = {  # noqa: RUF012 -- dates stay texts: JSON has none either
+        first: [(tag, pattern) for tag, pattern in resolvers if tag not in (f"{_TAG}timestamp", f"{_TAG}value")]
+        for first, resolvers in _C_LOADER.yaml_implicit_resolvers.items()
+    }
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[str, Any]:
+        if not isinstance(node, yaml.MappingNode):
+            self._other(node)
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise _problem_at(key, "a list or mapping cannot be a key")
+            if key.tag != _MERGE and key.value in seen:
+                raise _problem_at(key, f"the key '{shown(key.value)}' stands twice")
+            seen.add(key.value)
+        self.flatten_mapping(node)
+        return {key.value: self.construct_object(value, deep=deep) for key, value in node.value}
+
+    def _number(self, node: Any) -> int | float:
+        if len(node.value) > limits.DIGITS:
+            raise _problem_at(node, f"a number of more than {limits.DIGITS} characters")
+        read = self.construct_yaml_int if node.tag.endswith("int") else self.construct_yaml_float
+        try:
+            value: int | float = read(node)
+        except (ValueError, OverflowError):
+            raise _problem_at(node, f"'{shown(node.value)}' is no number") from None
+        return value
+
+    def _bool(self, node: Any) -> bool:
+        if str(node.value).lower() not in self.bool_values:
+            raise _problem_at(node, f"'{shown(node.value)}' is neither true nor false")
+        return bool(self.construct_yaml_bool(node))
+
+    def _other(self, node: Any) -> None:
+        raise _problem_at(node, f"the tag '{shown(node.tag.replace(_TAG, '!!'))}' is not allowed")
+
+
+for _tag, _construct in {
+    "map": _C_LOADER.construct_yaml_map,
+    "seq": _C_LOADER.construct_yaml_seq,
+    "str": _C_LOADER.construct_yaml_str,
+    "null": _C_LOADER.construct_yaml_null,
+    "int": _Loader._number,
+    "float": _Loader._number,
+    "bool": _Loader._bool,
+}.items():
+    _Loader.add_constructor(_TAG + _tag, _construct)
+_Loader.add_constructor(None, _Loader._other)
+
+
+def _measure(text: str) -> None:
+    """Refuse by depth and number of values before anything is built; reading events takes no recursion."""
+    open_nodes: list[tuple[str | None, int]] = []  # anchor, and how many values there were before it
+    sizes: dict[str, int] = {}  # of what an anchor names, with all repetitions
+    values = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.CollectionEndEvent):
+            anchor, before = open_nodes.pop()
+            if anchor:
+                sizes[anchor] = values - before
+        elif isinstance(event, yaml.NodeEvent):
+            values += 1
+            if isinstance(event, yaml.AliasEvent):
+                if any(anchor == event.anchor for anchor, _ in open_nodes):
+                    raise _problem_at(event, f"'*{shown(str(event.anchor))}' stands inside what it names")
+                values += sizes.get(str(event.anchor), 0)
+            elif isinstance(event, yaml.CollectionStartEvent):
+                open_nodes.append((event.anchor, values))
+            if len(open_nodes) > limits.NESTING:
+                raise _problem_at(event, f"more than {limits.NESTING} levels inside each other")
+            if values > limits.VALUES:
+                raise _problem_at(event, f"more than {limits.VALUES} values, with what aliases repeat")
+
+
+def _problem_at(node: Any, problem: str) -> yaml.MarkedYAMLError:
+    return yaml.constructor.ConstructorError(problem=problem, problem_mark=node.start_mark)
