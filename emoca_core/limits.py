@@ -114,3 +114,15 @@ UNPACKED_RATIO = Limit("unpacked_ratio", 200, "times its packed size")
 """How much a compressed member may grow; small ones (``UNPACKED_FREE``) may grow as they like."""
 UNPACKED_FREE = 64 * MIB
 """Unpacked size below which the ratio does not matter."""
+
+# settings: what is larger is a typing error, and would cost the memory of the machine
+COUNT = 10**9
+"""Steps, epochs and the like."""
+SEED = 2**32 - 1
+"""Largest seed of NumPy's generators."""
+BATCH = 2**16
+"""Faces computed at once."""
+IMAGE_SIZE = 4096
+"""Side of computed images and maps, pixels."""
+DATASET_LENGTH = 10**8
+"""Faces of an endless data set that count as one epoch."""

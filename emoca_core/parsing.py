@@ -5,7 +5,6 @@ size, depth and number stands in ``emoca_core.limits``.
 """
 
 import reprlib
-import stat
 from collections.abc import Collection, Iterable
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -14,8 +13,9 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from emoca_core import limits
 from emoca_core.errors import AssetFormatError, EmocaError, did_you_mean, printable
+from emoca_core.files import read_regular
+from emoca_core.limits import CATALOGUE_BYTES, NUMBER_DIGITS, RECORD_BYTES, TEXT_DEPTH, TEXT_NODES, Limit
 
 Record = TypeVar("Record", bound=BaseModel)
 Refusal = type[EmocaError]
@@ -23,41 +23,36 @@ Refusal = type[EmocaError]
 _TAG = "tag:yaml.org,2002:"
 _MERGE = f"{_TAG}merge"
 _C_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster, but not in every build of PyYAML
+_PROBLEMS, _SHOWN = 8, 80
+"""Problems of one input that a message lists, and characters of a name or value that it repeats."""
 _REPR = reprlib.Repr()
-_REPR.maxstring = _REPR.maxother = _REPR.maxlong = limits.SHOWN
+_REPR.maxstring = _REPR.maxother = _REPR.maxlong = _SHOWN
 
 
-def read_text(path: Path | Traversable, refuse: Refusal = AssetFormatError, limit: int = limits.TEXT_FILE) -> str:
+def read_text(path: Path | Traversable, limit: Limit, refuse: Refusal = AssetFormatError) -> str:
     """A text file in UTF-8, with or without a byte order mark.
 
     Args:
         path: A regular file: pipes and devices, which may never end, are refused.
+        limit: Row of ``emoca_core.limits`` for its size.
         refuse: The error to raise.
-        limit: Largest size, bytes.
     """
     try:
-        if isinstance(path, Path) and not stat.S_ISREG(path.stat().st_mode):
-            raise refuse(f"cannot read {path}: it is {'a folder' if path.is_dir() else 'no regular file'}")
-        with path.open("rb") as file:
-            content = file.read(limit + 1)
-        if len(content) > limit:
-            raise refuse(f"cannot read {path}: it is larger than {limit / 2**20:g} MiB, the limit for such a file")
+        content = read_regular(path, limit, refuse) if isinstance(path, Path) else path.read_bytes()
         return content.decode("utf-8-sig")
+    except EmocaError:
+        raise
     except UnicodeDecodeError as error:
         raise refuse(f"cannot read {path}: byte {error.start} is not UTF-8 text") from None
     except ValueError as error:  # a path with a zero byte
-        if isinstance(error, EmocaError):
-            raise
-        raise refuse(f"cannot read {path}: {error}") from None
+        raise refuse(f"cannot read {printable(str(path))}: {error}") from None
     except OSError as error:
-        if isinstance(error, EmocaError):
-            raise
         raise refuse(f"cannot read {path}: {error.strerror or error}") from None
 
 
 def read_yaml(path: Path | Traversable, refuse: Refusal = AssetFormatError) -> Any:
     """A YAML file as plain data; see ``parse_yaml``."""
-    return parse_yaml(read_text(path, refuse), str(path), refuse)
+    return parse_yaml(read_text(path, CATALOGUE_BYTES, refuse), str(path), refuse)
 
 
 def parse_yaml(text: str, source: str, refuse: Refusal = AssetFormatError) -> Any:
@@ -75,7 +70,7 @@ def parse_yaml(text: str, source: str, refuse: Refusal = AssetFormatError) -> An
         {'epochs': 3, 'betas': [0.9, 0.99]}
     """
     try:
-        _measure(text)
+        _measure(text, source, refuse)
         return yaml.load(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark and "\n" in text.strip() else ""
@@ -93,7 +88,7 @@ def read_record(path: Path | Traversable, model: type[Record], refuse: Refusal =
         model: What it has to look like.
         refuse: The error to raise.
     """
-    return parse_record(read_text(path, refuse), model, str(path), refuse)
+    return parse_record(read_text(path, RECORD_BYTES, refuse), model, str(path), refuse)
 
 
 def parse_record(text: str, model: type[Record], source: str, refuse: Refusal = AssetFormatError) -> Record:
@@ -134,22 +129,21 @@ def problems_of(error: ValidationError, known: Collection[str] = ()) -> list[str
         known: Names that exist at the outermost level.
     """
     found = error.errors(include_url=False)
-    lines = [_problem(entry, known) for entry in found[: limits.PROBLEMS]]
-    return [*lines, f"and {len(found) - limits.PROBLEMS} more"] if len(found) > limits.PROBLEMS else lines
+    lines = [_problem(entry, known) for entry in found[:_PROBLEMS]]
+    return [*lines, f"and {len(found) - _PROBLEMS} more"] if len(found) > _PROBLEMS else lines
 
 
 def _problem(entry: Any, known: Iterable[str]) -> str:
     where = ".".join(map(str, entry["loc"]))
     if entry["type"] == "json_invalid":
         return str(entry["msg"])
-    if entry["type"] == "extra_forbidden":
-        return f"{shown(where)}: there is no such key{did_you_mean(where, known) or '.'}".removesuffix(".")
-    return f"{shown(where)}: {entry['msg']} (got {_REPR.repr(entry['input'])})" if where else str(entry["msg"])
+    hint = did_you_mean(where, known) if entry["type"] == "extra_forbidden" else ""
+    return f"{shown(where) or 'the whole'}: {entry['msg']} (got {_REPR.repr(entry['input'])}){hint}"
 
 
 def shown(text: str) -> str:
     """A name or value from outside as a message repeats it: on one line, and not for ever."""
-    return printable(text if len(text) <= limits.SHOWN else text[: limits.SHOWN] + "...")
+    return printable(text if len(text) <= _SHOWN else text[:_SHOWN] + "...")
 
 
 class _Loader(_C_LOADER):  # type: ignore[misc, valid-type]
@@ -176,8 +170,8 @@ class _Loader(_C_LOADER):  # type: ignore[misc, valid-type]
         return {key.value: self.construct_object(value, deep=deep) for key, value in node.value}
 
     def _number(self, node: Any) -> int | float:
-        if len(node.value) > limits.DIGITS:
-            raise _problem_at(node, f"a number of more than {limits.DIGITS} characters")
+        if len(node.value) > NUMBER_DIGITS.most:
+            raise _problem_at(node, f"a number of more than {NUMBER_DIGITS.most} characters")
         read = self.construct_yaml_int if node.tag.endswith("int") else self.construct_yaml_float
         try:
             value: int | float = read(node)
@@ -207,28 +201,28 @@ for _tag, _construct in {
 _Loader.add_constructor(None, _Loader._other)
 
 
-def _measure(text: str) -> None:
+def _measure(text: str, source: str, refuse: Refusal) -> None:
     """Refuse by depth and number of values before anything is built; reading events takes no recursion."""
+    deepest, most = TEXT_DEPTH.most, TEXT_NODES.most
     open_nodes: list[tuple[str | None, int]] = []  # anchor, and how many values there were before it
-    sizes: dict[str, int] = {}  # of what an anchor names, with all repetitions
+    sizes: dict[str | None, int] = {}  # of what an anchor names, with all repetitions
     values = 0
     for event in yaml.parse(text, Loader=_Loader):
         if isinstance(event, yaml.CollectionEndEvent):
             anchor, before = open_nodes.pop()
-            if anchor:
-                sizes[anchor] = values - before
+            sizes[anchor] = values - before
         elif isinstance(event, yaml.NodeEvent):
             values += 1
             if isinstance(event, yaml.AliasEvent):
                 if any(anchor == event.anchor for anchor, _ in open_nodes):
                     raise _problem_at(event, f"'*{shown(str(event.anchor))}' stands inside what it names")
-                values += sizes.get(str(event.anchor), 0)
+                values += sizes.get(event.anchor, 0)
             elif isinstance(event, yaml.CollectionStartEvent):
                 open_nodes.append((event.anchor, values))
-            if len(open_nodes) > limits.NESTING:
-                raise _problem_at(event, f"more than {limits.NESTING} levels inside each other")
-            if values > limits.VALUES:
-                raise _problem_at(event, f"more than {limits.VALUES} values, with what aliases repeat")
+            if len(open_nodes) > deepest:
+                TEXT_DEPTH.check(len(open_nodes), source, refuse)
+            if values > most:
+                TEXT_NODES.check(values, source, refuse)
 
 
 def _problem_at(node: Any, problem: str) -> yaml.MarkedYAMLError:

@@ -19,7 +19,7 @@ class Terminated(KeyboardInterrupt):
 class _SafeStream:
     """A text stream that shows what would act on the terminal, or what it cannot encode, as escapes."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: Any) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:

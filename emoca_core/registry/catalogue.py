@@ -14,8 +14,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from emoca_core import limits
 from emoca_core.errors import CatalogueError, RecipeError, unknown_name
+from emoca_core.limits import EXTENDS_DEPTH
 from emoca_core.parsing import checked, read_yaml
 from emoca_core.registry import Registry, get_registry
 from emoca_core.registry.spec import Kind
@@ -26,7 +26,7 @@ PARTS: tuple[Kind, ...] = ("landmarker", "encoder", "face_model", "renderer", "d
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)  # built once, from the outermost
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)  # built once
 
 
 class Card(_Strict):
@@ -161,8 +161,9 @@ def load(paths: Iterable[Traversable | Path]) -> Catalogue:
         raw = merge(raw, read(path), keep_null=True)  # a recipe's nulls are for what it extends
         names.append(str(path))
     recipes = {name: recipe for name, recipe in raw.pop("recipes", {}).items() if recipe is not None}
-    raw = merge({}, raw) | {"recipes": {name: _extended(name, recipes) for name in recipes}}
-    return checked(Catalogue, raw, names[-1] if names else "the catalogue", CatalogueError)
+    source = names[-1] if names else "the catalogue"
+    raw = merge({}, raw) | {"recipes": {name: _extended(name, recipes, source) for name in recipes}}
+    return checked(Catalogue, raw, source, CatalogueError)
 
 
 def read(path: Traversable | Path) -> dict[str, Any]:
@@ -192,21 +193,20 @@ def _cached(paths: tuple[Traversable | Path, ...]) -> Catalogue:
     return load(paths)
 
 
-def _extended(name: str, recipes: Mapping[str, Any]) -> dict[str, Any]:
+def _extended(name: str, recipes: Mapping[str, Any], source: str) -> dict[str, Any]:
     """A recipe on top of the one it extends, and so on."""
     chain: list[str] = []
     wanted: Any = name
     while wanted:
         if not isinstance(wanted, str):
-            raise CatalogueError(f"recipe '{chain[-1]}': extends must be the name of a recipe")
+            raise CatalogueError(f"{source}: recipe '{chain[-1]}': extends must be the name of a recipe")
         if wanted in chain:
-            raise CatalogueError(f"recipes extend each other in a circle: {' -> '.join((*chain, wanted))}")
-        if len(chain) > limits.EXTENDS:
-            raise CatalogueError(f"recipe '{name}' extends a chain of more than {limits.EXTENDS} recipes")
+            raise CatalogueError(f"{source}: recipes extend each other in a circle: {' -> '.join((*chain, wanted))}")
+        EXTENDS_DEPTH.check(len(chain), f"{source}: recipe '{name}'", CatalogueError)
         if wanted not in recipes:
             raise unknown_name(f"recipe to extend in '{chain[-1]}'", wanted, recipes)
         if not isinstance(recipes[wanted], Mapping):
-            raise CatalogueError(f"recipe '{wanted}' must be a mapping of parts")
+            raise CatalogueError(f"{source}: recipe '{wanted}' must be a mapping of parts")
         chain.append(wanted)
         wanted = recipes[wanted].get("extends")
     merged: dict[str, Any] = {}
@@ -223,8 +223,6 @@ def changed(recipe: Recipe, *changes: Mapping[str, Any]) -> Recipe:
     """
     plain = recipe.model_dump(by_alias=True, exclude_none=True)
     for change in changes:
-        if not isinstance(change, Mapping):
-            raise RecipeError(f"a change of a recipe is a mapping of its parts, not {type(change).__name__}")
         plain = merge(plain, change)
     return checked(Recipe, plain, "the changed recipe", RecipeError)
 

@@ -25,6 +25,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 Model = TypeVar("Model", bound=BaseModel)
 
+Count = Annotated[int, Field(ge=0, le=limits.COUNT)]
 Seed = Annotated[int, Field(ge=0, le=limits.SEED)]
 ImageSize = Annotated[int, Field(ge=1, le=limits.IMAGE_SIZE)]
 BatchSize = Annotated[int, Field(ge=1, le=limits.BATCH)]

@@ -25,7 +25,7 @@ class Variant(BaseModel):
     Keys of ``set``, ``recipe-set`` and ``data-set`` may be dotted, as on the command line.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
 
     recipe: str | None = None
     """Name of the recipe."""

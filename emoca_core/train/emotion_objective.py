@@ -23,7 +23,7 @@ EPSILON = 1e-8
 class EmotionObjectiveSettings(BaseModel):
     """Which terms, and how they are weighted."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
     weights: Literal["paper", "upstream"] = "paper"
     """``paper``: three drawn weights (squared error, PCC, CCC). ``upstream``: four, one for each squared error."""

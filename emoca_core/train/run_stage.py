@@ -179,7 +179,7 @@ def open_faces(data: str, settings: StageSettings, registry: Registry) -> tuple[
     if "split" in fields:
         shares = {"split": "train"}, {"split": "validation"}
     elif {"seed", "length"} <= fields.keys():
-        seed = int(settings.data.get("seed", fields["seed"].default))
+        seed = registry.params("dataset", name, settings.data).seed
         shares = ({}, {"seed": seed + 1, "length": VALIDATION_FACES})
     training = {**where, **shares[0], **settings.data}
     validation = {**where, **settings.data, **shares[1], **settings.validation_data}

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from emoca_core.errors import ParamsError
 from emoca_core.registry.catalogue import merge
-from emoca_core.registry.spec import validated
+from emoca_core.registry.spec import BatchSize, validated
 from emoca_core.registry.terms import Stage
 from emoca_core.rendering.masks import Background, Composition, MaskMode
 from emoca_core.train.ring_batches import FewImages
@@ -17,7 +17,7 @@ from emoca_core.train.train_settings import TrainSettings
 class Exchange(BaseModel):
     """What the images of one person have in common, and therefore may exchange. Source: DECA; spec: section 2.15."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
     shape: Literal["none", "exchange", "same"] = "none"
     """``exchange``: every batch is rendered a second time with the shape codes permuted within each person. ``same``:
@@ -29,7 +29,7 @@ class Exchange(BaseModel):
 class StageSettings(TrainSettings):
     """How one stage is trained. The recipe's ``training`` block fills it; unknown keys are errors."""
 
-    batch_size: int = Field(default=32, ge=1)
+    batch_size: BatchSize = 32
     """Images (not persons) per optimiser step over ALL processes and accumulation steps."""
     learning_rate: float = Field(default=5e-5, gt=0)
     """Step size of Adam."""
@@ -40,7 +40,7 @@ class StageSettings(TrainSettings):
     rendered outside the mask."""
     exchange: Exchange = Exchange()
     """What images of one person exchange."""
-    images_per_identity: int = Field(default=1, ge=1)
+    images_per_identity: BatchSize = 1
     """Consecutive images of a batch that show one person; 1 draws faces whoever they are."""
     few_images: FewImages = "leave_out"
     """People with fewer images than ``images_per_identity``: ``leave_out``, or ``repeat`` images of theirs (one ring an

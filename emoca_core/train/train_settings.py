@@ -1,26 +1,30 @@
 """How to train, whatever is trained."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from emoca_core.registry.spec import BatchSize, Count, Seed
+
+DecayRate = Annotated[float, Field(ge=0, lt=1)]
 
 
 class TrainSettings(BaseModel):
     """Settings of the loop. Saved with every run; unknown keys are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
-    epochs: int = Field(default=20, ge=1)
+    epochs: Count = Field(default=20, ge=1)
     """Passes over the training set, at most."""
-    max_steps: int | None = Field(default=None, ge=1)
+    max_steps: Count | None = Field(default=None, ge=1)
     """Optimiser steps, at most; none means as many as the epochs have."""
-    batch_size: int = Field(default=64, ge=1)
+    batch_size: BatchSize = 64
     """Samples per optimiser step over ALL processes and accumulation steps."""
-    accumulation: int = Field(default=1, ge=1)
+    accumulation: BatchSize = 1
     """Forward passes per optimiser step; must divide the batch."""
     learning_rate: float = Field(default=1e-4, gt=0)
     """Step size of Adam."""
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[DecayRate, DecayRate] = (0.9, 0.999)
     """Adam's decay rates."""
     weight_decay: float = Field(default=0.0, ge=0)
     """Decoupled weight decay (AdamW); 0 is plain Adam."""
@@ -28,23 +32,23 @@ class TrainSettings(BaseModel):
     """Largest norm of the gradient; none does not clip."""
     precision: Literal["no", "fp16", "bf16"] = "no"
     """Mixed precision."""
-    workers: int = Field(default=0, ge=0)
+    workers: int = Field(default=0, ge=0, le=1024)
     """Data loading processes for each training process."""
-    seed: int = 0
+    seed: Seed = 0
     """Fixes sampling, augmentation, loss weights and initialisation."""
-    patience: int | None = Field(default=None, ge=1)
+    patience: Count | None = Field(default=None, ge=1)
     """Stop after this many validations without improvement; none never stops early."""
     validate_every: float = Field(default=1.0, gt=0)
     """Epochs between validations; 0.2 validates five times an epoch."""
-    checkpoint_every: int | None = Field(default=None, ge=1)
+    checkpoint_every: Count | None = Field(default=None, ge=1)
     """Optimiser steps between checkpoints besides those at validations; none writes only those."""
     checkpoints: bool = True
     """Keep a checkpoint to resume from; off keeps the best weights alone, for runs of seconds."""
     progress: bool = True
     """Show a progress bar."""
-    log_every: int = Field(default=10, ge=1)
+    log_every: Count = Field(default=10, ge=1)
     """Optimiser steps between log entries; the loss is checked for NaN as often."""
-    pictures_every: int = Field(default=1, ge=0)
+    pictures_every: Count = Field(default=1, ge=0)
     """Validations between pictures, of tasks that have something to show; 0 writes none."""
     tracker: Literal["tensorboard", "wandb", "none"] = "tensorboard"
     """Where curves go; ``none`` still writes metrics.jsonl."""

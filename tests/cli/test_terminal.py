@@ -81,7 +81,7 @@ def test_names_cannot_act_on_the_terminal(monkeypatch, capsys):
     assert err == "\\u202eb\nemoca: no '\\x1b]0;title\\x07'\n  second line\n"
 
 
-@pytest.mark.parametrize("arguments", [["list", "\x1b[2J"], ["\x1b[2J"], ["list", "\x1b[2J", "--x"]])
+@pytest.mark.parametrize("arguments", [["list", "\x1b[2J"], ["\x1b[2J"], ["list", "--\x1b[2J"]])
 def test_arguments_cannot_act_on_the_terminal(capsys, arguments):
     assert main(arguments) == 2
     out, err = capsys.readouterr()

@@ -196,7 +196,7 @@ def test_what_is_offered_is_found_and_nothing_else(keys):
         assert registry.find(kind, name).version == "1.2"
 
 
-@given(st.dictionaries(NAMES, st.integers() | st.text() | st.none(), min_size=1))
+@given(st.dictionaries(NAMES, st.integers() | st.text() | st.none(), min_size=1, max_size=8))
 def test_unknown_parameters_are_always_refused_by_name(values):
     registry = registry_of(ComponentSpec("loss", "colour", f"{__name__}:Component"))
     foreign = {key: value for key, value in values.items() if key != "width"}

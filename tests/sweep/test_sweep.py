@@ -89,7 +89,15 @@ def test_arguments_are_those_of_the_training_command(tmp_path):
         ({"variant": {}}, r"variant: Extra inputs .* Did you mean 'variants'"),
         ({"variants": {}}, "variants: Dictionary should have at least 1 item"),
         ({"variants": {"a/b": {}}}, "'a/b' cannot be the name of a folder"),
+        ({"variants": {"a b": {}, "A_b": {}}}, "'A_b' would share a folder with 'a b'"),
+        ({"variants": {"table.md": {}}}, "'table.md' would share a folder with a file of the sweep"),
+        ({"variants": {"a\x1b[2J": {}}}, "cannot be the name of a folder"),
+        ({"variants": [1]}, "variants: Input should be a valid dictionary"),
+        ({"variants": {"a": 3}}, "variants.a: Input should be a valid dictionary"),
+        ({"set": [1]}, "set: Input should be a valid dictionary"),
         ({"seeds": [1, 1]}, "every seed once"),
+        ({"seeds": [-1]}, "seeds.0: Input should be greater than or equal to 0"),
+        ({"seeds": [2**32]}, "seeds.0: Input should be less than or equal to 4294967295"),
         ({"recipe": None}, "variant 'base' has no recipe"),
         ({"set": {"seed": 3}}, "'seed' under 'set' is set by 'seeds'"),
         ({"stage": "both"}, "Input should be 'coarse' or 'detail'"),
@@ -102,7 +110,7 @@ def test_mistakes_in_the_file_are_named(tmp_path, change, message):
 
 
 def test_a_file_that_is_no_sweep(tmp_path):
-    with pytest.raises(EmocaError, match="cannot read the sweep"):
+    with pytest.raises(EmocaError, match=r"cannot read .*gone.yaml"):
         read_plan(tmp_path / "gone.yaml")
     (tmp_path / "a.yaml").write_text("a: [")
     with pytest.raises(EmocaError, match="is not valid YAML"):

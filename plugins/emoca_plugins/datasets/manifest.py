@@ -19,6 +19,7 @@ from emoca_core.errors import AssetFormatError
 from emoca_core.images.crops import SHARED_CROP, transform_points
 from emoca_core.images.photos import read_photo
 from emoca_core.interfaces import EXPRESSIONS, Detection, FaceDataset, FaceSample
+from emoca_core.registry.spec import ImageSize
 
 
 class ManifestFaces(FaceDataset):
@@ -42,7 +43,7 @@ class ManifestFaces(FaceDataset):
         crop: Literal["whole", "shared"] = "whole"
         """``whole``: images are face crops already, and are resized. ``shared``: cut by the shared rule around the
         row's landmarks, or its box."""
-        image_size: int = Field(default=224, ge=16)
+        image_size: ImageSize = Field(default=224, ge=16)
         """Side of the images, pixels."""
 
     params: Params

@@ -21,7 +21,7 @@ from emoca_core.interfaces import (
     PerspectiveCamera,
     Renderer,
 )
-from emoca_core.registry.spec import UsedComponent, uses
+from emoca_core.registry.spec import DatasetLength, ImageSize, Seed, UsedComponent, uses
 from emoca_core.rendering.face import render_face
 from emoca_core.vocabulary.arkit import ARKIT_NAMES
 from emoca_plugins.datasets.synthetic_emotions import Emotions, draw_emotions
@@ -43,11 +43,11 @@ class SyntheticFaces(FaceDataset):
     """
 
     class Params(ComponentParams):
-        length: int = Field(default=100_000, ge=1)
+        length: DatasetLength = Field(default=100_000, ge=1)
         """Number of faces; any number costs the same."""
-        seed: int = 0
+        seed: Seed = 0
         """Another seed gives other faces."""
-        image_size: int = Field(default=224, ge=16)
+        image_size: ImageSize = Field(default=224, ge=16)
         """Side of the images, pixels."""
         labels: tuple[str, ...] = EXPRESSIONS[:7]
         """Expression classes that are drawn, equally often."""

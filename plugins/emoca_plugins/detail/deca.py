@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from emoca_core.errors import AssetFormatError
 from emoca_core.formats import open_asset
 from emoca_core.interfaces import Block, DetailModel, FaceCrop, FaceParameters
+from emoca_core.registry.spec import ImageSize
 from emoca_core.weights.checkpoints import KeyMap, WeightsParams, find_all_weights, load_published
 from emoca_core.weights.timm_trunk import create_trunk, feature_size
 from emoca_plugins.detail.deca_files import DECA_FIXED_DISPLACEMENT, DECA_UV_MASK
@@ -126,7 +127,7 @@ class DecaDetail(DetailModel):
         detailed mesh's everywhere."""
         trunk: str = "resnet50"
         """Network of timm in the detail encoder; the published weights are of ``resnet50``."""
-        image_size: int = Field(default=SIZE, ge=32)
+        image_size: ImageSize = Field(default=SIZE, ge=32)
         """Side to which crops are resized for the detail encoder, pixels."""
         expression_size: int = Field(default=CONDITIONS["expression"], ge=1)
         """Expression coefficients that the decoder reads; the published weights read 50."""

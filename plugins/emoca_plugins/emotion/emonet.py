@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from emoca_core.interfaces import EXPRESSIONS, EmotionBackbone, EmotionPrediction
+from emoca_core.registry.spec import ImageSize
 from emoca_core.weights.checkpoints import KeyMap, WeightsParams, load_published
 from emoca_plugins.emotion.emonet_network import EmoNetNetwork
 
@@ -35,7 +36,7 @@ class EmoNet(EmotionBackbone):
         labels: tuple[str, ...] | None = None
         """Names of other classes, for training: published weights then serve all layers but the last, which starts
         untrained. A file of your own training holds the last layer too."""
-        image_size: int = Field(default=256, ge=64, multiple_of=64)
+        image_size: ImageSize = Field(default=256, ge=64, multiple_of=64)
         """Input size, pixels. The published weights are of 256; a smaller one, for training from random weights, takes
         time in proportion to its area."""
 

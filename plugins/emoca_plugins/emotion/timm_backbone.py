@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from emoca_core import ComponentParams
 from emoca_core.interfaces import EXPRESSIONS, EmotionBackbone, EmotionPrediction
+from emoca_core.registry.spec import ImageSize
 from emoca_core.weights.checkpoints import KeyMap, load_published
 from emoca_core.weights.timm_trunk import create_trunk, feature_size
 
@@ -33,7 +34,7 @@ class TimmBackbone(EmotionBackbone):
         path of a file, e.g. ``best.safetensors`` of a run of ``emoca train emotion``."""
         labels: tuple[str, ...] = EXPRESSIONS[:7]
         """Names of the expression classes, in the order of the logits."""
-        image_size: int | None = Field(default=None, ge=16)
+        image_size: ImageSize | None = Field(default=None, ge=16)
         """Side to which images are resized, pixels; none leaves them as they are."""
         normalization: Literal["pretrained", "none"] = "pretrained"
         """``pretrained`` subtracts the mean and divides by the deviation of the network's weights; EMOCA used none."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from emoca_core import ComponentParams
 from emoca_core.errors import RecipeError
 from emoca_core.interfaces import Block, Encoder, FaceCrop, FaceParameters, Parts, Unit
+from emoca_core.registry.spec import ImageSize
 from emoca_core.weights.checkpoints import KeyMap, asset_name, find_weights, load_into, read_checkpoint
 from emoca_plugins.encoders.box_crops import EmocaCrop
 from emoca_plugins.encoders.preprocessing import resized, split_code
@@ -44,7 +45,7 @@ class Regressor(Encoder):
         """``untrained`` refuses to work. ``pretrained``: timm's published weights of the trunk. ``random``: from
         scratch. Else the whole encoder: name of an asset or path of a file, e.g. ``best.safetensors`` of a run of
         ``emoca train coarse``."""
-        image_size: int = Field(default=224, ge=32)
+        image_size: ImageSize = Field(default=224, ge=32)
         """Side to which crops are resized, pixels."""
         normalization: Literal["pretrained", "none"] = "pretrained"
         """``pretrained`` subtracts the mean and divides by the deviation of the network's weights; DECA used none."""

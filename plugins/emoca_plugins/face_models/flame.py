@@ -15,7 +15,7 @@ from emoca_core.formats import Content, Format
 from emoca_core.geometry.skinning import linear_blend_skinning
 from emoca_core.geometry.surface_points import contour_row
 from emoca_core.interfaces import Albedo, FaceGeometry, FaceParameters
-from emoca_core.registry.spec import ComponentParams
+from emoca_core.registry.spec import ComponentParams, ImageSize
 from emoca_plugins.face_models import flame_files
 from emoca_plugins.face_models.fused_pose import (
     can_fuse,
@@ -83,7 +83,7 @@ class Flame(MorphableModel):
         """Texture model: FLAME's, BFM's brought to FLAME, a constant 0.5 (``grey``), or none."""
         albedo_size: int = Field(default=50, ge=1, le=200)
         """Texture components."""
-        texture_size: int = Field(default=256, ge=1)
+        texture_size: ImageSize = Field(default=256, ge=1)
         """Side of the texture, pixels."""
 
     params: Params

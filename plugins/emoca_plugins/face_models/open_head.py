@@ -11,7 +11,7 @@ from torch import Tensor
 from emoca_core.geometry.skinning import linear_blend_skinning
 from emoca_core.geometry.surface_points import barycentric_points, dynamic_contour_points
 from emoca_core.interfaces import Albedo, Block, FaceGeometry, FaceModel, FaceParameters
-from emoca_core.registry.spec import ComponentParams
+from emoca_core.registry.spec import ComponentParams, ImageSize
 from emoca_core.vocabulary.arkit import emotion_prototype
 from emoca_plugins.face_models.fused_pose import (
     can_fuse,
@@ -56,7 +56,7 @@ class OpenHead(FaceModel):
         """Identity modes used, 1 to 100; the first 50 explain 98 % of the variance."""
         mediapipe_landmarks: bool = True
         """Whether to evaluate the 478 MediaPipe points too."""
-        texture_size: int = 512
+        texture_size: ImageSize = 512
         """Side of the albedo texture, pixels; 512 is what the data hold."""
 
     params: Params

@@ -15,7 +15,7 @@ from torch import Tensor
 from emoca_core.errors import EmocaError, RecipeError
 from emoca_core.geometry.rotations import rotation_vector_to_matrix
 from emoca_core.interfaces import Block, CropRule, Encoder, FaceCrop, FaceModel, FaceParameters, Parts, Renderer
-from emoca_core.registry.spec import ComponentParams
+from emoca_core.registry.spec import ComponentParams, ImageSize
 from emoca_plugins.encoders.landmark_fit import photometric
 from emoca_plugins.encoders.landmark_fit.camera import (
     Intrinsics,
@@ -92,7 +92,7 @@ class LandmarkFit(Encoder):
         """Expected size of albedo coefficients, in the model's standard deviations."""
         pixel_sigma: float = Field(default=0.06, gt=0)
         """Expected error of a pixel's colour, of 1."""
-        photo_size: int = Field(default=128, ge=16)
+        photo_size: ImageSize = Field(default=128, ge=16)
         """Side of the picture that is compared with the rendering, pixels."""
         jaw: Literal["joint", "coefficients"] = "joint"
         """What opens the mouth of a model that has both: the jaw joint, or jawOpen, jawLeft and jawRight."""
