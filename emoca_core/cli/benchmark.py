@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emoca_core.cli import Subparsers
-from emoca_core.cli.cli_settings import settings_from
+from emoca_core.cli.cli_settings import class_set, settings_from
 
 if TYPE_CHECKING:
     from emoca_core.datasets import Manifest
@@ -46,6 +46,13 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
         "--group", choices=("clip", "identity", "sample"), help="what folds never split (default: the first there is)"
     )
     parser.add_argument(
+        "--classes",
+        type=class_set,
+        default="data",
+        metavar="A,B,...",
+        help="expression classes; data: those that occur (default: %(default)s)",
+    )
+    parser.add_argument(
         "--crop", choices=("shared", "native"), default="shared", help="one crop for all, or each method's own"
     )
     parser.add_argument("--preset", choices=("paper", "upstream"), default="paper", help="settings of the probe")
@@ -79,6 +86,7 @@ def run(args: argparse.Namespace) -> int:
     protocol = Protocol(
         folds=args.folds,
         group_by=args.group,
+        classes=args.classes,
         preset=args.preset,
         settings=settings_from(args.set),
         draws=args.resamples,

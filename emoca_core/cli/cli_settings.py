@@ -26,3 +26,8 @@ def settings_from(assignments: Iterable[str]) -> dict[str, Any]:
                 raise ParamsError(f"'{name}' is set inside '{key}', which already has a value")
         place[last] = parse_yaml(text, f"the value of '{assignment}'", ParamsError)
     return settings
+
+
+def class_set(text: str) -> str | tuple[str, ...]:
+    """``data``, or names with commas between them, as of ``--classes``."""
+    return text if text == "data" else tuple(text.split(","))

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emoca_core.cli import BAD_INPUT, Subparsers
-from emoca_core.cli.cli_settings import settings_from
+from emoca_core.cli.cli_settings import class_set, settings_from
 from emoca_core.errors import ParamsError, unknown_name
+from emoca_core.vocabulary.emotions import EXPRESSIONS
 
 if TYPE_CHECKING:
     from emoca_core.datasets import Manifest, ManifestRow
@@ -121,10 +122,19 @@ def _add_render(actions: Subparsers) -> None:
 def _add_check(actions: Subparsers) -> None:
     parser = actions.add_parser(
         "check",
-        help="read every image",
-        description="Read every image of a manifest and name those that cannot be used. Exit code: 1 if there are any.",
+        help="read every image, look at labels and splits",
+        description="Read every image of a manifest. Named are images and masks that cannot be used, pictures that are "
+        "in several splits (by content), faces that are listed twice, and classes that the task does not have. Exit "
+        "code: 1 if there is any of these, or no row.",
     )
     _add_manifest(parser)
+    parser.add_argument(
+        "--classes",
+        type=class_set,
+        default=EXPRESSIONS,
+        metavar="A,B,...",
+        help="expression classes of the task; data: all that occur (default: the eight of AffectNet)",
+    )
     parser.add_argument("--write", type=Path, metavar="FILE", help="write the good rows to this manifest")
     _add_workers(parser)
     parser.set_defaults(action=run_check)
@@ -200,7 +210,6 @@ def run_render(args: argparse.Namespace) -> int:
     """Render, write, and split where that was asked for."""
     from emoca_core.datasets import Manifest
     from emoca_core.datasets.render import render_dataset
-    from emoca_core.interfaces import EXPRESSIONS
     from emoca_core.registry import get_registry
 
     faces = get_registry().build("dataset", args.dataset, settings_from(args.set))
@@ -230,21 +239,23 @@ def run_preprocess(args: argparse.Namespace) -> int:
 
 
 def run_check(args: argparse.Namespace) -> int:
-    """Read every image."""
+    """Read every image, and look at labels and splits."""
     from emoca_core.datasets import Manifest, write_manifest
-    from emoca_core.datasets.check import check_images
+    from emoca_core.datasets.check import check_images, find_repeats
+    from emoca_core.datasets.labels import choose_classes, count_labels
     from emoca_core.datasets.rows import relocated
 
     manifest = Manifest.open(args.manifest, args.root)
-    bad = 0
+    contents: list[bytes] = []
+    reasons: list[str] = []
 
     def good_rows() -> Iterator["ManifestRow"]:
-        nonlocal bad
-        for row, reason in check_images(manifest, _workers(args)):
+        for row, reason, content in check_images(manifest, _workers(args)):
+            contents.append(content)
             if reason is None:
                 yield row
             else:
-                bad += 1
+                reasons.append(reason)
                 print(reason, file=sys.stderr)
 
     rows = good_rows()
@@ -252,8 +263,14 @@ def run_check(args: argparse.Namespace) -> int:
         good = write_manifest(relocated(rows, manifest.folder, args.write.parent), args.write)
     else:
         good = sum(1 for _ in rows)
-    print(f"{args.manifest}: {good} images can be read, {bad} cannot")
-    return SOME_FAILED if bad else 0
+    repeats = list(find_repeats(manifest, contents))
+    labels = count_labels(manifest, choose_classes(args.classes, manifest))
+    for line in [*repeats, *labels.notes(), *([] if len(manifest) else ["the manifest has no rows"])]:
+        print(f"{args.manifest}: {line}", file=sys.stderr)
+    print(f"{args.manifest}: {good} images can be read, {len(reasons)} cannot")
+    used = ", ".join(f"{name} {count}" for name, count in labels.used.items() if count) or "no classes"
+    print(f"  {used}; {labels.valence_arousal} with valence and arousal")
+    return SOME_FAILED if reasons or repeats or labels.left_out or not len(manifest) else 0
 
 
 def run_split(args: argparse.Namespace) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from emoca_core.cli import Subparsers
-from emoca_core.cli.cli_settings import settings_from
+from emoca_core.cli.cli_settings import class_set, settings_from
 
 NAME = "train"
 HELP = "train an emotion backbone, or a recipe: its encoder (coarse), then its detail"
@@ -21,6 +21,9 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
     emotion.add_argument("--data", required=True, type=Path, metavar="FILE", help="manifest, .parquet or .csv")
     emotion.add_argument("--out", required=True, type=Path, metavar="DIR", help="run folder")
     emotion.add_argument("--preset", choices=("paper", "upstream"), default="paper", help="objective and classes")
+    emotion.add_argument(
+        "--classes", type=class_set, metavar="A,B,...", help="expression classes instead of the preset's; data: all"
+    )
     emotion.add_argument("--splits", nargs=2, default=("train", "validation"), metavar=("TRAIN", "VALIDATION"))
     emotion.add_argument("--no-balanced", action="store_true", help="draw samples uniformly, not classes")
     emotion.add_argument("--resume", action="store_true", help="continue the run in --out")
@@ -74,6 +77,7 @@ def run_emotion(args: argparse.Namespace) -> None:
         args.data,
         args.out,
         preset=args.preset,
+        classes=args.classes,
         backbone_params=settings_from(args.backbone_set),
         data_params=settings_from(args.data_set),
         splits=tuple(args.splits),

@@ -1,7 +1,9 @@
-"""Reading every image of a manifest before a training does."""
+"""Reading every image of a manifest before a training does, and finding those that it holds more than once."""
 
 import itertools
-from collections.abc import Iterator
+import os
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from tqdm.auto import tqdm
@@ -14,29 +16,66 @@ from emoca_core.images.photos import read_photo
 
 WINDOW = 512
 """Images under way at a time: what is in memory does not grow with the manifest."""
+_NAMED = 5
+"""Rows that a message names."""
+_DIGEST = 16
+"""Bytes of a content's SHA-256 that are kept of every image."""
 
 
-def check_images(manifest: Manifest, workers: int = 1) -> Iterator[tuple[ManifestRow, str | None]]:
-    """Every row in order, with the reason why its image cannot be used, or ``None``.
+def check_images(manifest: Manifest, workers: int = 1) -> Iterator[tuple[ManifestRow, str | None, bytes]]:
+    """Every row in order, the reason why its image or mask cannot be used, or ``None``, and a hash of the file.
 
     Args:
         manifest: The images.
         workers: Threads; decoding runs outside Python's lock.
     """
 
-    def problem(row: ManifestRow) -> str | None:
+    def look(row: ManifestRow) -> tuple[str | None, bytes]:
+        content = b""
         try:
-            photo = read_photo(manifest.image_path(row)).pixels
+            photo = read_photo(manifest.image_path(row))
+            content = bytes.fromhex(photo.sha256)[:_DIGEST]
             if mask := manifest.mask_path(row):
-                read_mask(mask, photo.shape[:2])
+                read_mask(mask, photo.size)
         except ImageError as error:
-            return str(error)
-        return None
+            return str(error), content
+        return None, content
 
     rows = iterate_rows(manifest)
     progress = tqdm(total=len(manifest), desc="reading images", unit="image", disable=None)
     with ThreadPoolExecutor(workers) as pool, progress:
         while window := list(itertools.islice(rows, WINDOW)):
-            for row, reason in zip(window, pool.map(problem, window), strict=True):
+            for row, (reason, content) in zip(window, pool.map(look, window), strict=True):
                 progress.update()
-                yield row, reason
+                yield row, reason, content
+
+
+def find_repeats(manifest: Manifest, contents: Sequence[bytes]) -> Iterator[str]:
+    """A line for every picture that is in several splits, whatever its name, and for every face that is listed twice.
+
+    Two rows of one picture are two faces where their boxes or landmarks differ.
+
+    Args:
+        manifest: The rows.
+        contents: Hash of each row's file; empty where it cannot be read.
+    """
+    paths, splits = manifest.texts("path"), manifest.texts("split")
+
+    def named(rows: Sequence[int]) -> str:
+        places = [f"{paths[row]} (row {row + 1}, {splits[row] or 'no split'})" for row in rows[:_NAMED]]
+        return ", ".join(places) + (f" and {len(rows) - _NAMED} more" if len(rows) > _NAMED else "")
+
+    for rows in _alike(contents):
+        if contents[rows[0]] and len({splits[row] for row in rows}) > 1:
+            yield f"one picture in several splits: {named(rows)}"
+    for rows in _alike(zip(map(os.path.normpath, map(str, paths)), splits, strict=True)):
+        for same in _alike(str((manifest[row].box, manifest[row].landmarks)) for row in rows):
+            yield f"one face listed several times: {named([rows[k] for k in same])}"
+
+
+def _alike(keys: Iterable[Hashable]) -> list[list[int]]:
+    """Positions of the keys that occur more than once, together where they are equal."""
+    found: dict[Hashable, list[int]] = defaultdict(list)
+    for position, key in enumerate(keys):
+        found[key].append(position)
+    return [positions for positions in found.values() if len(positions) > 1]

@@ -4,7 +4,7 @@
 |---|---|---|
 | path | text | image, relative to the manifest's folder or to the image root |
 | split | text | ``train``, ``validation``, ``test`` or any other name |
-| expression | text | class name, e.g. ``happy``; empty where unknown |
+| expression | text | class name, e.g. ``happy``, or a synonym, e.g. ``Happiness``; empty where unknown |
 | valence, arousal | number | [-1, 1]; empty where unknown |
 | identity, clip | text | person and video; folds never split them |
 | frame | integer | position in the clip |
@@ -15,13 +15,13 @@
 Only ``path`` is obligatory. In CSV files the numbers of ``box`` and ``landmarks`` are separated by spaces.
 """
 
-import csv
 import hashlib
 import itertools
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import platformdirs
@@ -33,7 +33,9 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 
 from emoca_core.errors import AssetFormatError, did_you_mean
-from emoca_core.files import atomic_write
+from emoca_core.files import atomic_write, open_regular
+from emoca_core.limits import TABLE_BYTES, TABLE_ROWS
+from emoca_core.vocabulary.emotions import expression_name
 
 CHUNK = 8192
 SCHEMA = pa.schema(
@@ -52,6 +54,8 @@ SCHEMA = pa.schema(
     ]
 )
 _LENGTHS = {"box": 4, "landmarks": 136}
+_SHOWN = 120
+"""Characters of a stranger's text in a message."""
 
 
 @dataclass(frozen=True)
@@ -99,9 +103,9 @@ class Manifest:
                 message names the row.
         """
         path = Path(path)
-        if path.suffix not in (".parquet", ".csv"):
+        if path.suffix.lower() not in (".parquet", ".csv"):
             raise AssetFormatError(f"{path} is not a manifest: expected a .parquet or .csv file")
-        if not path.is_file():
+        if not path.exists():
             raise AssetFormatError(f"there is no manifest {path}")
         return cls(_mapped(path), Path(root) if root else path.parent)
 
@@ -137,7 +141,7 @@ class Manifest:
     def classes(self, labels: Sequence[str]) -> Int[ndarray, "N"]:
         """Index of every row's expression in ``labels``; -1 where it is unknown or not among them."""
         encoded = self.table["expression"].combine_chunks().dictionary_encode()
-        position = {label: i for i, label in enumerate(labels)}
+        position = {expression_name(label): i for i, label in enumerate(labels)}
         codes = np.array([*(position.get(name, -1) for name in encoded.dictionary.to_pylist()), -1], np.int64)
         return np.take(codes, np.asarray(encoded.indices.fill_null(len(codes) - 1)))
 
@@ -182,7 +186,7 @@ def write_manifest(rows: Iterable[ManifestRow], path: Path | str) -> int:
         raise AssetFormatError(f"cannot write a manifest to {path}: choose a name that ends in .parquet or .csv")
     count = 0
     with atomic_write(path) as temporary, _writer(temporary) as writer:
-        for batch in _batches(rows):
+        for batch in _batches(rows, path):
             writer.write(batch)
             count += batch.num_rows
     return count
@@ -217,14 +221,14 @@ class _FlatCsvWriter:
         self.writer.write_batch(pa.record_batch(columns, schema=self.schema))
 
 
-def _batches(rows: Iterable[ManifestRow]) -> Iterator[pa.RecordBatch]:
+def _batches(rows: Iterable[ManifestRow], path: Path) -> Iterator[pa.RecordBatch]:
     iterator, start = iter(rows), 0
     while chunk := [vars(row) for row in itertools.islice(iterator, CHUNK)]:
         try:
             batch = pa.RecordBatch.from_pylist(chunk, SCHEMA)
-        except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-            raise AssetFormatError(f"rows {start + 1} to {start + len(chunk)}: {error}") from None
-        _check_lengths(batch, start)
+        except (pa.ArrowException, UnicodeEncodeError, OverflowError) as error:
+            raise AssetFormatError(f"{path} rows {start + 1} to {start + len(chunk)}: {error}") from None
+        _check_values(batch, path, start)
         yield batch
         start += len(chunk)
 
@@ -232,74 +236,115 @@ def _batches(rows: Iterable[ManifestRow]) -> Iterator[pa.RecordBatch]:
 def _mapped(path: Path) -> pa.Table:
     """The rows as an Arrow file in the cache, mapped into memory; written once for each version of the manifest."""
     status = path.stat()
-    key = f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}|2"
+    key = f"{path.resolve()}|{status.st_size}|{status.st_mtime_ns}|3"
     cached = (
         Path(platformdirs.user_cache_dir("emoca")) / "manifests" / f"{hashlib.sha256(key.encode()).hexdigest()}.arrow"
     )
     if not cached.exists():
-        read = _read_parquet if path.suffix == ".parquet" else _read_csv
-        try:
-            with atomic_write(cached) as temporary, pa.ipc.new_file(temporary, SCHEMA) as writer:
-                start = 0
-                for batch in read(path):
-                    _check_lengths(batch, start)
-                    writer.write_batch(batch)
-                    start += batch.num_rows
-        except (pa.ArrowInvalid, pa.ArrowKeyError, UnicodeDecodeError) as error:
-            raise AssetFormatError(f"{path} is not a valid manifest: {str(error).splitlines()[0]}") from None
+        with atomic_write(cached) as temporary, pa.ipc.new_file(temporary, SCHEMA) as writer:
+            for batch in _read(path):
+                writer.write_batch(batch)
     return pa.ipc.open_file(pa.memory_map(str(cached))).read_all()
 
 
-def _read_parquet(path: Path) -> Iterator[pa.RecordBatch]:
-    file = pq.ParquetFile(path)
-    _check_columns(path, file.schema_arrow.names)
-    for batch in file.iter_batches(CHUNK):
-        yield _completed(batch)
+def _read(path: Path) -> Iterator[pa.RecordBatch]:
+    """Checked rows with all columns in the order of the schema; every complaint names the file."""
+    start = 0
+    try:
+        with open_regular(path, TABLE_BYTES, AssetFormatError) as file:
+            for batch in (_parquet if path.suffix.lower() == ".parquet" else _csv)(path, file):
+                completed = _completed(batch, path)
+                _check_values(completed, path, start)
+                yield completed
+                start += batch.num_rows
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise AssetFormatError(f"{path} is not a valid manifest: {reason[:_SHOWN]}") from None
 
 
-def _read_csv(path: Path) -> Iterator[pa.RecordBatch]:
-    with open(path, encoding="utf-8", newline="") as file:
-        names = next(csv.reader(file), [""])
-    _check_columns(path, names)
-    types = {name: pa.string() if name in _LENGTHS else SCHEMA.field(name).type for name in names}
-    options = arrow_csv.ConvertOptions(column_types=types, strings_can_be_null=True, null_values=["", "nan", "NaN"])
-    with arrow_csv.open_csv(path, convert_options=options) as reader:
-        for batch in reader:
-            yield _completed(batch)
+def _parquet(path: Path, file: BinaryIO) -> Iterator[pa.RecordBatch]:
+    try:
+        content = pq.ParquetFile(file)
+        _check_columns(path, content.schema_arrow.names)
+        TABLE_ROWS.check(content.metadata.num_rows, path, AssetFormatError)
+        yield from content.iter_batches(CHUNK)
+    except OSError as error:  # which Arrow raises for damaged pages, too
+        raise pa.ArrowInvalid(str(error)) from None
 
 
-def _completed(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """All columns in the order of the schema; absent ones are null, numbers written as text are split."""
+def _csv(path: Path, file: BinaryIO) -> Iterator[pa.RecordBatch]:
+    types = {field.name: pa.string() if field.name in _LENGTHS else field.type for field in SCHEMA}
+    convert = arrow_csv.ConvertOptions(column_types=types, strings_can_be_null=True, null_values=["", "nan", "NaN"])
+    parse = arrow_csv.ParseOptions(newlines_in_values=True)
+    with arrow_csv.open_csv(file, convert_options=convert, parse_options=parse) as reader:
+        _check_columns(path, reader.schema.names)
+        yield from reader
+
+
+def _completed(batch: pa.RecordBatch, path: Path) -> pa.RecordBatch:
+    """All columns in the order of the schema and of its types; absent ones are null."""
     columns = []
     for field in SCHEMA:
         position = batch.schema.get_field_index(field.name)
         column = batch.column(position) if position >= 0 else pa.nulls(batch.num_rows, field.type)
-        if field.name in _LENGTHS and pa.types.is_string(column.type):
-            column = compute.split_pattern(column, " ").cast(pa.list_(pa.float32()))
-        columns.append(column.cast(field.type))
+        try:
+            columns.append(_converted(column, field))
+        except pa.ArrowException as error:
+            reason = str(error).splitlines()[0][:_SHOWN]
+            raise AssetFormatError(f"{path}: the column '{field.name}' holds {column.type}: {reason}") from None
     return pa.record_batch(columns, schema=SCHEMA)
+
+
+def _converted(column: pa.Array, field: pa.Field) -> pa.Array:
+    """A column in the schema's type: texts of numbers are split, empty texts are null, classes have our names."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if field.name in _LENGTHS and (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        column = compute.utf8_split_whitespace(compute.utf8_trim_whitespace(column))
+    column = column.cast(field.type)
+    if field.name == "expression":
+        encoded = column.dictionary_encode()
+        names = pa.array([expression_name(text) for text in encoded.dictionary.to_pylist()], pa.string())
+        column = names.take(encoded.indices)
+    if pa.types.is_string(field.type):
+        column = compute.if_else(compute.equal(column, ""), None, column)
+    return column
 
 
 def _check_columns(path: Path, names: Sequence[str]) -> None:
     known = SCHEMA.names
-    for name in names:
+    for number, name in enumerate(names):
         if name not in known:
             hint = did_you_mean(name, known)
-            raise AssetFormatError(f"{path}: unknown column '{name}'.{hint} Columns are: {', '.join(known)}")
+            raise AssetFormatError(f"{path}: unknown column '{name[:_SHOWN]}'.{hint} Columns are: {', '.join(known)}")
+        if name in names[:number]:
+            raise AssetFormatError(f"{path}: there are two columns '{name}'")
     if "path" not in names:
         raise AssetFormatError(f"{path}: the column 'path' is missing; it has: {', '.join(names)}")
 
 
-def _check_lengths(batch: pa.RecordBatch, start: int) -> None:
+def _check_values(batch: pa.RecordBatch, path: Path, start: int) -> None:
+    """Refuse what no row may hold; the message names file and row."""
+    for wrong, values, reason in _refusals(batch):
+        if len(rows := np.flatnonzero(wrong)):
+            raise AssetFormatError(f"{path} row {start + rows[0] + 1}: {reason.format(values[rows[0]])}")
+
+
+def _refusals(batch: pa.RecordBatch) -> Iterator[tuple[ndarray, ndarray, str]]:
+    """Where something is wrong, the values in question, and what is wrong with them."""
+    for name in ("path", "mask"):
+        holds_nul = np.asarray(compute.match_substring(batch.column(name), "\0").fill_null(False))
+        yield holds_nul, holds_nul, f"the {name} holds a NUL character"
+    empty = np.asarray(batch.column("path").is_null())
+    yield empty, empty, "the path is empty"
     for name, length in _LENGTHS.items():
-        found = compute.fill_null(compute.list_value_length(batch.column(name)), length)
-        wrong = np.flatnonzero(np.asarray(found) != length)
-        if len(wrong):
-            row = int(wrong[0])
-            raise AssetFormatError(f"row {start + row + 1}: {name} has {found[row]} numbers instead of {length}")
+        column = batch.column(name)
+        found = np.asarray(compute.list_value_length(column).fill_null(length))
+        yield found != length, found, f"{name} has {{}} numbers instead of {length}"
+        numbers = np.asarray(column.flatten().fill_null(math.nan)).reshape(-1, length)
+        odd = np.zeros(len(column), bool)
+        odd[np.flatnonzero(np.asarray(column.is_valid()))] = ~np.isfinite(numbers).all(1)
+        yield odd, odd, f"{name} holds something that is no finite number; leave it empty"
     for name in ("valence", "arousal"):
         values = np.asarray(batch.column(name).fill_null(0.0))
-        wrong = np.flatnonzero(~(np.abs(values) <= 1) & ~np.isnan(values))
-        if len(wrong):
-            row = int(wrong[0])
-            raise AssetFormatError(f"row {start + row + 1}: {name} is {values[row]}, outside [-1, 1]; leave it empty")
+        yield ~(np.abs(values) <= 1) & ~np.isnan(values), values, f"{name} is {{}}, outside [-1, 1]; leave it empty"

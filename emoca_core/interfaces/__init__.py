@@ -10,7 +10,7 @@ from emoca_core.interfaces.component import Component, ModuleComponent
 from emoca_core.interfaces.crop import CroppedFace, CropRule
 from emoca_core.interfaces.dataset import FaceDataset, FaceSample
 from emoca_core.interfaces.detail import DetailModel
-from emoca_core.interfaces.emotion import EXPRESSIONS, EmotionBackbone, EmotionPrediction
+from emoca_core.interfaces.emotion import EmotionBackbone, EmotionPrediction
 from emoca_core.interfaces.encoder import Encoder
 from emoca_core.interfaces.face import (
     BLOCKS,
@@ -28,6 +28,7 @@ from emoca_core.interfaces.loss import Capture, DetailMaps, FaceTruth, Loss
 from emoca_core.interfaces.parts import Parts
 from emoca_core.interfaces.renderer import Fragments, Renderer, Rendering
 from emoca_core.registry.spec import Kind
+from emoca_core.vocabulary.emotions import EXPRESSIONS
 
 INTERFACES: Mapping[Kind, type[Component]] = {
     "face_model": FaceModel,

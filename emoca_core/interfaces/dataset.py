@@ -17,7 +17,7 @@ class FaceSample:
     Attributes:
         image: RGB in [0, 1].
         key: Unique and stable, e.g. the path.
-        expression: Class index in ``emoca_core.interfaces.EXPRESSIONS``, or ``None``.
+        expression: Class index among the ``labels`` of the set (by default ``EXPRESSIONS``), or ``None``.
         valence: [-1, 1], or ``None``.
         arousal: [-1, 1], or ``None``.
         identity: Person, or ``None``.

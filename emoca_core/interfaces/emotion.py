@@ -9,9 +9,6 @@ from torch import Tensor
 
 from emoca_core.interfaces.component import ModuleComponent
 
-EXPRESSIONS = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger", "contempt")
-"""AffectNet's order of the expression classes; 7-class sets leave out contempt."""
-
 
 @dataclass(frozen=True)
 class EmotionPrediction:

@@ -11,6 +11,7 @@ from numpy import ndarray
 
 from emoca_core.datasets import Manifest
 from emoca_core.datasets.folds import GroupBy, Split, cross_validation, groups_of, manifest_split, split_hash
+from emoca_core.datasets.labels import Classes, count_labels
 from emoca_core.errors import EmocaError, ParamsError, unknown_name
 from emoca_core.interfaces import Landmarker
 from emoca_core.measures.intervals import comparison_of, holm, interval_of
@@ -36,6 +37,7 @@ class Protocol:
     Attributes:
         folds: Number of folds; 0 takes the manifest's own splits.
         group_by: What folds never split; by default clips, else people, else images.
+        classes: Expression classes: those that occur in the data, or names.
         preset: ``paper`` or ``upstream``.
         settings: Fields of ``ProbeSettings`` that differ from the preset.
         draws: Bootstrap resamples.
@@ -46,6 +48,7 @@ class Protocol:
 
     folds: int = 5
     group_by: GroupBy | None = None
+    classes: Classes = "data"
     preset: str = "paper"
     settings: dict[str, Any] = field(default_factory=dict)
     draws: int = 2000
@@ -135,7 +138,7 @@ def collect_codes(
         EmocaError: No method has a code.
     """
     protocol.probe_settings()
-    labels = labels_of(manifest)
+    labels = labels_of(manifest, protocol.classes)
     _check_folds(protocol, manifest, labels)
     detections = detect_faces(manifest, landmarker, landmarker_name)
     codes, failed = _all_codes(sources, manifest, detections, labels, protocol.batch_size)
@@ -155,7 +158,7 @@ def compare_codes(collected: Collected, protocol: Protocol) -> BenchmarkResult:
         TrainingDivergedError: The loss of a probe is not finite.
     """
     manifest, codes = collected.manifest, collected.codes
-    settings, labels = protocol.probe_settings(), labels_of(manifest)
+    settings, labels = protocol.probe_settings(), labels_of(manifest, protocol.classes)
     finite = np.stack([np.isfinite(of_method).all(1) for of_method in codes.values()])
     rows = np.flatnonzero(labels.known & finite.all(0))
     group_by, groups = groups_of(manifest, protocol.group_by)
@@ -318,6 +321,7 @@ def _data(
         used=len(rows),
         labels=labels.names,
         class_counts=[int((used.expression == i).sum()) for i in range(len(labels.names))],
+        left_out=dict(count_labels(manifest, labels.names).left_out),
         valence_arousal=int((np.isfinite(used.valence) & np.isfinite(used.arousal)).sum()),
     )
 

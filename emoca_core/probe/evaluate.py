@@ -21,9 +21,8 @@ from tqdm.auto import tqdm
 import emoca_core
 from emoca_core.datasets import Manifest
 from emoca_core.datasets.folds import Split
-from emoca_core.errors import AssetFormatError
+from emoca_core.datasets.labels import Classes, choose_classes, usable_labels
 from emoca_core.files import atomic_write
-from emoca_core.interfaces import EXPRESSIONS
 from emoca_core.probe.detections import cache_folder
 from emoca_core.probe.network import HIDDEN_LAYERS, WIDTH, ProbeNetwork
 from emoca_core.train.emotion import EmotionBatch, EmotionTask
@@ -120,18 +119,16 @@ class Predictions:
         return found if self.logits is None else found | {"logits": self.logits}
 
 
-def labels_of(manifest: Manifest) -> Labels:
-    """The labels of a manifest; its classes are those that occur, in AffectNet's order, others after them.
+def labels_of(manifest: Manifest, classes: Classes = "data") -> Labels:
+    """The labels of a manifest, with the classes that occur or with those that are named.
 
     Raises:
         AssetFormatError: No row has a label.
+        ParamsError: A class is named twice.
     """
-    present = {name for name in manifest.texts("expression") if name}
-    names = (*(n for n in EXPRESSIONS if n in present), *sorted(present - set(EXPRESSIONS)))
-    labels = Labels(names, manifest.classes(names), manifest.numbers("valence"), manifest.numbers("arousal"))
-    if not labels.known.any():
-        raise AssetFormatError("no row of the manifest has an expression, or valence and arousal: nothing to probe")
-    return labels
+    names = choose_classes(classes, manifest)
+    usable_labels(manifest, names, "nothing to probe")
+    return Labels(names, manifest.classes(names), manifest.numbers("valence"), manifest.numbers("arousal"))
 
 
 def probe_predictions(

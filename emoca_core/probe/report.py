@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
 
+from emoca_core.datasets.labels import class_notes
 from emoca_core.probe.published import AFEW_VA, SOURCE
 from emoca_core.probe.result import BenchmarkResult, MethodResult, Score
 
@@ -92,6 +93,7 @@ def notes(result: BenchmarkResult) -> Iterator[str]:
     lost += "".join(f", {count} without a code of {name}" for name, count in data.without_code.items() if count)
     counted = f"{data.used} of {data.labelled} labelled faces of {data.manifest} were used ({lost})"
     yield f"{counted}; {result.tested} were tested."
+    yield from (f"Labels: {note}." for note in class_notes(data.labels, data.left_out))
     how = f"{len(split.sizes)}-fold cross-validation" if split.kind == "folds" else "the manifest's own split"
     layers, width = result.settings["hidden_layers"], result.settings["width"]
     network = f"{layers} layers of {width}" if layers else "linear"

@@ -80,6 +80,8 @@ class Data(_Strict):
     used: int
     labels: tuple[str, ...]
     class_counts: list[int]
+    left_out: dict[str, int] = {}
+    """Rows of classes that are not among the labels, by class."""
     valence_arousal: int
     """Used faces with valence and arousal."""
 

@@ -1,6 +1,7 @@
 """What a data set promises."""
 
 import pickle
+from collections.abc import Sequence
 
 import torch
 
@@ -17,7 +18,7 @@ def check(subject: Subject) -> None:
     subject.require(count > 0, "is empty; a set without faces must raise when it is built")
     samples = [dataset[index] for index in range(min(count, _LOOKED_AT))]
     for index, sample in enumerate(samples):
-        _check_sample(subject, sample, f"sample {index}")
+        _check_sample(subject, sample, f"sample {index}", getattr(dataset.params, "labels", EXPRESSIONS))
     keys = [sample.key for sample in samples]
     subject.require(len(set(keys)) == len(keys), "keys must be unique")
     subject.require_same(dataset[0], samples[0], 0.0, "the same index must give the same face")
@@ -33,7 +34,7 @@ def check(subject: Subject) -> None:
     subject.require_same(again[0], samples[0], 0.0, "the same parameters must give the same faces")
 
 
-def _check_sample(subject: Subject, sample: object, what: str) -> None:
+def _check_sample(subject: Subject, sample: object, what: str, labels: Sequence[str]) -> None:
     subject.require(isinstance(sample, FaceSample), f"{what} must be a FaceSample")
     assert isinstance(sample, FaceSample)
     image = sample.image
@@ -44,9 +45,7 @@ def _check_sample(subject: Subject, sample: object, what: str) -> None:
     subject.require(image.min() >= 0 and image.max() <= 1, f"{what}: the image must be in [0, 1]")
     subject.require(sample.key, f"{what}: the key must not be empty")
     label = sample.expression
-    subject.require(
-        label is None or 0 <= label < len(EXPRESSIONS), f"{what}: expression {label} is not an index of EXPRESSIONS"
-    )
+    subject.require(label is None or 0 <= label < len(labels), f"{what}: expression {label} is no index of the labels")
     for name in ("valence", "arousal"):
         level = getattr(sample, name)
         subject.require(level is None or -1 <= level <= 1, f"{what}: {name} {level} is not in [-1, 1]")

@@ -1,6 +1,8 @@
 """``emoca train emotion``: an emotion backbone on the faces of a manifest."""
 
-from collections.abc import Mapping
+import os
+import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -8,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from accelerate.utils import set_seed
 
+from emoca_core.datasets import Manifest
+from emoca_core.datasets.labels import Classes, choose_classes, usable_labels
 from emoca_core.errors import EmocaError, ParamsError, unknown_name
 from emoca_core.interfaces import EXPRESSIONS, FaceDataset, FaceSample
 from emoca_core.registry import Registry, get_registry
@@ -33,12 +37,14 @@ def train_emotion(
     out: Path,
     *,
     preset: Preset = "paper",
+    classes: Classes | None = None,
     backbone_params: Mapping[str, Any] | None = None,
     data_params: Mapping[str, Any] | None = None,
     splits: tuple[str, str] = ("train", "validation"),
     balanced: bool = True,
     settings: Mapping[str, Any] | None = None,
     resume: bool = False,
+    say: Callable[[str], None] | None = None,
 ) -> Progress:
     """Train a backbone by name and return where the run ended.
 
@@ -47,12 +53,14 @@ def train_emotion(
         data: A manifest.
         out: The run folder.
         preset: The paper's objective and classes, or those of its public code.
+        classes: Expression classes instead of the preset's: ``data`` takes those of the training split.
         backbone_params: On top of the preset's parameters.
         data_params: Parameters of the ``manifest`` dataset, e.g. ``{"crop": "shared"}``.
         splits: Names of the training and the validation split.
         balanced: Draw every expression class equally often.
         settings: Fields of ``TrainSettings`` that differ from the defaults.
         resume: Continue the run in ``out``.
+        say: Told which labels are not used.
 
     Raises:
         UnknownNameError: No such backbone.
@@ -60,7 +68,12 @@ def train_emotion(
     """
     registry, catalogue = get_registry(), get_catalogue()
     chosen = validated(TrainSettings, {"epochs": PRESETS[preset]["epochs"], **(settings or {})}, "training")
-    labels = tuple(PRESETS[preset]["labels"])
+    manifest = Manifest.open(data)
+    rows = {split: manifest.of_split(split) for split in splits}
+    labels = choose_classes(classes or PRESETS[preset]["labels"], rows[splits[0]])
+    left_out = {split: _told(rows[split], labels, f"{data} ({split})", say or _to_stderr) for split in rows}
+    if "labels" in (data_params or {}):
+        raise ParamsError("the classes of the data are those of the network: name them by `classes`, not by `labels`")
     faces = [
         registry.build("dataset", "manifest", {"file": data, "split": split, "labels": labels, **(data_params or {})})
         for split in splits
@@ -76,7 +89,10 @@ def train_emotion(
                 f"{', '.join(network.labels) or 'none'} and has no parameter `labels`"
             )
         network = registry.build("emotion_backbone", use.uses, {**params, "labels": labels})
-    card = {"emotion_backbone": {"uses": use.uses, "params": network.params.model_dump(mode="json")}}
+    card = {
+        "emotion_backbone": {"uses": use.uses, "params": network.params.model_dump(mode="json")},
+        "labels_left_out": left_out,
+    }
     task = EmotionTask(network, labels, EmotionObjectiveSettings(weights=preset), card)
     return train(
         task,
@@ -89,6 +105,19 @@ def train_emotion(
         sampling_weights=_balanced(faces[0]) if balanced else None,
         resume=resume,
     )
+
+
+def _told(rows: Manifest, labels: tuple[str, ...], what: str, say: Callable[[str], None]) -> dict[str, int]:
+    """Say which labels of a split are not used; how many rows, by class."""
+    counts = usable_labels(rows, labels, what)
+    for note in counts.notes():
+        say(f"{what}: {note}")
+    return dict(counts.left_out)
+
+
+def _to_stderr(line: str) -> None:
+    if os.environ.get("RANK", "0") == "0":  # one process of several
+        sys.stderr.write(f"{line}\n")
 
 
 def find_backbone(name: str, catalogue: Catalogue, registry: Registry) -> Use:

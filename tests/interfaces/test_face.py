@@ -15,7 +15,7 @@ from emoca_core.interfaces import (
     PerspectiveCamera,
     WeakPerspectiveCamera,
 )
-from emoca_core.interfaces.emotion import EXPRESSIONS
+from emoca_core.vocabulary.emotions import EXPRESSIONS
 
 
 def code(batch: int = 2) -> FaceParameters:

@@ -61,6 +61,7 @@ def test_the_record_says_what_was_compared(result):
         "used": 90,
         "labels": ("neutral", "happy", "sad"),
         "class_counts": [30, 30, 30],
+        "left_out": {},
         "valence_arousal": 90,
     }
     assert (result.split.group_by, result.split.groups, len(result.split.sizes)) == ("clip", 30, 3)

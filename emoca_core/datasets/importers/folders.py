@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from emoca_core.datasets.importers import ImportOptions, Tally
-from emoca_core.datasets.importers.names import SPLIT_SYNONYMS, class_name, split_name
+from emoca_core.datasets.importers.names import SPLIT_SYNONYMS, split_name
 from emoca_core.datasets.importers.values import folder
 from emoca_core.datasets.manifest import ManifestRow
 from emoca_core.errors import AssetFormatError
 from emoca_core.images.photos import PHOTO_SUFFIXES, natural_key
+from emoca_core.vocabulary.emotions import expression_name
 
 
 def read_folders(root: Path, options: ImportOptions, tally: Tally) -> Iterator[ManifestRow]:
@@ -30,7 +31,7 @@ def read_folders(root: Path, options: ImportOptions, tally: Tally) -> Iterator[M
                 yield ManifestRow(
                     path=image.relative_to(root).as_posix(),
                     split=split_name(split.name) if splits else None,
-                    expression=class_name(path.name),
+                    expression=expression_name(path.name),
                 )
     if not count:
         raise AssetFormatError(f"{root} holds no pictures in folders that are named like expressions")

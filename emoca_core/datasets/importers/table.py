@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from emoca_core.datasets.importers import ImportOptions, Tally
-from emoca_core.datasets.importers.names import class_name, split_name
+from emoca_core.datasets.importers.names import split_name
 from emoca_core.datasets.importers.values import folder, is_empty, level, level_or_mark, number, points
 from emoca_core.datasets.manifest import ManifestRow
 from emoca_core.errors import AssetFormatError, unknown_name
+from emoca_core.vocabulary.emotions import expression_name
 
 COLUMNS = tuple(one.name for one in fields(ManifestRow))
 
@@ -74,11 +75,11 @@ def _cell(cells: Mapping[str, str | None], column: str, place: str) -> str:
 def _readers(options: ImportOptions, tally: Tally) -> Mapping[str, Callable[[str, str], Any]]:
     def expression(text: str, place: str) -> str:
         if not options.classes:
-            return class_name(text)
+            return expression_name(text)
         code = number(text, place, "expression")
         if code not in range(len(options.classes)):
             raise AssetFormatError(f"{place}: expression is {text}, but {len(options.classes)} classes were named")
-        return class_name(options.classes[int(code)])
+        return expression_name(options.classes[int(code)])
 
     def affect(what: str) -> Callable[[str, str], float | None]:
         low, high = options.va_range
@@ -104,7 +105,7 @@ def _readers(options: ImportOptions, tally: Tally) -> Mapping[str, Callable[[str
         return text
 
     return {
-        **dict.fromkeys(("path", "identity", "clip"), keep),
+        **dict.fromkeys(("path", "identity", "clip", "mask"), keep),
         "split": lambda text, place: split_name(text),
         "expression": expression,
         "valence": affect("valence"),
