@@ -352,9 +352,9 @@ def _say_counts(counts: _Counts, out: Path) -> None:
 
 
 def _shown(rows: Iterator["ManifestRow"]) -> Iterable["ManifestRow"]:
-    from tqdm.auto import tqdm
+    from emoca_core.progress import progress_bar
 
-    return tqdm(rows, desc="reading labels", unit="face", disable=None)
+    return progress_bar(rows, label="reading labels", unit="face")
 
 
 def _shares(assignments: Iterable[str]) -> dict[str, float]:

@@ -6,13 +6,12 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from tqdm.auto import tqdm
-
 from emoca_core.datasets.manifest import Manifest, ManifestRow
 from emoca_core.datasets.masks import read_mask
 from emoca_core.datasets.rows import iterate_rows
 from emoca_core.errors import ImageError
 from emoca_core.images.photos import read_photo
+from emoca_core.progress import progress_bar
 
 WINDOW = 512
 """Images under way at a time: what is in memory does not grow with the manifest."""
@@ -42,7 +41,7 @@ def check_images(manifest: Manifest, workers: int = 1) -> Iterator[tuple[Manifes
         return None, content
 
     rows = iterate_rows(manifest)
-    progress = tqdm(total=len(manifest), desc="reading images", unit="image", disable=None)
+    progress = progress_bar(total=len(manifest), label="reading images", unit="image")
     with ThreadPoolExecutor(workers) as pool, progress:
         while window := list(itertools.islice(rows, WINDOW)):
             for row, (reason, content) in zip(window, pool.map(look, window), strict=True):

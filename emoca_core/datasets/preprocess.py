@@ -22,7 +22,6 @@ import pyarrow.parquet as pq
 from jaxtyping import Float, UInt8
 from numpy import ndarray
 from PIL import Image
-from tqdm.auto import tqdm
 
 from emoca_core.datasets.manifest import CHUNK, Manifest, ManifestRow, write_manifest
 from emoca_core.datasets.masks import read_mask, warp_mask
@@ -32,6 +31,7 @@ from emoca_core.files import atomic_write, write_text
 from emoca_core.images.crops import transform_points
 from emoca_core.images.photos import read_photo
 from emoca_core.interfaces import CroppedFace, CropRule, Detection, Landmarker
+from emoca_core.progress import progress_bar
 
 PART = 64
 """Rows of a part: what an interruption can cost each process."""
@@ -96,7 +96,7 @@ def preprocess(
     _claim(out, manifest, landmarker, settings)
     job = _Job(settings, landmarker, manifest.folder.resolve(), out.resolve())
     todo = [start for start in range(0, len(manifest), PART) if not _part(out, start).exists()]
-    with tqdm(total=len(manifest), desc="cutting faces", unit="image", disable=None) as progress:
+    with progress_bar(total=len(manifest), label="cutting faces", unit="image") as progress:
         progress.update(len(manifest) - sum(min(PART, len(manifest) - start) for start in todo))
         for count in _work(job, manifest, todo, workers):
             progress.update(count)

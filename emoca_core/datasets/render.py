@@ -5,11 +5,11 @@ from pathlib import Path
 
 import torch
 from PIL import Image
-from tqdm.auto import tqdm
 
 from emoca_core.datasets.manifest import ManifestRow, write_manifest
 from emoca_core.files import atomic_write
 from emoca_core.interfaces import EXPRESSIONS, FaceDataset, FaceSample
+from emoca_core.progress import progress_bar
 
 BATCH = 32
 
@@ -26,7 +26,9 @@ def render_dataset(faces: FaceDataset, out: Path, labels: tuple[str, ...] = EXPR
         OSError: The folder cannot be written to.
     """
     manifest = out / "manifest.parquet"
-    write_manifest(iter(tqdm(_rows(faces, out, labels), total=len(faces), unit="face")), manifest)
+    write_manifest(
+        iter(progress_bar(_rows(faces, out, labels), total=len(faces), label="rendering", unit="face")), manifest
+    )
     return manifest
 
 

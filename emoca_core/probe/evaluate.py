@@ -16,7 +16,6 @@ from pydantic import Field
 from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file
-from tqdm.auto import tqdm
 
 import emoca_core
 from emoca_core.datasets import Manifest
@@ -25,6 +24,7 @@ from emoca_core.datasets.labels import Classes, choose_classes, usable_labels
 from emoca_core.files import atomic_write
 from emoca_core.probe.detections import cache_folder
 from emoca_core.probe.network import HIDDEN_LAYERS, WIDTH, ProbeNetwork
+from emoca_core.progress import progress_bar
 from emoca_core.train.emotion import EmotionBatch, EmotionTask
 from emoca_core.train.emotion_objective import EmotionObjectiveSettings
 from emoca_core.train.loop import train
@@ -151,7 +151,7 @@ def probe_predictions(
     if not file.exists():
         parts = [
             _predict(train_probe(codes, labels, split, settings), codes, split.test)
-            for split in tqdm(splits, desc=f"{name}: probes", unit="probe", disable=None)
+            for split in progress_bar(splits, label=f"{name}: probes", unit="probe")
         ]
         rows = np.concatenate([split.test for split in splits])
         fold = np.repeat(np.arange(len(splits)), [len(split.test) for split in splits])

@@ -14,10 +14,10 @@ import torch
 from accelerate import PartialState
 from accelerate.state import AcceleratorState
 from accelerate.utils import broadcast_object_list, gather_object
-from tqdm.auto import tqdm
 
 from emoca_core.errors import EmocaError
 from emoca_core.method import pick_device
+from emoca_core.progress import progress_bar
 
 T = TypeVar("T")
 
@@ -62,13 +62,8 @@ def fill_parts(
     """
     state = PartialState()
     missing = _as_in_main([index for index, part in enumerate(parts) if not part.file.exists()])
-    bar = tqdm(
-        total=len(parts),
-        initial=len(parts) - len(missing),
-        desc=label,
-        unit="part",
-        disable=None if state.is_main_process else True,
-    )
+    done = len(parts) - len(missing)
+    bar = progress_bar(total=len(parts), initial=done, label=label, unit="part", hidden=not state.is_main_process)
     for start in range(0, len(missing), state.num_processes):
         window = missing[start : start + state.num_processes]
         own = window[state.process_index : state.process_index + 1]

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from emoca_core.errors import EmocaError, ImageError, OutputError, RecipeError
 from emoca_core.images.photos import Photo, find_photos, read_photo
 from emoca_core.method import Method
+from emoca_core.progress import progress_bar
 from emoca_core.reconstruction.capture import FoundFace, capture_faces, find_faces
 from emoca_core.reconstruction.capture_settings import Settings
 from emoca_core.reconstruction.results import Names, PhotoResult, fingerprint_of, photo_fingerprint, source_id
@@ -123,7 +124,7 @@ class _Run:
 
     def reconstruct(self, inputs: Iterable[str | Path]) -> None:
         photos = self._list(inputs)
-        with tqdm(total=len(photos), unit="photo", disable=None) as self.bar:
+        with progress_bar(total=len(photos), label="reconstructing", unit="photo") as self.bar:
             jobs = self._open(photos)
             if self.settings.same_person:
                 self._capture(list(self._find(self._as_group(list(jobs)))))

@@ -15,10 +15,10 @@ from accelerate.utils import set_seed
 from jaxtyping import Float
 from torch import Tensor
 from torch.utils.data import DataLoader
-from tqdm.auto import tqdm
 
 from emoca_core.errors import EmocaError, ParamsError
 from emoca_core.files import write_text
+from emoca_core.progress import progress_bar
 from emoca_core.runs.run_folder import RunFolder
 from emoca_core.train.sampling import Batches, DrawnDataset, EvaluationBatches, NumberedDataset, TrainBatches
 from emoca_core.train.task import Losses, Step, Task
@@ -118,7 +118,7 @@ class _Run:
     def go(self, progress: Progress) -> Progress:
         settings, per_epoch, total = self.settings, self.batches.steps, self.total
         hidden = not (settings.progress and self.accelerator.is_local_main_process)
-        bar = tqdm(total=total, initial=progress.step, unit="step", disable=hidden)
+        bar = progress_bar(total=total, initial=progress.step, label="training", unit="step", hidden=hidden)
         while progress.step < total and not self._patience_spent(progress):
             self.batches.begin(progress.epoch, progress.step_in_epoch)
             for losses in self._steps(progress):

@@ -6,6 +6,7 @@ import numpy as np
 
 from emoca_core.errors import AssetFormatError
 from emoca_core.formats import Arrays, Content, Format
+from emoca_core.progress import progress_bar
 from emoca_core.weights.read_obj import read_obj, read_obj_vertices
 
 NEUTRAL = "generic_neutral_mesh.obj"
@@ -60,10 +61,10 @@ def _ict(content: Content) -> Arrays:
 
 def _offsets(paths: list[Path], neutral: np.ndarray) -> np.ndarray:
     """[K, V, 3] in metres."""
-    from tqdm import tqdm
-
     offsets = np.empty((len(paths), *neutral.shape), np.float32)
-    for row, path in zip(offsets, tqdm(paths, desc=f"reading {paths[0].parent.name}", unit="mesh"), strict=True):
+    for row, path in zip(
+        offsets, progress_bar(paths, label=f"reading {paths[0].parent.name}", unit="mesh"), strict=True
+    ):
         vertices = read_obj_vertices(path)
         if vertices.shape != neutral.shape:
             raise AssetFormatError(f"{path} has {len(vertices)} vertices, the neutral mesh {len(neutral)}")
