@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Any
 from emoca_core.registry import Registry, get_registry
 from emoca_core.registry.hookspecs import hookimpl
 from emoca_core.registry.spec import ComponentParams, ComponentSpec
+from emoca_core.version import VERSION
 
 if TYPE_CHECKING:
     from emoca_core.api import CapturedFace, Method, load_method, reconstruct
 
-__version__ = "0.1.0"
+__version__ = VERSION
 __all__ = [
     "CapturedFace",
     "ComponentParams",

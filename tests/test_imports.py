@@ -1,6 +1,7 @@
 """Who may import whom (docs/architecture.md), and what must stay light."""
 
 import ast
+import graphlib
 import importlib.metadata
 import re
 import subprocess
@@ -14,6 +15,12 @@ import pytest
 ROOT = Path(__file__).parents[1]
 FAMILIES = sorted(path.parent for path in (ROOT / "plugins" / "emoca_plugins").glob("*/__init__.py"))
 LIGHT = ("emoca_core", "errors", "files", "cli", "registry.spec", "registry.hookspecs", "registry.catalogue")
+ROOMS = (  # from the ground to the roof
+    *("errors", "limits", "version", "files", "claims", "parsing", "registry.spec", "registry.hookspecs"),
+    *("vocabulary", "interfaces", "registry", "geometry", "kernels", "measures", "images", "rendering"),
+    *("weights", "formats", "method", "export", "runs", "reconstruction", "api", "datasets", "train", "probe"),
+    *("sweep", "testing", "", "cli", "__main__"),
+)
 HEAVY = {"torch", "numpy", "timm", "mediapipe", "numba", "scipy", "accelerate", "PIL"}
 NOT_SHIPPED = {"tests", "tools", "benchmarks", "examples", "pytest"}
 COMES_WITH_TORCH = {"triton"}  # in its CUDA builds; whoever uses it works without
@@ -37,6 +44,35 @@ def offenders(files: list[Path], forbidden) -> list[str]:
     return [
         f"{p.relative_to(ROOT)}:{line} imports {name}" for p in files for line, name in imports(p) if forbidden(name)
     ]
+
+
+def module_of(path: Path) -> str:
+    """``a.b`` for a/b.py as for a/b/__init__.py."""
+    parts = list(path.relative_to(ROOT).with_suffix("").parts)
+    parts = parts[1:] if parts[0] == "plugins" else parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imported_modules(path: Path) -> Iterator[tuple[int, str]]:
+    """Line and module of every import, be the module named as such or as a name in its package."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield node.lineno, inner if is_module(inner) else node.module
+
+
+def is_module(name: str) -> bool:
+    places = [ROOT / name.replace(".", "/"), ROOT / "plugins" / name.replace(".", "/")]
+    return any(place.with_suffix(".py").is_file() or (place / "__init__.py").is_file() for place in places)
+
+
+def room_of(module: str) -> str:
+    """The room of a module; ``registry.spec`` and ``registry.hookspecs`` lie below what parts promise."""
+    inner = module.removeprefix("emoca_core").lstrip(".")
+    return inner if inner in ROOMS else inner.partition(".")[0]
 
 
 def within(name: str, package: str) -> bool:
@@ -80,10 +116,31 @@ def test_only_training_knows_accelerate():
     assert offenders(files, lambda name: within(name, "accelerate")) == []
 
 
-def test_interfaces_import_nothing_above_them():
-    allowed = ("emoca_core.interfaces", "emoca_core.vocabulary", "emoca_core.registry.spec", "emoca_core.errors")
-    files = python_files("emoca_core/interfaces")
-    assert offenders(files, lambda n: within(n, "emoca_core") and not any(within(n, a) for a in allowed)) == []
+def test_rooms_import_only_rooms_below_them():
+    """Imports inside functions and for types alone count like all others."""
+    climbs = []
+    for path in python_files("emoca_core"):
+        own = ROOMS.index(room_of(module_of(path)))
+        for line, name in imported_modules(path):
+            if within(name, "emoca_core") and ROOMS.index(room_of(name)) > own:
+                climbs.append(f"{path.relative_to(ROOT)}:{line} imports {name}")
+    assert climbs == []
+
+
+def test_every_room_has_its_place():
+    rooms = {room_of(module_of(path)) for path in python_files("emoca_core")}
+    assert rooms == set(ROOMS)
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    arrows = {
+        module_of(path): {name for _, name in imported_modules(path)} - {module_of(path)}
+        for folder in ("emoca_core", "plugins/emoca_plugins")
+        for path in python_files(folder)
+    }
+    assert len(arrows) > 200
+    order = graphlib.TopologicalSorter({module: found & arrows.keys() for module, found in arrows.items()})
+    order.prepare()  # raises, and names the circle
 
 
 @pytest.mark.parametrize("folder", ["emoca_core", "plugins", "tests", "tools", "examples", "docs"])

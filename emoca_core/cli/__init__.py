@@ -15,10 +15,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn, Protocol, cast
 
-import emoca_core
 from emoca_core.cli.terminal import Terminated, discard_output, safe_streams, stoppable
 from emoca_core.errors import EmocaError, printable
 from emoca_core.registry.catalogue import ENVIRONMENT_VARIABLE
+from emoca_core.version import VERSION
 
 COMMANDS = (
     "demo",
@@ -135,7 +135,7 @@ def build_parser(commands: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=f"emoca-core {emoca_core.__version__}")
+    parser.add_argument("--version", action="version", version=f"emoca-core {VERSION}")
     parser.set_defaults(registry=None, debug=False)
     _add_common_arguments(parser)  # before there are subparsers, which get them one by one
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)

@@ -5,10 +5,10 @@ import importlib.metadata
 import platform
 from collections.abc import Iterator
 
-import emoca_core
 from emoca_core.cli import Subparsers
 from emoca_core.registry import get_registry
 from emoca_core.registry.catalogue import get_catalogue
+from emoca_core.version import VERSION
 
 NAME = "doctor"
 HELP = "versions, device and plugins of this installation"
@@ -33,7 +33,7 @@ def facts(registry_file: str | None) -> Iterator[tuple[str, str]]:
     """What is installed and what it runs on."""
     import torch
 
-    yield "emoca-core", emoca_core.__version__
+    yield "emoca-core", VERSION
     yield "python", f"{platform.python_version()} on {platform.platform()}"
     for package in PACKAGES:
         yield package, _version(package)

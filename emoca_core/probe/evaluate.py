@@ -17,7 +17,6 @@ from safetensors.numpy import load_file as load_arrays
 from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file
 
-import emoca_core
 from emoca_core.datasets import Manifest
 from emoca_core.datasets.folds import Split
 from emoca_core.datasets.labels import Classes, choose_classes, usable_labels
@@ -30,6 +29,7 @@ from emoca_core.train.emotion_objective import EmotionObjectiveSettings
 from emoca_core.train.loop import train
 from emoca_core.train.sampling import class_balanced_weights
 from emoca_core.train.train_settings import TrainSettings
+from emoca_core.version import VERSION
 
 
 class ProbeSettings(TrainSettings):
@@ -221,5 +221,5 @@ def _description(
         "labels": labels.names,
         "settings": settings.model_dump(mode="json"),
         "torch": torch.__version__,
-        "version": emoca_core.__version__,
+        "version": VERSION,
     }

@@ -13,7 +13,6 @@ from jaxtyping import Float, UInt8
 from numpy import ndarray
 from PIL import Image
 
-import emoca_core
 from emoca_core.export.arkit import arkit_activations, has_arkit_names
 from emoca_core.export.camera import PhotoCamera, camera_to_gltf, crop_camera_to_photo
 from emoca_core.export.codes import (
@@ -35,6 +34,7 @@ from emoca_core.interfaces import Detection, FaceGeometry, FaceParameters
 from emoca_core.method import Method
 from emoca_core.rendering.detail import detail_normals
 from emoca_core.rendering.uv_space import UvSpace
+from emoca_core.version import VERSION
 from emoca_core.vocabulary.arkit import ARKIT_NAMES
 
 RECORD = "face.json"
@@ -268,7 +268,7 @@ class CapturedFace:
 
 def versions() -> dict[str, str]:
     """What computed the result."""
-    return {"emoca_core": emoca_core.__version__, "torch": torch.__version__, "python": platform.python_version()}
+    return {"emoca_core": VERSION, "torch": torch.__version__, "python": platform.python_version()}
 
 
 def describe_recipe(method: Method) -> dict[str, Any]:

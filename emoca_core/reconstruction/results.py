@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import emoca_core
 from emoca_core.export.codes import write_record
 from emoca_core.images.photos import Photo, natural_key
 from emoca_core.method import Method
 from emoca_core.reconstruction.capture_settings import Settings
 from emoca_core.reconstruction.captured import RECORD, describe_assets, describe_photo, describe_recipe
+from emoca_core.version import VERSION
 
 PHOTO_RECORD = "photo.json"
 CONTACT_SHEET = "index.html"
@@ -106,7 +106,7 @@ def source_id(path: Path) -> str:
 def fingerprint_of(method: Method, settings: Settings) -> str:
     """Hash of everything but the photo that a result depends on: version, parts, parameters, files, crop."""
     facts = {
-        "version": emoca_core.__version__,
+        "version": VERSION,
         "recipe": method.name,
         "parts": describe_recipe(method),
         "assets": describe_assets(method),

@@ -86,7 +86,7 @@ def test_what_a_result_depends_on_is_noticed(run, take_photo, tmp_path, what, mo
     if what == "face file":
         (tmp_path / "out/one/face_1/face.json").unlink()
     if what == "version":
-        monkeypatch.setattr("emoca_core.__version__", "99")
+        monkeypatch.setattr("emoca_core.reconstruction.results.VERSION", "99")
     report, _ = run(photo, settings=settings)
     assert (report.faces, report.skipped) == (2, 0)
 
