@@ -12,7 +12,7 @@ import secrets
 import shutil
 import stat
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache, lru_cache
 from pathlib import Path
@@ -21,8 +21,9 @@ from typing import Any, BinaryIO
 from emoca_core.errors import EmocaError, LimitError, OutputError, UnsafePathError
 from emoca_core.limits import Limit
 
-MARKER = ".emoca-made.json"
-"""In folders that this program made: names what in them is its own, and so may be deleted."""
+MARKER = "emoca-made.json"
+"""In folders that this program made, and may delete: names what in them is its own."""
+_FORMAT = "emoca-folder-1"
 _TEMPORARY = re.compile(r"\.emoca-(?P<host>[0-9a-f]{8})-(?P<pid>\d{1,9})-[0-9a-f]{8}(\..*)?", re.DOTALL)
 _OLD_S = 24 * 3600.0
 """Seconds after which a temporary of another machine, whose processes are out of sight, is one of a dead writer."""
@@ -89,9 +90,9 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path | str, text: str) -> None:
-    r"""Write UTF-8 text atomically. Of file names, bytes that are not UTF-8 are written as ``\udcXX``."""
+    """Write UTF-8 text atomically. Of file names, every byte that is not UTF-8 becomes a question mark."""
     with atomic_write(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+        temporary.write_text(text, encoding="utf-8", errors="replace")
 
 
 def write_json(path: Path | str, value: Any) -> None:
@@ -99,18 +100,22 @@ def write_json(path: Path | str, value: Any) -> None:
     write_text(path, json_text(value) + "\n")
 
 
-def json_text(value: Any, *, indent: int | None = 2) -> str:
+def json_text(value: Any, *, indent: int | None = 2, strict: bool = False) -> str:
     """Any plain value as JSON that every reader understands: numbers that are not finite become null.
 
     Args:
         value: Made of mappings, sequences, texts, numbers, booleans and ``None``.
         indent: Spaces; ``None`` for a single line.
+        strict: Refuse such numbers instead.
+
+    Raises:
+        ValueError: ``strict``, and a number is not finite.
 
     Example:
         >>> json_text({"loss": float("nan")}, indent=None)
         '{"loss": null}'
     """
-    return json.dumps(_finite(value), indent=indent, ensure_ascii=False, allow_nan=False)
+    return json.dumps(value if strict else _finite(value), indent=indent, ensure_ascii=False, allow_nan=False)
 
 
 @contextmanager
@@ -192,13 +197,13 @@ def sha256_of(path: Path | str) -> str:
 # naming
 
 
-def path_below(folder: Path, name: str, what: str = "name") -> Path:
+def path_below(folder: Path, *names: str, what: str = "name") -> Path:
     """The entry of a folder that a name from outside means: the one way from such a name to a path.
 
     Args:
         folder: The folder in hand.
-        name: From a file, a photo, a package, a plugin or the command line.
-        what: Whose name it is, for the message.
+        *names: From a file, a photo, a package, a plugin or the command line; several for an entry of an entry.
+        what: What the name is, for the message.
 
     Raises:
         UnsafePathError: It is not the plain name of an entry, or the entry is a link that leads out of the folder.
@@ -208,12 +213,19 @@ def path_below(folder: Path, name: str, what: str = "name") -> Path:
         Traceback (most recent call last):
         emoca_core.errors.UnsafePathError: the name '../other' is not the plain name of something in runs
     """
-    if not is_plain_name(name):
-        raise UnsafePathError(f"the {what} {name!r} is not the plain name of something in {folder}")
-    path = folder / name
-    if os.path.islink(path) and not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
-        raise UnsafePathError(f"{path} is a link that leads out of {folder}: remove it, or choose another folder")
+    path = folder
+    for name in names:
+        if not is_plain_name(name):
+            raise UnsafePathError(f"the {what} {name!r} is not the plain name of something in {path}")
+        path /= name
+        if leads_out(folder, path):
+            raise UnsafePathError(f"{path} is a link that leads out of {folder}: remove it, or choose another folder")
     return path
+
+
+def leads_out(folder: Path, path: Path) -> bool:
+    """Whether an entry of a folder is a link to something outside of it."""
+    return os.path.islink(path) and not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
 def is_plain_name(name: object) -> bool:
@@ -227,13 +239,13 @@ def is_plain_name(name: object) -> bool:
 
 
 def plain_name(text: str) -> str:
-    """A plain name like a text that may hold anything: separators, nothing but dots, bytes that are not UTF-8.
+    """A plain name like a text that may hold anything: separators, control characters, bytes that are not UTF-8.
 
     Example:
         >>> plain_name(".."), plain_name("anna/1")
         ('__', 'anna_1')
     """
-    name = os.fsencode(re.sub(r"[/\\\x00]", "_", text)).decode("utf-8", "replace")
+    name = os.fsencode(re.sub(r"[/\\\x00-\x1f\x7f]", "_", text)).decode("utf-8", "replace")
     if not name.strip(". "):
         name = "_" * max(1, len(name))
     encoded = name.encode()
@@ -246,59 +258,61 @@ def plain_name(text: str) -> str:
 
 
 def begin_folder(folder: Path) -> None:
-    """Make a folder in which everything is this program's own until ``mark_made`` says what; or use one that exists."""
-    if not folder.is_dir():
-        folder.mkdir(parents=True)
-        _write_marker(folder, None)
+    """Make a folder in which everything is this program's own, until ``mark_made`` says what.
+
+    Raises:
+        FileExistsError: There is one already.
+    """
+    folder.mkdir(parents=True)
+    write_json(folder / MARKER, {"format": _FORMAT, "files": None})
 
 
-def mark_made(folder: Path, names: Iterable[str]) -> None:
-    """Note which entries of a folder this program made, besides those noted before."""
-    _write_marker(folder, {*names, *(_made_in(folder) or ())} - {MARKER})
+def mark_made(folder: Path) -> None:
+    """Note what is in a folder now: what others put beside it later is not this program's own."""
+    write_json(folder / MARKER, {"format": _FORMAT, "files": sorted({*os.listdir(folder)} - {MARKER})})
 
 
-def delete_made(folder: Path) -> bool:
+def delete_made(folder: Path, marker: str = MARKER) -> bool:
     """Delete what this program made in a folder, and the folder if that was everything: the one way to delete folders.
 
-    Nothing is touched in a folder without the marker, nor behind a link.
+    Nothing is touched in a folder without a marker, nor behind a link.
+
+    Args:
+        folder: It need not exist.
+        marker: A JSON file in it with a ``format`` of this program, and names of other entries as ``files``.
 
     Returns:
         Whether there is no such folder any more.
     """
-    made = None if folder.is_symlink() else _made_in(folder)
+    made = None if folder.is_symlink() else _made_in(folder, marker)
     if made is None:
         return not os.path.lexists(folder)
-    for name in made - {MARKER}:
+    for name in made - {marker}:
         entry = folder / name
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)  # which does not follow links
         else:
             entry.unlink(missing_ok=True)
-    if os.listdir(folder) != [MARKER]:
+    if os.listdir(folder) != [marker]:
         return False
-    (folder / MARKER).unlink()
+    (folder / marker).unlink()
     folder.rmdir()
     return True
 
 
-def _made_in(folder: Path) -> set[str] | None:
+def _made_in(folder: Path, marker: str) -> set[str] | None:
     """What the marker names; everything, where the folder was never finished; ``None`` without a marker of ours."""
-    marker = folder / MARKER
+    file = folder / marker
     try:
-        record = None if marker.is_symlink() else json.loads(marker.read_bytes())
+        record = None if file.is_symlink() else json.loads(file.read_bytes())
     except (OSError, ValueError, RecursionError):
         return None
-    if not isinstance(record, Mapping) or record.get("made_by") != "emoca-core":
+    if not isinstance(record, Mapping) or not str(record.get("format")).startswith("emoca-"):
         return None
-    names = record.get("entries")
-    if names is None:
+    names = record.get("files", [])
+    if names is None and marker == MARKER:
         return set(os.listdir(folder))
     return {name for name in names if is_plain_name(name)} if isinstance(names, list) else None
-
-
-def _write_marker(folder: Path, names: Iterable[str] | None) -> None:
-    entries = None if names is None else sorted(names)
-    write_text(folder / MARKER, json_text({"made_by": "emoca-core", "entries": entries}, indent=None) + "\n")
 
 
 # temporaries

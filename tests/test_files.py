@@ -76,7 +76,7 @@ def test_a_link_in_the_place_of_a_file_is_replaced_and_not_followed(tmp_path):
 def test_names_that_are_not_utf8_can_be_written(tmp_path):
     name = os.fsdecode(b"caf\xe9")
     write_text(tmp_path / "a.json", json_text({"file": name}))
-    assert json.loads((tmp_path / "a.json").read_bytes()) == {"file": name}
+    assert json.loads((tmp_path / "a.json").read_bytes()) == {"file": "caf?"}, "readers of JSON refuse lone surrogates"
 
 
 def test_json_has_null_for_what_is_not_finite():
@@ -184,28 +184,42 @@ def test_any_text_becomes_a_plain_name(text):
 # deleting
 
 
-def made(folder: Path, *names: str, everything: bool = False) -> Path:
+def made(folder: Path, *names: str, finished: bool = True) -> Path:
     begin_folder(folder)
     for name in names:
         (folder / name).write_text("ours")
-    if not everything:
-        mark_made(folder, names)
+    if finished:
+        mark_made(folder)
     return folder
 
 
 def test_what_was_made_is_deleted_and_the_rest_stays(tmp_path):
     assert delete_made(made(tmp_path / "a", "one", "two")) and not (tmp_path / "a").exists()
-    assert delete_made(made(tmp_path / "b", "half", everything=True)) and not (tmp_path / "b").exists()
+    assert delete_made(made(tmp_path / "b", "half", finished=False)) and not (tmp_path / "b").exists()
     assert delete_made(tmp_path / "nothing")
     folder = made(tmp_path / "c", "one")
     (folder / "canary").write_text("alive")
     assert not delete_made(folder) and (folder / "canary").read_text() == "alive" and not (folder / "one").exists()
     (folder / "canary").unlink()
     assert delete_made(folder), "the marker is still there"
+    with pytest.raises(FileExistsError):
+        begin_folder(tmp_path)
 
 
 @pytest.mark.parametrize(
-    "marker", [None, "", "{", "[]", '{"made_by": "somebody"}', '{"made_by": "emoca-core", "entries": 3}']
+    "marker",
+    [
+        None,
+        "",
+        "{",
+        "[" * 100_000,
+        "[]",
+        '{"files": ["canary"]}',
+        '{"format": "of somebody", "files": ["canary"]}',
+        '{"format": "emoca-folder-1"}',
+        '{"format": "emoca-folder-1", "files": 3}',
+        '{"format": "emoca-folder-1", "files": [3, ["canary"], "../canary", "x/../canary", "/canary", ".."]}',
+    ],
 )
 def test_nothing_is_deleted_without_a_marker_of_ours(tmp_path, marker):
     (tmp_path / "canary").write_text("alive")
@@ -214,15 +228,23 @@ def test_nothing_is_deleted_without_a_marker_of_ours(tmp_path, marker):
     assert not delete_made(tmp_path) and (tmp_path / "canary").exists()
 
 
+def test_a_record_of_a_face_is_a_marker_of_its_files_alone(tmp_path):
+    (tmp_path / "canary").write_text("alive")
+    record = tmp_path / "face.json"
+    for text in ('{"format": "emoca-codes-1", "files": null}', '{"format": "emoca-codes-1", "files": []}'):
+        record.write_text(text)
+        assert not delete_made(tmp_path, "face.json") and (tmp_path / "canary").exists()
+
+
 def test_neither_links_nor_foreign_names_lead_the_deletion_out(tmp_path):
     outside = made(tmp_path / "outside", "canary")
     (tmp_path / "link").symlink_to(outside)
     assert not delete_made(tmp_path / "link") and (outside / "canary").exists()
-    folder = made(tmp_path / "folder", "one")
-    (folder / "folder").symlink_to(outside)
+    folder = made(tmp_path / "folder", "one", finished=False)
+    (folder / "link").symlink_to(outside)
     (folder / "inner").mkdir()
     (folder / "inner/deep").symlink_to(outside)
-    mark_made(folder, ["folder", "inner", "../outside", str(outside), ".."])
+    mark_made(folder)
     assert delete_made(folder) and (outside / "canary").exists()
     other = tmp_path / "other"
     other.mkdir()

@@ -22,7 +22,7 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> int:
     """Reconstruct the example photos, draw the emotions, and say where the pictures are."""
     from emoca_core.cli.demo_run import draw_emotions, example_photos
-    from emoca_core.reconstruction.to_folder import writing_to
+    from emoca_core.files import writing_to
 
     out = Path(args.out)
     photos = example_photos()

@@ -3,9 +3,7 @@
 import argparse
 import importlib.resources
 import keyword
-import os
 import re
-import tempfile
 from collections.abc import Mapping
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -13,6 +11,7 @@ from string import Template
 
 from emoca_core.cli import Subparsers
 from emoca_core.errors import EmocaError, unknown_name
+from emoca_core.files import atomic_folder, path_below, write_text, writing_to
 from emoca_core.registry import get_registry
 from emoca_core.registry.spec import KINDS, Kind
 
@@ -76,17 +75,12 @@ def write_plugin(name: str, kind: str, into: Path) -> Path:
     entry = get_registry().components.get((kind, component))
     if entry:
         raise EmocaError(f"{kind} '{component}' exists already, in plugin '{entry.plugin}': choose another name")
-    folder = into / f"emoca-{component.replace('_', '-')}"
+    folder = path_below(into, f"emoca-{component.replace('_', '-')}")
     if folder.exists():
         raise EmocaError(f"{folder} exists already; nothing was written")
-    into.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".emoca-new-", dir=into) as temporary:
-        draft = Path(temporary) / "draft"
+    with writing_to(into, "Nothing was written."), atomic_folder(folder) as draft:
         for path, text in plugin_files(component, kind).items():
-            target = draft / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(text, encoding="utf-8")
-        os.replace(draft, folder)
+            write_text(draft / path, text)
     return folder
 
 

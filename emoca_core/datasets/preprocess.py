@@ -11,26 +11,30 @@ import json
 import multiprocessing
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from jaxtyping import Float, UInt8
 from numpy import ndarray
 from PIL import Image
+from pydantic import BaseModel, RootModel
 
+from emoca_core.claims import Claim
 from emoca_core.datasets.manifest import CHUNK, Manifest, ManifestRow, write_manifest
 from emoca_core.datasets.masks import read_mask, warp_mask
 from emoca_core.datasets.rows import relocated
 from emoca_core.errors import ImageError, OutputError
-from emoca_core.files import atomic_write, write_text
+from emoca_core.files import atomic_write, path_below, plain_name, write_json
 from emoca_core.images.crops import transform_points
 from emoca_core.images.photos import read_photo
 from emoca_core.interfaces import CroppedFace, CropRule, Detection, Landmarker
+from emoca_core.parsing import read_record
 from emoca_core.progress import progress_bar
 
 PART = 64
@@ -91,9 +95,22 @@ def preprocess(
         workers: Processes.
 
     Raises:
-        OutputError: The folder was begun with another manifest or other settings.
+        OutputError: The folder was begun with another manifest or other settings, or another process fills it.
     """
-    _claim(out, manifest, landmarker, settings)
+    out.mkdir(parents=True, exist_ok=True)
+    claim = Claim.take(out)
+    if claim is None:
+        raise OutputError(f"another process is filling {out}: wait for it, or choose another folder")
+    try:
+        return _fill(manifest, out, landmarker, settings, workers)
+    finally:
+        claim.release()
+
+
+def _fill(
+    manifest: Manifest, out: Path, landmarker: Landmarker, settings: PreprocessSettings, workers: int
+) -> PreprocessReport:
+    _begin(out, manifest, landmarker, settings)
     job = _Job(settings, landmarker, manifest.folder.resolve(), out.resolve())
     todo = [start for start in range(0, len(manifest), PART) if not _part(out, start).exists()]
     with progress_bar(total=len(manifest), label="cutting faces", unit="image") as progress:
@@ -103,7 +120,17 @@ def preprocess(
     return _collect(out, len(manifest))
 
 
-def _claim(out: Path, manifest: Manifest, landmarker: Landmarker, settings: PreprocessSettings) -> None:
+class _Begun(BaseModel, extra="allow"):
+    """``progress/settings.json``."""
+
+    rows: str
+
+
+class _Failures(RootModel[list[tuple[int, str, str]]]):
+    """Row, path and reason of the images of a part that failed."""
+
+
+def _begin(out: Path, manifest: Manifest, landmarker: Landmarker, settings: PreprocessSettings) -> None:
     """Note what the folder is made of, or make sure that it is still the same."""
     rows = hashlib.sha256()
     for batch in manifest.table.to_batches(max_chunksize=CHUNK):
@@ -115,14 +142,13 @@ def _claim(out: Path, manifest: Manifest, landmarker: Landmarker, settings: Prep
         "landmarker_params": landmarker.params.model_dump(mode="json"),
         **asdict(settings),
     }
-    text = json.dumps(description, indent=2, sort_keys=True, default=str)
-    file = out / PROGRESS / "settings.json"
+    now = json.loads(json.dumps(description, sort_keys=True, default=str))
+    file = path_below(out, PROGRESS, "settings.json")
     if not file.exists():
-        write_text(file, text)
-    elif file.read_text(encoding="utf-8") != text:
-        before: Mapping[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        now = json.loads(text)
-        changed = ", ".join(sorted(key for key in now if now[key] != before.get(key)))
+        write_json(file, now)
+        return
+    before = read_record(file, _Begun).model_dump()
+    if changed := ", ".join(sorted(key for key in {*now, *before} if now.get(key) != before.get(key))):
         raise OutputError(f"{out} was begun with other settings (changed: {changed}). Choose another folder.")
 
 
@@ -133,7 +159,7 @@ def _work(job: _Job, manifest: Manifest, todo: list[int], workers: int) -> Itera
             yield _process(job, start, _rows(manifest, start))
         return
     context = multiprocessing.get_context("spawn")  # landmarkers hold threads, which do not survive a fork
-    with ProcessPoolExecutor(workers, context, _begin, (job,)) as pool:
+    with ProcessPoolExecutor(workers, context, _take_job, (job,)) as pool:
         starts, running = iter(todo), set[Future[int]]()
         try:
             while True:
@@ -153,7 +179,7 @@ _here: list[_Job] = []
 """The job of a worker process."""
 
 
-def _begin(job: _Job) -> None:
+def _take_job(job: _Job) -> None:
     _here[:] = [job]
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
@@ -184,7 +210,7 @@ def _process(job: _Job, start: int, rows: list[ManifestRow]) -> int:
             failures.append((number, row.path, str(error)))
     moved = relocated(good, job.source, job.out) if job.settings.crop is None else iter(good)
     file = _part(job.out, start)
-    write_text(file.with_suffix(".json"), json.dumps(failures))
+    write_json(file.with_suffix(".json"), failures)
     write_manifest(moved, file)  # last: it marks the part as done
     return len(rows)
 
@@ -200,23 +226,25 @@ def _face(job: _Job, number: int, row: ManifestRow) -> ManifestRow:
         return _marked(row, row.path, landmarks, box)
     face = job.settings.crop(photo, detection)
     to_crop = face.image_to_crop
-    name = f"{FACES}/{number // _PER_FOLDER:05d}/{number:08d}_{Path(row.path).stem}.{job.settings.format}"
-    with atomic_write(job.out / name) as temporary:
+    stem = plain_name(f"{number:08d}_{Path(row.path).stem}")
+    names = FACES, f"{number // _PER_FOLDER:05d}", f"{stem}.{job.settings.format}"
+    with atomic_write(path_below(job.out, *names)) as temporary:
         options: dict[str, Any] = {"quality": _JPEG_QUALITY} if job.settings.format == "jpg" else {}
         Image.fromarray(face.image).save(temporary, **options)
     if row.mask is not None:
-        row = replace(row, mask=_cut_mask(job, row, photo.shape[:2], face, Path(name)))
+        row = replace(row, mask=_cut_mask(job, row, photo.shape[:2], face, (MASKS, names[1], f"{stem}.png")))
     corners = transform_points(to_crop, np.asarray(box, np.float64)[[[0, 1], [2, 1], [2, 3], [0, 3]]])
-    return _marked(row, name, transform_points(to_crop, landmarks), np.concatenate([corners.min(0), corners.max(0)]))
+    return _marked(
+        row, "/".join(names), transform_points(to_crop, landmarks), np.concatenate([corners.min(0), corners.max(0)])
+    )
 
 
-def _cut_mask(job: _Job, row: ManifestRow, photo_size: tuple[int, int], face: CroppedFace, crop: Path) -> str:
+def _cut_mask(job: _Job, row: ManifestRow, photo_size: tuple[int, int], face: CroppedFace, names: Sequence[str]) -> str:
     """Cut the segmentation as the face was cut, and return its path."""
     skin = warp_mask(read_mask(job.source / str(row.mask), photo_size), face.crop_to_image, face.image.shape[:2])
-    name = (Path(MASKS) / crop.relative_to(FACES)).with_suffix(".png")
-    with atomic_write(job.out / name) as temporary:
+    with atomic_write(path_below(job.out, *names)) as temporary:
         Image.fromarray(skin.astype(np.uint8) * 255).save(temporary, format="PNG")
-    return name.as_posix()
+    return "/".join(names)
 
 
 def _marked(row: ManifestRow, path: str, landmarks: Float[ndarray, "68 2"], box: Float[ndarray, "4"]) -> ManifestRow:
@@ -243,7 +271,7 @@ def _overlap(one: Float[ndarray, "4"], other: Float[ndarray, "4"]) -> float:
 
 
 def _part(out: Path, start: int) -> Path:
-    return out / PROGRESS / f"{start:09d}.parquet"
+    return path_below(out, PROGRESS, f"{start:09d}.parquet")
 
 
 def _collect(out: Path, count: int) -> PreprocessReport:
@@ -254,7 +282,7 @@ def _collect(out: Path, count: int) -> PreprocessReport:
         writer = csv.writer(file)
         writer.writerow(("row", "path", "reason"))
         for part in parts:
-            failures = json.loads(part.with_suffix(".json").read_text(encoding="utf-8"))
+            failures = read_record(part.with_suffix(".json"), _Failures).root
             writer.writerows(failures)
             failed += len(failures)
     return PreprocessReport(out / MANIFEST, done, failed)
@@ -262,4 +290,8 @@ def _collect(out: Path, count: int) -> PreprocessReport:
 
 def _all_rows(parts: list[Path]) -> Iterator[ManifestRow]:
     for part in parts:
-        yield from (ManifestRow(**values) for values in pq.read_table(part).to_pylist())
+        try:
+            rows = pq.read_table(part).to_pylist()
+        except pa.ArrowInvalid:
+            raise OutputError(f"{part} is damaged: remove it, and the same command makes it again") from None
+        yield from (ManifestRow(**values) for values in rows)

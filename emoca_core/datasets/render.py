@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from emoca_core.datasets.manifest import ManifestRow, write_manifest
-from emoca_core.files import atomic_write
+from emoca_core.files import atomic_write, path_below
 from emoca_core.interfaces import EXPRESSIONS, FaceDataset, FaceSample
 from emoca_core.progress import progress_bar
 
@@ -37,9 +37,9 @@ def _rows(faces: FaceDataset, out: Path, labels: tuple[str, ...]) -> Iterator[Ma
     for start in range(0, len(faces), BATCH):
         indices = range(start, min(start + BATCH, len(faces)))
         for index, sample in zip(indices, at_once(list(indices)), strict=True):
-            path = f"images/{index:07d}.png"
-            _write_image(sample.image, out / path)
-            yield _row(sample, path, labels)
+            names = "images", f"{index:07d}.png"
+            _write_image(sample.image, path_below(out, *names))
+            yield _row(sample, "/".join(names), labels)
 
 
 def _row(sample: FaceSample, path: str, labels: tuple[str, ...]) -> ManifestRow:

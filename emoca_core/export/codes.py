@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 import safetensors
-import safetensors.torch
 import torch
 from jaxtyping import Float
 from numpy import ndarray
 
 from emoca_core.errors import AssetFormatError
 from emoca_core.export.camera import PhotoCamera, camera_to_gltf
-from emoca_core.files import atomic_write, write_text
+from emoca_core.files import json_text, write_text
 from emoca_core.interfaces import BLOCKS, Camera, FaceParameters, PerspectiveCamera, WeakPerspectiveCamera
+from emoca_core.weights.write_tensors import write_tensors
 
 FORMAT = "emoca-codes-1"
 _CAMERAS: Mapping[str, type[PerspectiveCamera] | type[WeakPerspectiveCamera]] = {
@@ -41,9 +41,7 @@ def write_codes(path: Path | str, parameters: FaceParameters) -> None:
     metadata = {"format": FORMAT, "units": json.dumps(units)}
     if parameters.camera is not None:
         metadata["camera"] = camera_kind(parameters.camera)
-    data = safetensors.torch.save(tensors, metadata)  # to memory first: its own file writer hides a full disk
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(data)
+    write_tensors(path, tensors, metadata)
 
 
 def read_codes(path: Path | str) -> FaceParameters:
@@ -146,7 +144,7 @@ def write_record(path: Path | str, record: Mapping[str, Any]) -> None:
         OSError: The file cannot be written.
         ValueError: The record holds numbers that JSON does not know (NaN, infinities).
     """
-    text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
+    text = json_text(record, strict=True)
     # line breaks inside strings are escaped in JSON, so "[" + newline is always a list
     text = re.sub(r"\[\n\s+([^\[\]{}\"]*?)\n\s*\]", lambda match: f"[{' '.join(match[1].split())}]", text)
     write_text(path, text + "\n")

@@ -5,7 +5,6 @@ writes cameras, texture and named, sparse morph targets together.
 """
 
 import io
-import json
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ from PIL import Image
 
 from emoca_core.export.camera import GltfCamera
 from emoca_core.export.mesh import FaceMesh, split_at_seams, unit_normals
-from emoca_core.files import atomic_write
+from emoca_core.files import atomic_write, json_text
 
 _FLOAT, _UNSIGNED_INT = 5126, 5125
 _VERTEX_BUFFER, _INDEX_BUFFER = 34962, 34963
@@ -187,7 +186,7 @@ def _png(image: UInt8[ndarray, "H W 3"]) -> bytes:
 
 def _pack(document: dict[str, Any], binary: bytes) -> bytes:
     """Source: glTF 2.0 specification, chapter 4, GLB file format."""
-    text = json.dumps(document, separators=(",", ":"), allow_nan=False).encode()
+    text = json_text(document, indent=None, strict=True).encode("utf-8", "replace")  # of names that are not UTF-8
     text += b" " * (-len(text) % 4)
     binary += bytes(-len(binary) % 4)
     chunks = struct.pack("<I4s", len(text), b"JSON") + text + struct.pack("<I4s", len(binary), b"BIN\0") + binary

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emoca_core.errors import AssetFormatError, EmocaError, unknown_name
-from emoca_core.files import sha256_of
+from emoca_core.files import path_below, sha256_of
 from emoca_core.formats.content import Content
 from emoca_core.formats.convert import convert, recognise, write_converted
 from emoca_core.formats.known import known_formats, names_of
@@ -129,7 +129,8 @@ def _assemble(bundle: Bundle, parts: Mapping[str, Content], formats: Iterable[Fo
 
 
 def _keep(asset: str, recognised: Format, arrays: Arrays, origin: str, origin_hash: str, folder: Path) -> AssetRecord:
-    path = folder / f"{asset}{'.safetensors' if recognised.containers == ('weights',) else '.npz'}"
+    suffix = ".safetensors" if recognised.containers == ("weights",) else ".npz"
+    path = path_below(folder, asset + suffix, what="asset")
     write_converted(path, recognised.name, arrays)
     record = AssetRecord(
         name=asset,

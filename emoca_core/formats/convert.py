@@ -76,12 +76,12 @@ def write_converted(path: Path, format_name: str, arrays: Mapping[str, np.ndarra
         format_name: Name of the format they come from.
         arrays: What it was converted to.
     """
-    with atomic_write(path) as temporary:
-        if path.suffix == ".safetensors":
-            from safetensors.numpy import save_file
+    if path.suffix == ".safetensors":
+        from emoca_core.weights.write_tensors import write_tensors  # which imports torch
 
-            save_file({n: np.asarray(a, order="C") for n, a in arrays.items()}, temporary, {"format": "pt"})
-        else:
+        write_tensors(path, arrays, {"format": "pt"})
+    else:
+        with atomic_write(path) as temporary:
             np.savez(temporary, **{MARK: np.array(format_name)}, **arrays)  # type: ignore[arg-type]
 
 

@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from numpy import ndarray
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 from torch import Tensor
 
 from emoca_core.datasets import Manifest
-from emoca_core.files import atomic_write, sha256_of
+from emoca_core.files import sha256_of
 from emoca_core.images.crops import SHARED_CROP, CropPolicy, choose_crop, crops_to_batch
 from emoca_core.images.photos import read_photo
 from emoca_core.interfaces import (
@@ -34,6 +34,7 @@ from emoca_core.interfaces import (
 from emoca_core.probe.detections import Detections, cache_folder, manifest_hash
 from emoca_core.probe.processes import PART, Part, fill_parts, parts_of
 from emoca_core.registry.spec import Kind
+from emoca_core.weights.write_tensors import write_tensors
 
 
 class CodeSource(ABC):
@@ -173,8 +174,7 @@ def extract_codes(
         return _encode_rows(source, manifest, detections, rows, batch_size)
 
     def write(part: Part, codes: Float[ndarray, "N D"]) -> None:
-        with atomic_write(part.file) as temporary:
-            save_file({"codes": codes}, temporary, {"description": json.dumps(description, default=str)})
+        write_tensors(part.file, {"codes": codes}, {"description": json.dumps(description, default=str)})
 
     fill_parts(parts, encode, write, source.name)
     codes = [load_file(part.file)["codes"] for part in parts]

@@ -9,14 +9,15 @@ from pathlib import Path
 import numpy as np
 import platformdirs
 from numpy import ndarray
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from emoca_core.datasets import Manifest
 from emoca_core.errors import ImageError
-from emoca_core.files import atomic_write, write_text
+from emoca_core.files import write_json
 from emoca_core.images.photos import read_photo
 from emoca_core.interfaces import Detection, Landmarker
 from emoca_core.probe.processes import PART, Part, fill_parts, parts_of
+from emoca_core.weights.write_tensors import write_tensors
 
 
 @dataclass(frozen=True)
@@ -86,9 +87,8 @@ def _detect(manifest: Manifest, landmarker: Landmarker, rows: range) -> Detectio
 
 
 def _write_part(part: Part, found: Detections) -> None:
-    write_text(_reasons(part), json.dumps(dict(found.unreadable)))
-    with atomic_write(part.file) as temporary:
-        save_file(_pack(found.faces), temporary)
+    write_json(_reasons(part), dict(found.unreadable))
+    write_tensors(part.file, _pack(found.faces))
 
 
 def _reasons(part: Part) -> Path:

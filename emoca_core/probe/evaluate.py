@@ -14,13 +14,11 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from pydantic import Field
 from safetensors.numpy import load_file as load_arrays
-from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file
 
 from emoca_core.datasets import Manifest
 from emoca_core.datasets.folds import Split
 from emoca_core.datasets.labels import Classes, choose_classes, usable_labels
-from emoca_core.files import atomic_write
 from emoca_core.probe.detections import cache_folder
 from emoca_core.probe.network import HIDDEN_LAYERS, WIDTH, ProbeNetwork
 from emoca_core.progress import progress_bar
@@ -30,6 +28,7 @@ from emoca_core.train.loop import train
 from emoca_core.train.sampling import class_balanced_weights
 from emoca_core.train.train_settings import TrainSettings
 from emoca_core.version import VERSION
+from emoca_core.weights.write_tensors import write_tensors
 
 
 class ProbeSettings(TrainSettings):
@@ -157,8 +156,7 @@ def probe_predictions(
         fold = np.repeat(np.arange(len(splits)), [len(split.test) for split in splits])
         order = np.argsort(rows)
         pooled = {key: np.concatenate([part[key] for part in parts])[order] for key in parts[0]}
-        with atomic_write(file) as temporary:
-            save_arrays({"rows": rows[order], "fold": fold[order], **pooled}, temporary)
+        write_tensors(file, {"rows": rows[order], "fold": fold[order], **pooled})
     return Predictions(**load_arrays(file))
 
 

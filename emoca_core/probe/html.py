@@ -1,10 +1,10 @@
 """A benchmark's result as one page that needs no other file: table, intervals, confusion matrices, faces."""
 
-import json
 import math
 from collections.abc import Sequence
 from html import escape
 
+from emoca_core.files import json_text
 from emoca_core.measures.metrics import HIGHER_IS_BETTER
 from emoca_core.probe.report import COLUMNS, UNDEFINED, notes, number, published_rows, shown_metrics, star
 from emoca_core.probe.result import BenchmarkResult, Example, MethodResult
@@ -128,7 +128,7 @@ def _face(example: Example) -> str:
 
 def _how(result: BenchmarkResult) -> str:
     chosen = {"settings": result.settings, "split": result.split.model_dump(), "data": result.data.model_dump()}
-    return json.dumps({**chosen, "provenance": result.provenance}, indent=1)
+    return json_text({**chosen, "provenance": result.provenance})
 
 
 def _section(title: str, body: str) -> str:

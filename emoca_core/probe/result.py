@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from emoca_core.errors import AssetFormatError
-from emoca_core.files import write_text
+from emoca_core.files import write_json
 
 FILE = "result.json"
 
@@ -135,7 +135,7 @@ class BenchmarkResult(_Strict):
 def write_result(result: BenchmarkResult, path: Path) -> None:
     """Write as JSON, without the pictures, atomically."""
     without = {"examples": {"__all__": {"thumbnail"}}}
-    write_text(path, result.model_dump_json(indent=1, exclude=without) + "\n")
+    write_json(path, result.model_dump(mode="json", exclude=without))
 
 
 def read_result(path: Path) -> BenchmarkResult:

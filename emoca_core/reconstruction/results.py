@@ -6,15 +6,19 @@ faces, and a fingerprint of everything the result depends on. A photo whose fing
 
 import hashlib
 import json
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from pydantic import BaseModel
+
+from emoca_core.errors import EmocaError, UnsafePathError
 from emoca_core.export.codes import write_record
+from emoca_core.files import delete_made, leads_out, path_below, plain_name
 from emoca_core.images.photos import Photo, natural_key
 from emoca_core.method import Method
+from emoca_core.parsing import read_record
 from emoca_core.reconstruction.capture_settings import Settings
 from emoca_core.reconstruction.captured import RECORD, describe_assets, describe_photo, describe_recipe
 from emoca_core.version import VERSION
@@ -24,6 +28,22 @@ CONTACT_SHEET = "index.html"
 _FORMAT = "emoca-photo-1"
 
 
+class PhotoFacts(BaseModel, extra="allow"):
+    """What ``photo.json`` says of the photo itself."""
+
+    file: str
+
+
+class PhotoRecord(BaseModel, extra="allow"):
+    """``photo.json``."""
+
+    format: Literal["emoca-photo-1"]
+    photo: PhotoFacts
+    source: str
+    faces: list[str]
+    fingerprint: str
+
+
 @dataclass(frozen=True)
 class PhotoResult:
     """The output folder of one photo."""
@@ -31,31 +51,52 @@ class PhotoResult:
     folder: Path
 
     def face_folder(self, index: int) -> Path:
-        """Where one face goes."""
-        return self.folder / f"face_{index}"
+        """Where one face goes.
 
-    def record(self) -> Mapping[str, Any] | None:
-        """What ``photo.json`` says; ``None`` where there is none, or none that can be read."""
-        return read_record(self.folder / PHOTO_RECORD)
+        Raises:
+            UnsafePathError: A link that leads out of the photo's folder is in its place.
+        """
+        return path_below(self.folder, f"face_{index}")
+
+    def face_folders(self, record: PhotoRecord) -> list[Path]:
+        """Where the faces of a record are.
+
+        Raises:
+            UnsafePathError: It names something outside of the photo's folder.
+        """
+        return [path_below(self.folder, name, what=f"face in {self.folder / PHOTO_RECORD},") for name in record.faces]
+
+    def record(self) -> PhotoRecord | None:
+        """What ``photo.json`` says; ``None`` where there is none, or none of ours."""
+        try:
+            return read_record(self.folder / PHOTO_RECORD, PhotoRecord)
+        except EmocaError:
+            return None
 
     def is_finished(self, fingerprint: str) -> bool:
         """Whether everything is there that a run with this fingerprint would write."""
         record = self.record()
-        if record is None or record.get("fingerprint") != fingerprint:
+        if record is None or record.fingerprint != fingerprint:
             return False
-        return all((self.folder / face / RECORD).is_file() for face in record["faces"])
+        try:
+            return all((folder / RECORD).is_file() for folder in self.face_folders(record))
+        except UnsafePathError:
+            return False
 
     def start(self) -> None:
         """Take the completion mark away: from here on the folder is unfinished."""
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / PHOTO_RECORD).unlink(missing_ok=True)
 
-    def finish(self, photo: Photo, source: str, faces: int, fingerprint: str, recipe: str) -> None:
-        """Remove faces of earlier runs that are no longer found, and set the completion mark."""
+    def finish(self, photo: Photo, source: str, faces: int, fingerprint: str, recipe: str) -> list[Path]:
+        """Remove faces of earlier runs that are no longer found, and set the completion mark.
+
+        Returns:
+            Folders of such faces that stay, because they hold files that this program did not make.
+        """
         names = [self.face_folder(index).name for index in range(faces)]
-        for old in self.folder.glob("face_*"):
-            if old.name not in names and (old / RECORD).is_file():
-                shutil.rmtree(old)
+        gone = [old for old in self.folder.glob("face_*") if old.name not in names]
+        kept = [old for old in gone if (old / RECORD).is_file() and not delete_made(old, RECORD)]
         record = {
             "format": _FORMAT,
             "photo": describe_photo(photo),
@@ -65,6 +106,7 @@ class PhotoResult:
             "fingerprint": fingerprint,
         }
         write_record(self.folder / PHOTO_RECORD, record)
+        return kept
 
 
 class Names:
@@ -76,26 +118,37 @@ class Names:
 
     def __init__(self, out: Path) -> None:
         self._out = out
-        self._taken: dict[str, str] = {CONTACT_SHEET: ""}
+        self._taken = {CONTACT_SHEET: "the page"}
 
     def choose(self, name: str, source: str) -> PhotoResult:
         """The folder for a photo.
 
         Args:
-            name: Preferred name.
+            name: Preferred name; it may hold anything.
             source: ``source_id`` of the photo.
+
+        Raises:
+            UnsafePathError: A link that leads out of the output folder is in its place.
         """
+        name = plain_name(name)
         candidates = [name, f"{name}-{source[:6]}", f"{name}-{source}"]
         owners = {candidate: self._owner(candidate) for candidate in candidates}
         free = [c for c in candidates if owners[c] == source] + [c for c in candidates if owners[c] is None]
         self._taken[free[0].casefold()] = source  # some file systems do not tell A from a
-        return PhotoResult(self._out / free[0])
+        return PhotoResult(path_below(self._out, free[0]))
+
+    def holds(self, result: PhotoResult, source: str) -> bool:
+        """Whether a folder is still the photo's own: another process may have given it to a photo of the same name."""
+        owner = self._recorded(result.folder.name) or source
+        self._taken[result.folder.name.casefold()] = owner
+        return owner == source
 
     def _owner(self, name: str) -> str | None:
-        if (owner := self._taken.get(name.casefold())) is not None:
-            return owner
+        return self._taken.get(name.casefold()) or self._recorded(name)
+
+    def _recorded(self, name: str) -> str | None:
         record = PhotoResult(self._out / name).record()
-        return None if record is None else str(record.get("source"))
+        return None if record is None else record.source
 
 
 def source_id(path: Path) -> str:
@@ -127,21 +180,12 @@ def photo_fingerprint(base: str, photo: str, group: Sequence[str] = ()) -> str:
     return _hash([base, photo, sorted(group)])
 
 
-def read_record(path: Path) -> Mapping[str, Any] | None:
-    """A JSON object; ``None`` where there is none, or none that can be read."""
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return record if isinstance(record, dict) else None
-
-
-def finished_photos(out: Path) -> Iterator[tuple[PhotoResult, Mapping[str, Any]]]:
+def finished_photos(out: Path) -> Iterator[tuple[PhotoResult, PhotoRecord]]:
     """Everything complete under an output folder, in natural order of the names."""
     for path in sorted(out.glob(f"*/{PHOTO_RECORD}"), key=lambda p: natural_key(p.parent.name)):
-        record = read_record(path)
-        if record is not None and record.get("format") == _FORMAT:
-            yield PhotoResult(path.parent), record
+        result = PhotoResult(path.parent)
+        if not leads_out(out, path.parent) and (record := result.record()) is not None:
+            yield result, record
 
 
 def _hash(facts: Any) -> str:

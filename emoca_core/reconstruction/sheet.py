@@ -1,12 +1,16 @@
 """The contact sheet of an output folder, made from what lies in it."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
+from pydantic import BaseModel
+
+from emoca_core.errors import EmocaError
 from emoca_core.export.contact_sheet import SheetRow, write_contact_sheet
+from emoca_core.files import path_below
+from emoca_core.parsing import read_record
 from emoca_core.reconstruction.captured import RECORD
-from emoca_core.reconstruction.results import CONTACT_SHEET, finished_photos, read_record
+from emoca_core.reconstruction.results import CONTACT_SHEET, finished_photos
 
 _LINKS = {
     "face.glb": "GLB",
@@ -17,6 +21,32 @@ _LINKS = {
 }
 _STRONG, _SHOWN = 0.25, 4
 """Activations above the first are worth naming, at most so many."""
+
+
+class _Face(BaseModel):
+    index: int
+
+
+class _Recipe(BaseModel):
+    name: str
+
+
+class _Landmarks(BaseModel):
+    mean_error_interocular: float | None = None
+
+
+class _Arkit(BaseModel):
+    values: dict[str, float] = {}
+
+
+class _FaceRecord(BaseModel):
+    """What the page shows of ``face.json``."""
+
+    face: _Face
+    recipe: _Recipe
+    files: list[str]
+    landmarks: _Landmarks | None
+    arkit: _Arkit | None
 
 
 def write_index(out: Path, failures: Iterable[tuple[str, str]] = ()) -> Path:
@@ -39,33 +69,32 @@ def write_index(out: Path, failures: Iterable[tuple[str, str]] = ()) -> Path:
 
 def _rows(out: Path) -> Iterator[SheetRow]:
     for result, photo in finished_photos(out):
-        name = str(photo["photo"]["file"])
-        if not photo["faces"]:
+        name = photo.photo.file
+        if not photo.faces:
             yield SheetRow(name, "no face found")
-        for face in photo["faces"]:
-            folder = result.folder / face
-            record = read_record(folder / RECORD)
-            if record is not None:
-                yield _row(name, folder.relative_to(out), record)
+        for face in photo.faces:
+            try:
+                folder = path_below(result.folder, face)
+                yield _row(name, folder.relative_to(out), read_record(folder / RECORD, _FaceRecord))
+            except EmocaError:
+                yield SheetRow(name, f"{face} is damaged: reconstruct the photo again with --overwrite")
 
 
-def _row(name: str, folder: Path, record: Mapping[str, Any]) -> SheetRow:
-    files = record["files"]
+def _row(name: str, folder: Path, record: _FaceRecord) -> SheetRow:
     return SheetRow(
         photo=name,
-        title=f"face {record['face']['index']}, {record['recipe']['name']}",
+        title=f"face {record.face.index}, {record.recipe.name}",
         facts=list(_facts(record)),
-        thumbnail=folder / "thumbnail.jpg" if "thumbnail.jpg" in files else None,
+        thumbnail=folder / "thumbnail.jpg" if "thumbnail.jpg" in record.files else None,
         picture=folder / "overlay.png",
-        files=[(label, folder / file) for file, label in _LINKS.items() if file in (*files, RECORD)],
+        files=[(label, folder / file) for file, label in _LINKS.items() if file in (*record.files, RECORD)],
     )
 
 
-def _facts(record: Mapping[str, Any]) -> Iterator[str]:
-    error = (record["landmarks"] or {}).get("mean_error_interocular")
-    if error is not None:
-        yield f"landmark error {100 * error:.1f} % of the eye distance"
-    values = (record["arkit"] or {}).get("values", {})
+def _facts(record: _FaceRecord) -> Iterator[str]:
+    if record.landmarks and record.landmarks.mean_error_interocular is not None:
+        yield f"landmark error {100 * record.landmarks.mean_error_interocular:.1f} % of the eye distance"
+    values = record.arkit.values if record.arkit else {}
     strongest = sorted(values.items(), key=lambda item: -item[1])[:_SHOWN]
     if shown := [f"{name} {value:.2f}" for name, value in strongest if value > _STRONG]:
         yield ", ".join(shown)

@@ -1,8 +1,9 @@
-"""Many photos to one output folder: resumable, and one bad photo does not stop the others."""
+"""Many photos to one output folder: resumable, shared with other processes, and one bad photo stops no other."""
 
+import errno
+import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import islice
@@ -10,17 +11,28 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from emoca_core.errors import EmocaError, ImageError, OutputError, RecipeError
+from emoca_core.claims import Claim
+from emoca_core.errors import EmocaError, ImageError, RecipeError, UnsafePathError
+from emoca_core.files import writing_to
 from emoca_core.images.photos import Photo, find_photos, read_photo
 from emoca_core.method import Method
 from emoca_core.progress import progress_bar
 from emoca_core.reconstruction.capture import FoundFace, capture_faces, find_faces
 from emoca_core.reconstruction.capture_settings import Settings
-from emoca_core.reconstruction.results import Names, PhotoResult, fingerprint_of, photo_fingerprint, source_id
+from emoca_core.reconstruction.results import (
+    CONTACT_SHEET,
+    Names,
+    PhotoResult,
+    fingerprint_of,
+    photo_fingerprint,
+    source_id,
+)
 from emoca_core.reconstruction.sheet import write_index
 
 _BAD_FACE = (EmocaError, ValueError, RuntimeError, ArithmeticError)
 """What computing one face may raise; anything else is a bug, and stops the run."""
+_READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
+_KEPT = "Finished faces are kept; the same command goes on where this one stopped."
 
 
 @dataclass
@@ -67,37 +79,31 @@ def reconstruct_to_folder(
     """
     if method.landmarker is None:
         raise RecipeError(f"recipe '{method.name}' has no landmarker, so it cannot find faces in photos")
-    with writing_to(Path(out)):
-        Path(out).mkdir(parents=True, exist_ok=True)
     run = _Run(method, Path(out), settings or Settings(), overwrite, say or _to_stderr)
-    with writing_to(run.out):
+    with writing_to(run.out, _KEPT):
+        run.out.mkdir(parents=True, exist_ok=True)
         run.reconstruct(inputs)
-        write_index(run.out, run.report.failed)
+        run.write_index()
     return run.report
-
-
-@contextmanager
-def writing_to(out: Path) -> Iterator[None]:
-    """Say of which folder an operating system's error speaks, and that nothing is lost."""
-    try:
-        yield
-    except OSError as error:
-        if isinstance(error, EmocaError):
-            raise
-        raise OutputError(
-            f"cannot write to {out}: {error.strerror or error}. Finished faces are kept; the same command goes on "
-            "where this one stopped."
-        ) from error
 
 
 @dataclass
 class _Job:
-    """One photo on its way."""
+    """One photo on its way.
+
+    Attributes:
+        name: The folder that it should have.
+        claim: Keeps other processes away, from the start of the work to its end.
+        faces: Found in it.
+        written: Of these.
+    """
 
     photo: Photo
+    name: str
     source: str
     result: PhotoResult
     fingerprint: str
+    claim: Claim | None = None
     faces: int = 0
     written: int = 0
     failed: bool = False
@@ -113,6 +119,8 @@ class _Run:
     overwrite: bool
     say: Callable[[str], None]
     report: Report = field(default_factory=Report)
+    claims: set[Claim] = field(default_factory=set)
+    has_written: bool = False
 
     @cached_property
     def fingerprint(self) -> str:
@@ -125,21 +133,74 @@ class _Run:
     def reconstruct(self, inputs: Iterable[str | Path]) -> None:
         photos = self._list(inputs)
         with progress_bar(total=len(photos), label="reconstructing", unit="photo") as self.bar:
-            jobs = self._open(photos)
-            if self.settings.same_person:
-                self._capture(list(self._find(self._as_group(list(jobs)))))
-                return
-            found = self._find(job for job in jobs if not self._skip(job))
-            while batch := list(islice(found, self.settings.batch_size)):
-                self._capture(batch)
+            try:
+                if self.settings.same_person:
+                    self._capture(list(self._find(self._as_group(list(self._open(photos))))))
+                    return
+                for path, name in self._work(photos).items():  # one by one: nobody waits for what is waiting
+                    self._work({path: name}, wait=True)
+            finally:
+                for claim in [*self.claims]:
+                    self._let_go(claim)
+
+    def write_index(self) -> None:
+        """Renew the page; that of a finished folder on a disk that cannot be written stays as it is."""
+        try:
+            write_index(self.out, self.report.failed)
+        except OSError as error:
+            if self.has_written or error.errno not in _READ_ONLY or not (self.out / CONTACT_SHEET).is_file():
+                raise
+
+    def _work(self, photos: Mapping[Path, str], wait: bool = False) -> dict[Path, str]:
+        """Reconstruct photos; those that another process has are left, and returned, unless it shall be waited for."""
+        busy: dict[Path, str] = {}
+        found = self._find(self._to_do(photos, wait, busy))
+        while batch := list(islice(found, self.settings.batch_size)):
+            self._capture(batch)
+        return busy
+
+    def _to_do(self, photos: Mapping[Path, str], wait: bool, busy: dict[Path, str]) -> Iterator[_Job]:
+        for job in self._open(photos):
+            if self._skip(job):
+                continue
+            if not self._claim(job, wait):
+                busy[job.photo.path] = job.name
+            elif self._skip(job):  # another process has just finished it
+                self._let_go(job.claim)
+            else:
+                yield job
+
+    def _claim(self, job: _Job, wait: bool) -> bool:
+        """Keep other processes away from a photo's folder."""
+        while True:
+            folder = job.result.folder
+            folder.mkdir(exist_ok=True)
+            claim = self._wait(folder) if wait else Claim.take(folder)
+            if claim is None:
+                return False
+            self.claims.add(claim)
+            if self.names.holds(job.result, job.source):
+                job.claim = claim
+                return True
+            self._let_go(claim)
+            job.result = self.names.choose(job.name, job.source)
+
+    def _wait(self, folder: Path) -> Claim:
+        return Claim.wait(folder, lambda: self.say(f"waiting for another process, which works on {folder}"))
+
+    def _let_go(self, claim: Claim | None) -> None:
+        if claim is not None:
+            claim.release()
+            self.claims.discard(claim)
 
     def _list(self, inputs: Iterable[str | Path]) -> dict[Path, str]:
         """Every photo, and the name that its folder should have."""
         photos: dict[Path, str] = {}
+        out = os.path.realpath(self.out)
         for one in inputs:
             root = Path(one).expanduser()
             try:
-                found = [path for path in find_photos(one) if not path.absolute().is_relative_to(self.out.absolute())]
+                found = [path for path in find_photos(one) if not Path(os.path.realpath(path)).is_relative_to(out)]
             except ImageError as error:
                 self._fail(str(one), error)
                 continue
@@ -150,32 +211,38 @@ class _Run:
                 photos.setdefault(path, "__".join(inner.with_suffix("").parts))
         return photos
 
-    def _open(self, photos: dict[Path, str]) -> Iterator[_Job]:
+    def _open(self, photos: Mapping[Path, str]) -> Iterator[_Job]:
         for path, name in photos.items():
+            source = source_id(path)
             try:
-                photo = read_photo(path)
-            except ImageError as error:
+                photo, result = read_photo(path), self.names.choose(name, source)
+            except (ImageError, UnsafePathError) as error:
                 self._fail(str(path), error)
                 self.bar.update()
                 continue
-            source = source_id(path)
-            fingerprint = photo_fingerprint(self.fingerprint, photo.sha256)
-            yield _Job(photo, source, self.names.choose(name, source), fingerprint)
+            yield _Job(photo, name, source, result, photo_fingerprint(self.fingerprint, photo.sha256))
 
     def _as_group(self, jobs: Sequence[_Job]) -> Sequence[_Job]:
         """Jobs whose results depend on one another: all of them are finished, or none."""
         group = [job.photo.sha256 for job in jobs]
         for job in jobs:
             job.fingerprint = photo_fingerprint(self.fingerprint, job.photo.sha256, group)
-        if all(job.result.is_finished(job.fingerprint) for job in jobs):
+        if not self._are_finished(jobs):
+            for job in sorted(jobs, key=lambda job: job.result.folder):  # in one order, so that nobody waits for ever
+                self._claim(job, wait=True)
+        if self._are_finished(jobs):  # perhaps by another process
             return [job for job in jobs if not self._skip(job)]
         return jobs
+
+    def _are_finished(self, jobs: Sequence[_Job]) -> bool:
+        return all(job.result.is_finished(job.fingerprint) for job in jobs)
 
     def _skip(self, job: _Job) -> bool:
         """Whether the photo was finished before."""
         if self.overwrite or not job.result.is_finished(job.fingerprint):
             return False
-        if (job.result.record() or {})["faces"]:
+        record = job.result.record()
+        if record is not None and record.faces:
             self.report.skipped += 1
         else:
             self.report.without_face.append(job.photo.path)
@@ -184,6 +251,7 @@ class _Run:
 
     def _find(self, jobs: Iterable[_Job]) -> Iterator[tuple[_Job, FoundFace]]:
         for job in jobs:
+            self.has_written = True
             job.result.start()
             try:
                 faces = find_faces(self.method, job.photo, self.settings)
@@ -221,12 +289,17 @@ class _Run:
                 self._finish(job)
 
     def _finish(self, job: _Job) -> None:
-        job.result.finish(job.photo, job.source, job.faces, job.fingerprint, self.method.name)
+        for old in job.result.finish(job.photo, job.source, job.faces, job.fingerprint, self.method.name):
+            self.say(
+                f"{old} shows a face that is found no more; it holds files that this version did not make: remove it"
+            )
+        self._let_go(job.claim)
         self.bar.update()
 
     def _fail_job(self, job: _Job, error: Exception) -> None:
         if not job.failed:
             job.failed = True
+            self._let_go(job.claim)
             self._fail(str(job.photo.path), error)
             self.bar.update()
 

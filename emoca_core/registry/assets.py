@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emoca_core.errors import AssetFormatError, MissingAssetError
-from emoca_core.files import write_text
+from emoca_core.files import path_below, write_json
 
 if TYPE_CHECKING:
     from emoca_core.registry.catalogue import AssetCard
@@ -81,8 +81,7 @@ def write_index(records: Iterable[AssetRecord], folder: Path | None = None) -> N
     entries = {record.name: dataclasses.asdict(record) for record in sorted(records, key=lambda r: r.name)}
     for entry in entries.values():
         del entry["name"]
-    text = json.dumps({"version": _INDEX_VERSION, "assets": entries}, indent=2)
-    write_text((folder or asset_folder()) / INDEX, text + "\n")
+    write_json((folder or asset_folder()) / INDEX, {"version": _INDEX_VERSION, "assets": entries})
 
 
 def find_asset(name: str, given: Path | str | None = None) -> Path:
@@ -134,7 +133,7 @@ def has_asset(name: str) -> bool:
 
 
 def _indexed(record: AssetRecord | None, folder: Path) -> Path | None:
-    return folder / record.file if record else None
+    return path_below(folder, record.file, what=f"file of '{record.name}' in {folder / INDEX},") if record else None
 
 
 def _explain(name: str, given: Path | str | None, path: Path | None, folder: Path) -> str:

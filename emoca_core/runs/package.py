@@ -1,9 +1,6 @@
 """A run as a folder that can be given away: trained weights in one file, card, recipe, licences."""
 
-import json
 import os
-import shutil
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,11 +8,12 @@ from typing import Any
 from torch import Tensor
 
 from emoca_core.errors import EmocaError, OutputError
-from emoca_core.files import sha256_of
+from emoca_core.files import atomic_folder, sha256_of, write_json, write_text, writing_to
 from emoca_core.method import Method, build_parts
 from emoca_core.registry import Registry
 from emoca_core.registry.catalogue import Catalogue, Recipe, Use
 from emoca_core.runs.model_card import licences_text, model_card, registry_text
+from emoca_core.runs.run_folder import RunFolder
 from emoca_core.runs.trained_folder import (
     FORMAT,
     PACKAGE_CARD,
@@ -28,6 +26,7 @@ from emoca_core.runs.trained_folder import (
     without_weights,
 )
 from emoca_core.runs.weights import load_trained, trained_state
+from emoca_core.weights.write_tensors import write_tensors
 
 
 def package_run(run: Path, out: Path, catalogue: Catalogue, registry: Registry) -> dict[str, Any]:
@@ -122,43 +121,23 @@ def describe(
 
 def write_package(out: Path, state: Mapping[str, Tensor], card: dict[str, Any], catalogue: Catalogue) -> None:
     """Write everything beside ``out`` and rename it."""
-    from safetensors.torch import save_file
-
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
-        tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in sorted(state.items())}
-        save_file(tensors, temporary / PACKAGE_WEIGHTS, {"format": "pt"})
-        (temporary / PACKAGE_WEIGHTS).chmod(0o644)  # the writer makes it private, as mkdtemp does the folder
-        sha256 = sha256_of(temporary / PACKAGE_WEIGHTS)
+    with writing_to(out), atomic_folder(out) as temporary:
+        write_tensors(temporary / PACKAGE_WEIGHTS, state, {"format": "pt"})
         card["weights"] = {
             "file": PACKAGE_WEIGHTS,
-            "sha256": sha256,
-            "tensors": len(tensors),
-            "values": sum(tensor.numel() for tensor in tensors.values()),
+            "sha256": sha256_of(temporary / PACKAGE_WEIGHTS),
+            "tensors": len(state),
+            "values": sum(tensor.numel() for tensor in state.values()),
         }
-        for name, text in {
-            PACKAGE_CARD: json.dumps(card, indent=2) + "\n",
-            "README.md": model_card(card),
-            "LICENSES.md": licences_text(card),
-            "registry.yaml": registry_text(card),
-        }.items():
-            (temporary / name).write_text(text, encoding="utf-8")
-        temporary.chmod(0o755)
-        if out.is_dir():
-            out.rmdir()  # it is empty
-        os.replace(temporary, out)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
+        write_json(temporary / PACKAGE_CARD, card)
+        write_text(temporary / "README.md", model_card(card))
+        write_text(temporary / "LICENSES.md", licences_text(card))
+        write_text(temporary / "registry.yaml", registry_text(card))
 
 
 def _training(run: Path, card: Mapping[str, Any]) -> dict[str, Any]:
     """What one training was: settings, versions, hardware."""
-    try:
-        record = json.loads((run / "run.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        record = {}
+    record = RunFolder(run).record()
     return {
         "run": label_of(run),
         "name": card["name"],
@@ -167,8 +146,8 @@ def _training(run: Path, card: Mapping[str, Any]) -> dict[str, Any]:
         "stage": card["stage"],
         "step": card["step"],
         "metrics": card["metrics"],
-        "settings": _without_folders(record.get("settings", {}).get("train")),
-        **{key: record.get(key) for key in ("versions", "python", "commit", "hardware")},
+        "settings": _without_folders(record.settings.get("train")),
+        **record.model_dump(include={"versions", "python", "commit", "hardware"}),
         "assets": {name: asset["sha256"] for name, asset in card.get("assets", {}).items()},
     }
 

@@ -4,9 +4,10 @@ import importlib.metadata
 import json
 import os
 import platform
-import shutil
 import subprocess
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,63 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import UInt8
+from pydantic import BaseModel, Field
+from safetensors import SafetensorError
 
-from emoca_core.errors import EmocaError
-from emoca_core.files import atomic_write, write_text
+from emoca_core.claims import Claim
+from emoca_core.errors import AssetFormatError, EmocaError, OutputError
+from emoca_core.files import (
+    atomic_write,
+    begin_folder,
+    delete_made,
+    json_text,
+    mark_made,
+    open_regular,
+    path_below,
+    write_json,
+    write_text,
+    writing_to,
+)
+from emoca_core.limits import TABLE_BYTES
+from emoca_core.parsing import parse_record, read_record
+from emoca_core.weights.write_tensors import write_tensors
 
+METRICS, CHECKPOINTS = "metrics.jsonl", "checkpoints"
 PACKAGES = ("emoca-core", "torch", "accelerate", "timm", "numpy")
+
+
+class RunRecord(BaseModel):
+    """``run.json``: what was started, with which settings and versions, on which machine."""
+
+    settings: dict[str, Any]
+    versions: dict[str, str] = {}
+    python: str | None = None
+    commit: str | None = None
+    hardware: dict[str, Any] = {}
+
+
+class Progress(BaseModel):
+    """``progress.json``: where a run stands; saved with every checkpoint."""
+
+    epoch: int = Field(default=0, ge=0)
+    step_in_epoch: int = Field(default=0, ge=0)
+    step: int = Field(default=0, ge=0)
+    best: float | None = None
+    best_step: int | None = None
+    validations_without_gain: int = Field(default=0, ge=0)
+
+
+class _Newest(BaseModel):
+    """``checkpoints/last.json``."""
+
+    folder: str
+
+
+class _Logged(BaseModel, extra="allow"):
+    """A line of ``metrics.jsonl``; its other values are numbers by name, null where they are not finite."""
+
+    __pydantic_extra__: dict[str, float | None]
+    step: int
 
 
 @dataclass(frozen=True)
@@ -27,78 +80,156 @@ class RunFolder:
 
     path: Path
 
-    def start(self, settings: Mapping[str, Any], resume: bool) -> None:
-        """Create the folder, or continue in it.
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Keep other trainings out of the folder, which is made where it is missing.
 
         Raises:
-            EmocaError: It holds a run and ``resume`` is off, or the settings differ from those of the run to resume.
+            EmocaError: Another process is training in it.
         """
-        file = self.path / "run.json"
-        if not file.exists():
-            self.path.mkdir(parents=True, exist_ok=True)
-            write_text(file, json.dumps({"settings": settings, **provenance()}, indent=2) + "\n")
+        self.path.mkdir(parents=True, exist_ok=True)
+        claim = Claim.take(self.path)
+        if claim is None:
+            raise EmocaError(f"another process is training in {self.path}: wait for it, or give another --out")
+        try:
+            yield
+        finally:
+            claim.release()
+
+    def start(self, settings: Mapping[str, Any], resume: bool) -> None:
+        """Begin a run, or continue the one that is there.
+
+        Raises:
+            EmocaError: It holds a run and ``resume`` is off, the settings differ from those of the run to resume, or
+                a file of the run is damaged or leads out of the folder.
+        """
+        for name in ("run.json", METRICS, CHECKPOINTS, "pictures"):
+            path_below(self.path, name)
+        last = self.last
+        if not (self.path / "run.json").exists():
+            if last is not None:
+                raise EmocaError(f"{self.path} holds checkpoints of a run without its run.json: give another --out")
+            write_json(self.path / "run.json", {"settings": settings, **provenance()})
             return
         if not resume:
             raise EmocaError(f"{self.path} already holds a run: give another --out, or --resume to continue it")
-        before = json.loads(file.read_text(encoding="utf-8"))["settings"]
-        now = json.loads(json.dumps(settings))
+        before, now = self.record().settings, json.loads(json_text(settings))
         changed = [key for key in {*before, *now} if before.get(key) != now.get(key)]
         if changed:
             raise EmocaError(f"cannot resume {self.path}: these settings differ: {', '.join(sorted(changed))}")
+        for old in (self.path / CHECKPOINTS).glob("*step-*"):
+            if old != last:
+                delete_made(old)  # its process was killed before it had done so
+        if last is None:
+            self.forget_after(0)
+
+    def record(self) -> RunRecord:
+        """``run.json``.
+
+        Raises:
+            AssetFormatError: It is missing or damaged.
+        """
+        return read_record(self.path / "run.json", RunRecord)
+
+    def writing(self) -> AbstractContextManager[None]:
+        """Name the folder in what writing to it raises, also through the libraries that save tensors."""
+        kept = "The last checkpoint is whole: --resume goes on from it."
+        return writing_to(self.path, kept, also=(SafetensorError, RuntimeError))
 
     def log(self, entry: Mapping[str, Any]) -> None:
         """Append one line to metrics.jsonl."""
-        with open(self.path / "metrics.jsonl", "a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
+        with self.writing(), open(self.path / METRICS, "a", encoding="utf-8") as file:
+            file.write(json_text(entry, indent=None) + "\n")
+
+    def logged(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl; without the last, where a crash has cut it.
+
+        Raises:
+            AssetFormatError: Another line is damaged.
+            FileNotFoundError: There is none.
+        """
+        file = self.path / METRICS
+        with open_regular(file, TABLE_BYTES, AssetFormatError) as lines:
+            return [
+                parse_record(line.decode("utf-8", "replace"), _Logged, f"{file}, line {number},").model_dump()
+                for number, line in enumerate(lines, 1)
+                if line.endswith(b"\n")
+            ]
 
     def forget_after(self, step: int) -> None:
         """Drop log lines of steps that a resumed run will do again."""
-        file = self.path / "metrics.jsonl"
-        if file.exists():
-            lines = file.read_text(encoding="utf-8").splitlines()
-            kept = [line for line in lines if _step_of(line) <= step]
-            write_text(file, "".join(line + "\n" for line in kept))
+        if (self.path / METRICS).exists():
+            kept = [entry for entry in self.logged() if entry["step"] <= step]
+            write_text(self.path / METRICS, "".join(json_text(entry, indent=None) + "\n" for entry in kept))
 
     @property
     def last(self) -> Path | None:
-        """The newest complete checkpoint."""
-        pointer = self.path / "checkpoints" / "last.json"
+        """The newest complete checkpoint.
+
+        Raises:
+            EmocaError: ``last.json`` is damaged, names something outside of ``checkpoints/``, or what is gone.
+        """
+        checkpoints = self.path / CHECKPOINTS
+        pointer = checkpoints / "last.json"
         if not pointer.exists():
             return None
-        return pointer.parent / str(json.loads(pointer.read_text(encoding="utf-8"))["folder"])
-
-    def begin_checkpoint(self, step: int) -> Path:
-        """A fresh temporary folder to write a checkpoint into."""
-        folder = self.path / "checkpoints" / f".step-{step:08d}"
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
+        folder = path_below(checkpoints, read_record(pointer, _Newest).folder, what=f"folder in {pointer},")
+        if not folder.is_dir():
+            raise AssetFormatError(f"{pointer} names a checkpoint that is not there: {folder.name}")
         return folder
 
-    def commit_checkpoint(self, folder: Path) -> None:
-        """Give a written checkpoint its name, point to it, and only then remove the one before."""
+    def read_progress(self, checkpoint: Path) -> Progress:
+        """Where the run stood at a checkpoint.
+
+        Raises:
+            AssetFormatError: ``progress.json`` is missing or damaged.
+        """
+        return read_record(checkpoint / "progress.json", Progress)
+
+    def begin_checkpoint(self, step: int) -> Path:
+        """A fresh temporary folder to write a checkpoint into.
+
+        Raises:
+            OutputError: Something is in its place that this program did not make.
+        """
+        folder = self.path / CHECKPOINTS / f".step-{step:08d}"
+        with self.writing():
+            _clear(folder)
+            begin_folder(folder)
+        return folder
+
+    def commit_checkpoint(self, folder: Path, progress: Progress) -> None:
+        """Give a written checkpoint its name, point to it, and only then remove the one before.
+
+        Raises:
+            OutputError: Something is in its place that this program did not make, or the disk is full.
+        """
         before = self.last
         final = folder.with_name(folder.name.removeprefix("."))
-        shutil.rmtree(final, ignore_errors=True)
-        os.replace(folder, final)
-        write_text(final.parent / "last.json", json.dumps({"folder": final.name}) + "\n")
-        if before is not None and before != final:
-            shutil.rmtree(before, ignore_errors=True)
+        with self.writing():
+            write_json(folder / "progress.json", progress.model_dump())
+            mark_made(folder)
+            _clear(final)
+            os.replace(folder, final)
+            write_json(final.parent / "last.json", {"folder": final.name})
+        if before is not None and before != final and not delete_made(before):
+            from tqdm import tqdm
+
+            tqdm.write(f"{before} is needed no more, but holds files that this version did not make", file=sys.stderr)
 
     def write_picture(self, name: str, step: int, pixels: UInt8[np.ndarray, "H W 3"]) -> None:
         """A picture of a validation, as ``pictures/NAME-STEP.png``."""
         from PIL import Image
 
-        with atomic_write(self.path / "pictures" / f"{name}-{step:08d}.png") as temporary:
+        file = path_below(self.path / "pictures", f"{name}-{step:08d}.png", what="name of a picture,")
+        with self.writing(), atomic_write(file) as temporary:
             Image.fromarray(pixels).save(temporary)
 
     def write_best(self, state: Mapping[str, torch.Tensor], card: Mapping[str, Any]) -> None:
         """The best weights so far as safetensors, with a card that says how to rebuild the part."""
-        from safetensors.torch import save_file
-
-        tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
-        with atomic_write(self.path / "best.safetensors") as temporary:
-            save_file(tensors, temporary)
-        write_text(self.path / "best.json", json.dumps(card, indent=2) + "\n")
+        with self.writing():
+            write_tensors(self.path / "best.safetensors", state)
+            write_json(self.path / "best.json", card)
 
 
 def provenance() -> dict[str, Any]:
@@ -128,8 +259,7 @@ def _commit() -> str | None:
     return found.stdout.strip()
 
 
-def _step_of(line: str) -> int:
-    try:
-        return int(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
-        return 2**62  # a line cut short by a crash is forgotten
+def _clear(folder: Path) -> None:
+    """Make room for a checkpoint."""
+    if not delete_made(folder):
+        raise OutputError(f"{folder} is in the way, and was not made by this version: remove it")

@@ -9,6 +9,7 @@ import yaml  # to write: reading is in emoca_core.parsing
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from emoca_core.errors import EmocaError, ParamsError, printable
+from emoca_core.files import path_below
 from emoca_core.parsing import read_yaml
 from emoca_core.registry.catalogue import merge
 from emoca_core.registry.spec import Seed, validated
@@ -141,10 +142,19 @@ def read_plan(file: Path) -> Plan:
 def runs_of(plan: Plan, out: Path) -> list[Run]:
     """All trainings: the first seed of every variant, then the second, so that an early look shows all variants."""
     return [
-        Run(name, seed, out / folder_name(name) / f"seed-{seed}", arguments(plan, name, seed, out))
+        Run(name, seed, run_folder(name, seed, out), arguments(plan, name, seed, out))
         for seed in plan.seeds
         for name in plan.variants
     ]
+
+
+def run_folder(variant: str, seed: int, out: Path) -> Path:
+    """Where a run is.
+
+    Raises:
+        UnsafePathError: The variant's name is no name of a folder, or a link leads out of the sweep's folder.
+    """
+    return path_below(out, folder_name(variant), f"seed-{seed}", what="variant")
 
 
 def folder_name(variant: str) -> str:
@@ -155,7 +165,7 @@ def folder_name(variant: str) -> str:
 def arguments(plan: Plan, name: str, seed: int, out: Path) -> tuple[str, ...]:
     """The training of a variant as arguments of ``emoca train``."""
     variant = plan.variants[name]
-    given = [plan.stage, "--out", str(out / folder_name(name) / f"seed-{seed}")]
+    given = [plan.stage, "--out", str(run_folder(name, seed, out))]
     for option in ("recipe", "data", "start", "emotion"):
         if (value := getattr(variant, option) or getattr(plan, option)) is not None:
             given += [f"--{option}", value]

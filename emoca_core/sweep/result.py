@@ -1,14 +1,16 @@
 """What a sweep found: the metrics of every run, means over seeds, and paired differences to the first variant."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from emoca_core.errors import EmocaError, unknown_name
-from emoca_core.files import write_text
+from emoca_core.parsing import read_record
+from emoca_core.runs.run_folder import RunFolder
 from emoca_core.sweep.plan import Plan, Run
 from emoca_core.sweep.running import is_done, read_outcome
 from emoca_core.sweep.statistics import Mean, mean_of, paired_difference
@@ -18,6 +20,13 @@ MEASURES = (
     *(f"vertex_error_{region}_mm" for region in ("face", "lips", "eyes", "brows")),
 )
 """What validation measures whatever the objective is, in the order of the columns."""
+
+
+class _Best(BaseModel):
+    """What ``best.json`` says of the validation whose weights were kept."""
+
+    step: int
+    metrics: dict[str, float | None]
 
 
 @dataclass(frozen=True)
@@ -124,37 +133,27 @@ def read_results(plan: Plan, runs: Sequence[Run]) -> SweepResult:
 
 def read_run(run: Run, report: str) -> RunResult:
     """The metrics of a finished training."""
-    card = json.loads((run.folder / "best.json").read_text(encoding="utf-8"))
-    step, metrics = card["step"], card["metrics"]
+    best = read_record(run.folder / "best.json", _Best)
+    step, metrics = best.step, best.metrics
     if report == "last":
         step, metrics = last_validation(run.folder)
-    start = json.loads((run.folder / "run.json").read_text(encoding="utf-8"))
-    provenance = {key: start.get(key) for key in ("versions", "python", "commit", "hardware")}
+    provenance = RunFolder(run.folder).record().model_dump(include={"versions", "python", "commit", "hardware"})
     outcome = read_outcome(run)
-    return RunResult(run.seed, step, outcome.seconds if outcome else math.nan, metrics, provenance)
+    known = {name: math.nan if value is None else value for name, value in metrics.items()}
+    return RunResult(run.seed, step, outcome.seconds if outcome else math.nan, known, provenance)
 
 
-def last_validation(folder: Path) -> tuple[int, dict[str, float]]:
-    """Step and metrics of the last validation of a run."""
-    entries = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-    entry = next(entry for entry in reversed(entries) if any(key.startswith("validation/") for key in entry))
-    return entry["step"], {
-        key.removeprefix("validation/"): value for key, value in entry.items() if key.startswith("validation/")
-    }
+def last_validation(folder: Path) -> tuple[int, dict[str, float | None]]:
+    """Step and metrics of the last validation of a run; ``None`` for what was not finite.
 
-
-def write_json(result: SweepResult, file: Path) -> None:
-    """Everything, atomically; what is not finite becomes null."""
-    write_text(file, json.dumps(_plain(asdict(result)), indent=2, allow_nan=False) + "\n")
+    Raises:
+        EmocaError: The run has none.
+    """
+    for entry in reversed(RunFolder(folder).logged()):
+        if found := {k.removeprefix("validation/"): v for k, v in entry.items() if k.startswith("validation/")}:
+            return entry["step"], found
+    raise EmocaError(f"{folder} has got as far as no validation")
 
 
 def _by_seed(results: Sequence[RunResult], metric: str) -> dict[int, float]:
     return {result.seed: result.metrics[metric] for result in results if metric in result.metrics}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -11,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from emoca_core.files import write_text
+from emoca_core.files import path_below, write_json
 from emoca_core.sweep.plan import Run
 
 TRAIN = (sys.executable, "-m", "emoca_core", "train")
@@ -82,17 +81,15 @@ def run_one(run: Run, command: Sequence[str] = TRAIN, jobs: int = 1) -> Outcome:
     if previous is not None and previous.arguments != run.arguments:
         reason = f"{run.folder} was trained with other settings: remove it, or choose another --out"
         return Outcome(run.arguments, False, reason)
+    for file in (run.log, run.record):
+        path_below(run.folder.parent, file.name)
     run.folder.parent.mkdir(parents=True, exist_ok=True)
-    if resumable := (run.folder / "checkpoints" / "last.json").is_file():
-        resume = ["--resume"]
-    else:
-        resume = []
-        shutil.rmtree(run.folder, ignore_errors=True)  # killed before there was anything to go on with
+    resume = ["--resume"] if run.folder.exists() else []  # from the start, where it was killed before a checkpoint
     write_outcome(run, Outcome(run.arguments, False, "was stopped"))
     threads = max(1, (os.cpu_count() or 1) // jobs)
     environment = {"OMP_NUM_THREADS": str(threads)} if jobs > 1 else {}
     begun = time.monotonic()
-    with open(run.log, "a" if resumable else "w", encoding="utf-8") as log:
+    with open(run.log, "a" if resume else "w", encoding="utf-8") as log:
         process = subprocess.Popen(
             [*command, *run.arguments, *resume], stdout=log, stderr=subprocess.STDOUT, env={**environment, **os.environ}
         )
@@ -129,7 +126,7 @@ def read_outcome(run: Run) -> Outcome | None:
 
 def write_outcome(run: Run, outcome: Outcome) -> None:
     """Keep how a training ended."""
-    write_text(run.record, json.dumps(asdict(outcome), indent=2) + "\n")
+    write_json(run.record, asdict(outcome))
 
 
 def last_words(log: Path, code: int) -> str:

@@ -1,14 +1,15 @@
 """A sweep from its file to table and picture. Running and reading are apart: reading again costs seconds."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from emoca_core.files import write_text
+from emoca_core.files import write_json, write_text
 from emoca_core.sweep import table
 from emoca_core.sweep.plan import Plan, Run, runs_of
-from emoca_core.sweep.result import SweepResult, read_results, write_json
+from emoca_core.sweep.result import SweepResult, read_results
 from emoca_core.sweep.running import run_all
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def run_sweep(
     if not table_only:
         run_all(runs, jobs=jobs, say=say, command=command)
     result = read_results(plan, runs)
-    write_json(result, out / "result.json")
+    write_json(out / "result.json", asdict(result))
     write_text(out / "table.md", table.markdown(result))
     write_text(out / "table.csv", table.comma_separated(result))
     return result
@@ -84,14 +85,13 @@ def draw_faces(
 
 def _validation_set(plan: Plan, run: Run) -> "FaceDataset":
     """What the first variant was validated on."""
-    import json
-
     from emoca_core.registry import get_registry
     from emoca_core.registry.spec import validated
+    from emoca_core.runs.run_folder import RunFolder
     from emoca_core.train.run_stage import open_faces
     from emoca_core.train.stage_settings import StageSettings
 
-    recorded = json.loads((run.folder / "run.json").read_text(encoding="utf-8"))["settings"]["train"]
+    recorded = RunFolder(run.folder).record().settings.get("train", {})
     settings = validated(StageSettings, recorded, str(run.folder))
     data = plan.variants[run.variant].data or plan.data or ""
     return open_faces(data, settings, get_registry())[1]

@@ -1,9 +1,9 @@
 """The training loop. One for every task; Accelerate decides where it runs."""
 
-import json
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,9 +17,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from emoca_core.errors import EmocaError, ParamsError
-from emoca_core.files import write_text
 from emoca_core.progress import progress_bar
-from emoca_core.runs.run_folder import RunFolder
+from emoca_core.runs.run_folder import Progress, RunFolder
 from emoca_core.train.sampling import Batches, DrawnDataset, EvaluationBatches, NumberedDataset, TrainBatches
 from emoca_core.train.task import Losses, Step, Task
 from emoca_core.train.train_settings import TrainSettings
@@ -27,18 +26,6 @@ from emoca_core.train.train_settings import TrainSettings
 
 class TrainingDivergedError(EmocaError, ArithmeticError):
     """The loss is not finite any more."""
-
-
-@dataclass
-class Progress:
-    """Where a run stands; saved with every checkpoint."""
-
-    epoch: int = 0
-    step_in_epoch: int = 0
-    step: int = 0
-    best: float | None = None
-    best_step: int | None = None
-    validations_without_gain: int = 0
 
 
 def train(
@@ -77,9 +64,6 @@ def train(
     accelerator = _accelerator(settings, out)
     set_seed(settings.seed)
     folder = RunFolder(out)
-    if accelerator.is_main_process:
-        folder.start({"train": settings.model_dump(mode="json"), "task": task.card()}, resume)
-    accelerator.wait_for_everyone()
     where = {"rank": accelerator.process_index, "world": accelerator.num_processes}
     drawn = batches(*where.values()) if batches else _train_batches(len(training), settings, sampling_weights, **where)
     loading = partial(
@@ -100,7 +84,11 @@ def train(
     task.place_frozen(accelerator.device)
     model, optimizer = accelerator.prepare(task, optimizer)
     run = _Run(accelerator, folder, settings, task, model, optimizer, drawn, loader, watched)
-    return run.go(run.load() if resume and folder.last else Progress())
+    with folder.claimed() if accelerator.is_main_process else nullcontext():
+        if accelerator.is_main_process:
+            folder.start({"train": settings.model_dump(mode="json"), "task": task.card()}, resume)
+        accelerator.wait_for_everyone()
+        return run.go(run.load() if resume and folder.last else Progress())
 
 
 @dataclass
@@ -253,11 +241,11 @@ class _Run:
             self.folder.begin_checkpoint(progress.step)
         self.accelerator.wait_for_everyone()
         temporary = self.folder.path / "checkpoints" / f".step-{progress.step:08d}"
-        self.accelerator.save_state(str(temporary))
+        with self.folder.writing():
+            self.accelerator.save_state(str(temporary))
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
-            write_text(temporary / "progress.json", json.dumps(asdict(progress)))
-            self.folder.commit_checkpoint(temporary)
+            self.folder.commit_checkpoint(temporary, progress)
         self.accelerator.wait_for_everyone()
 
     def load(self) -> Progress:
@@ -265,7 +253,7 @@ class _Run:
         last = self.folder.last
         assert last is not None
         self.accelerator.load_state(str(last))
-        progress = Progress(**json.loads((last / "progress.json").read_text(encoding="utf-8")))
+        progress = self.folder.read_progress(last)
         if self.accelerator.is_main_process:
             self.folder.forget_after(progress.step)
         return progress

@@ -17,9 +17,10 @@ from emoca_core.interfaces import EXPRESSIONS, FaceDataset, FaceSample
 from emoca_core.registry import Registry, get_registry
 from emoca_core.registry.catalogue import Catalogue, Use, get_catalogue
 from emoca_core.registry.spec import validated
+from emoca_core.runs.run_folder import Progress
 from emoca_core.train.emotion import EmotionTask, collate_faces
 from emoca_core.train.emotion_objective import EmotionObjectiveSettings
-from emoca_core.train.loop import Progress, train
+from emoca_core.train.loop import train
 from emoca_core.train.sampling import class_balanced_weights
 from emoca_core.train.train_settings import TrainSettings
 

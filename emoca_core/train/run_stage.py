@@ -16,9 +16,10 @@ from emoca_core.registry import Registry, get_registry
 from emoca_core.registry import catalogue as catalogues
 from emoca_core.registry.catalogue import Catalogue, Recipe, get_catalogue
 from emoca_core.registry.terms import Stage, looks_at_emotion
+from emoca_core.runs.run_folder import Progress
 from emoca_core.runs.start import emotion_changes, load_run, start_changes, start_of
 from emoca_core.train.face_batches import collate_face_batch
-from emoca_core.train.loop import Progress, train
+from emoca_core.train.loop import train
 from emoca_core.train.objective import build_objective
 from emoca_core.train.ring_batches import RingBatches
 from emoca_core.train.sampling import Batches

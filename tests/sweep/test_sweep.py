@@ -140,7 +140,7 @@ def test_failures_are_listed_and_the_others_go_on(tmp_path):
     assert "Missing: broken, seed 0: it cannot be trained" in (tmp_path / "out/table.md").read_text()
     assert any("FAILED: it cannot be trained" in line for line in lines)
     sweep(tmp_path, variants=variants, seeds=[0])
-    assert attempts(tmp_path)["broken/seed-0"] == ["begun"], "begun again in a fresh folder"
+    assert attempts(tmp_path)["broken/seed-0"] == ["begun", "resumed"], "nothing is deleted: it goes on from the start"
     assert attempts(tmp_path)["base/seed-0"] == ["begun"], "not again"
 
 
