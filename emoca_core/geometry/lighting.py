@@ -42,13 +42,6 @@ def irradiance_image(normals: Float[Tensor, "B 3 H W"], lighting: Float[Tensor, 
     return torch.bmm(light.mT, bands).reshape(normals.shape)
 
 
-def white_light(batch: int, like: Tensor, strength: float = 1.0) -> Float[Tensor, "B 9 3"]:
-    """Even white light that leaves albedo as it is (times ``strength``), on the device of ``like``."""
-    light = like.new_zeros(batch, 9, 3)
-    light[:, 0] = strength / SH_CONSTANTS[0]
-    return light
-
-
 LAMPS = ((-1, 1, 1), (1, 1, 1), (-1, -1, 1), (1, -1, 1), (0, 0, 1))
 """DECA's five lamps: directions from the face to each, in model space. Source: DECA, public code."""
 

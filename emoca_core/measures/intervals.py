@@ -1,15 +1,12 @@
 """How sure a number is: bootstrap intervals and paired comparisons over groups of dependent samples."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from numpy import ndarray
-
-Measure = Callable[[Int[ndarray, "N"]], float]
-"""A metric of the samples with these indices (with repeats)."""
 
 
 @dataclass(frozen=True)
@@ -27,28 +24,6 @@ class Comparison:
 
     difference: Interval
     p_value: float
-
-
-def resamples(groups: Int[ndarray, "N"], draws: int, seed: int) -> list[Int[ndarray, "_"]]:
-    """Sample indices of ``draws`` resamples of whole groups: frames of one clip are not independent."""
-    order = np.argsort(groups, kind="stable")
-    members = np.split(order, np.flatnonzero(np.diff(groups[order])) + 1)
-    generator = np.random.default_rng(seed)
-    chosen = generator.integers(len(members), size=(draws, len(members)))
-    return [np.concatenate([members[g] for g in row]) for row in chosen]
-
-
-def bootstrap(measure: Measure, groups: Int[ndarray, "N"], draws: int = 2000, seed: int = 0) -> Interval:
-    """Percentile interval of a metric (Efron 1979); NaN bounds where the metric is undefined in most resamples."""
-    value = measure(np.arange(len(groups)))
-    return interval_of(value, np.array([measure(indices) for indices in resamples(groups, draws, seed)]))
-
-
-def compare(first: Measure, second: Measure, groups: Int[ndarray, "N"], draws: int = 2000, seed: int = 0) -> Comparison:
-    """Paired bootstrap: both metrics on the same resamples."""
-    everything = np.arange(len(groups))
-    differences = np.array([first(i) - second(i) for i in resamples(groups, draws, seed)])
-    return comparison_of(first(everything) - second(everything), differences)
 
 
 def interval_of(value: float, resampled: Float[ndarray, "R"]) -> Interval:

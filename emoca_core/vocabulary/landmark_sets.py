@@ -125,18 +125,6 @@ MEDIAPIPE_LIP_PAIRS = _table(
 Source: EMOCA v2, MediaPipe landmark losses.
 """
 
-MEDIAPIPE_OUTER_LIP_PAIRS = _table(
-    zip(
-        (185, 40, 39, 37, 0, 267, 269, 270, 409),
-        (146, 91, 181, 84, 17, 314, 405, 321, 375),
-        strict=True,
-    )
-)
-"""Upper and lower outer lip, above one another, from the right to the left corner.
-
-Source: EMOCA v2, MediaPipe landmark losses.
-"""
-
 MEDIAPIPE_MOUTH_CORNER_PAIRS = _table([(78, 308), (61, 291)])
 """Right and left corner of the inner and of the outer lips.
 

@@ -5,9 +5,9 @@ from functools import cache
 
 import pytest
 import torch
+from white_light import white_light
 
 from emoca_core.errors import EmocaError, RecipeError
-from emoca_core.geometry.lighting import white_light
 from emoca_core.geometry.rotations import rotation_vector_to_matrix
 from emoca_core.interfaces import FaceCrop, FaceGeometry, FaceModel, FaceParameters, Parts, PerspectiveCamera
 from emoca_core.rendering.face import render_face

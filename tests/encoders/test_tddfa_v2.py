@@ -13,7 +13,20 @@ from emoca_core.geometry.rotations import rotation_vector_to_matrix
 from emoca_core.interfaces import FaceCrop
 from emoca_core.registry import get_registry
 from emoca_core.testing import check_component
-from emoca_plugins.encoders.tddfa_v2 import ARCHITECTURES, TddfaV2, pose_to_camera, yaw_pitch_roll
+from emoca_plugins.encoders.tddfa_v2 import ARCHITECTURES, TddfaV2, pose_to_camera
+
+
+def yaw_pitch_roll(pose: torch.Tensor) -> torch.Tensor:
+    """Head angles in degrees as the published code prints them, from the normalised rows of [s R | t].
+
+    Source: 3DDFA-V2, utils/pose.py (``P2sRt``, ``matrix2angle``).
+    """
+    first, second = torch.nn.functional.normalize(pose[:, :2, :3], dim=-1).unbind(1)
+    third = torch.linalg.cross(first, second)
+    yaw = torch.asin(third[:, 0].clamp(-1, 1))
+    pitch = torch.atan2(third[:, 1], third[:, 2])
+    roll = torch.atan2(second[:, 0], first[:, 0])
+    return torch.rad2deg(torch.stack([yaw, pitch, roll], dim=1))
 
 
 @pytest.fixture(scope="module")

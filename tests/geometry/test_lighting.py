@@ -8,6 +8,7 @@ import torch
 from scipy.special import sph_harm_y
 from torch import Tensor
 from torch.testing import assert_close
+from white_light import white_light
 
 from emoca_core.geometry.lighting import (
     LAMPS,
@@ -16,7 +17,6 @@ from emoca_core.geometry.lighting import (
     irradiance,
     irradiance_image,
     spherical_harmonics,
-    white_light,
 )
 
 PUBLISHED = (0.2820948, *3 * (1.0233267,), *3 * (0.8580855,), 0.4290428, 0.2477079)

@@ -9,9 +9,6 @@ from emoca_core.geometry.ndc import (
     ndc_to_pixels,
     pixel_centres,
     pixels_to_ndc,
-    pixels_to_ndc_matrix,
-    transform_ndc,
-    transform_points,
 )
 
 SIZE = (6, 10)
@@ -35,17 +32,3 @@ def test_pixel_centres_leave_an_image_as_it_is() -> None:
     grid = pixel_centres(SIZE, dtype=torch.float64)[None]
     sampled = torch.nn.functional.grid_sample(image, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     assert_close(sampled, image)
-
-
-def test_matrix_is_the_function() -> None:
-    points = torch.tensor([[[1.0, 2.0], [7.5, 3.25]]], dtype=torch.float64)
-    matrix = pixels_to_ndc_matrix(SIZE, points)[None]
-    assert_close(transform_points(points, matrix), pixels_to_ndc(points, SIZE))
-
-
-def test_crop_to_photo() -> None:
-    # a 4x4 crop of pixels (column 3.., row 1..) magnified twice: crop pixel c is photo pixel 3 + c / 2
-    matrix = torch.tensor([[[0.5, 0, 3], [0, 0.5, 1], [0, 0, 1]]], dtype=torch.float64)
-    crop_pixels = torch.tensor([[[0.0, 0.0], [2.0, 3.0]]], dtype=torch.float64)
-    expected = pixels_to_ndc(torch.tensor([[[3.0, 1.0], [4.0, 2.5]]], dtype=torch.float64), SIZE)
-    assert_close(transform_ndc(pixels_to_ndc(crop_pixels, (4, 4)), matrix, (4, 4), SIZE), expected)

@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from literal_bootstrap import resamples
 from toy_benchmark import SMALL, make_manifest
 
 from emoca_core.datasets import Manifest
 from emoca_core.datasets.folds import cross_validation, groups_of, manifest_split
 from emoca_core.errors import AssetFormatError, ParamsError
 from emoca_core.measures import metrics
-from emoca_core.measures.intervals import holm, resamples
+from emoca_core.measures.intervals import holm
 from emoca_core.probe import evaluate
 from emoca_core.probe.evaluate import Labels, ProbeSettings, labels_of, probe_predictions, train_probe
 from emoca_core.probe.network import ProbeNetwork

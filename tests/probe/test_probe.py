@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from literal_bootstrap import bootstrap, compare
 from scipy import stats
 from torch import nn
 
 from emoca_core.datasets.folds import group_parts, split_hash
 from emoca_core.measures import metrics
-from emoca_core.measures.intervals import bootstrap, compare
 from emoca_core.probe.network import ProbeNetwork
 
 

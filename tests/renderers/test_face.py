@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import Tensor
 from torch.testing import assert_close
+from white_light import white_light
 
-from emoca_core.geometry.lighting import white_light
 from emoca_core.geometry.ndc import pixel_centres
 from emoca_core.interfaces.camera import PerspectiveCamera
 from emoca_core.interfaces.face import Albedo, FaceGeometry

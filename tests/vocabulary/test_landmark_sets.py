@@ -21,7 +21,6 @@ from emoca_core.vocabulary.landmark_sets import (
     MEDIAPIPE_LIP_PAIRS,
     MEDIAPIPE_MIRROR,
     MEDIAPIPE_MOUTH_CORNER_PAIRS,
-    MEDIAPIPE_OUTER_LIP_PAIRS,
     MEDIAPIPE_TO_IBUG68,
     mediapipe_to_ibug68,
     mirror_order,
@@ -89,8 +88,8 @@ def frontal_face() -> ndarray:
 
 @pytest.mark.parametrize(
     "pairs",
-    [MEDIAPIPE_EYELID_PAIRS, MEDIAPIPE_LIP_PAIRS, MEDIAPIPE_OUTER_LIP_PAIRS],
-    ids=["lids", "lips", "outer lips"],
+    [MEDIAPIPE_EYELID_PAIRS, MEDIAPIPE_LIP_PAIRS],
+    ids=["lids", "lips"],
 )
 def test_pairs_lie_above_one_another(frontal_face: ndarray, pairs: ndarray) -> None:
     upper, lower = frontal_face[pairs[:, 0]], frontal_face[pairs[:, 1]]

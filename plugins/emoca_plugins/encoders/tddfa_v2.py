@@ -137,16 +137,3 @@ def pose_to_camera(pose: Float[Tensor, "B 3 4"]) -> tuple[Float[Tensor, "B 3 3"]
     x = (2 * pose[:, 0, 3] - 1) / SIZE - 1
     y_up = (2 * pose[:, 1, 3] - 1) / SIZE - 1
     return rotation, WeakPerspectiveCamera(scale, torch.stack([x, y_up], dim=1) / scale[:, None])
-
-
-def yaw_pitch_roll(pose: Float[Tensor, "B 3 4"]) -> Float[Tensor, "B 3"]:
-    """Head angles in degrees as the published code prints them, from the normalised rows of [s R | t].
-
-    Source: 3DDFA-V2, utils/pose.py (``P2sRt``, ``matrix2angle``).
-    """
-    first, second = nn.functional.normalize(pose[:, :2, :3], dim=-1).unbind(1)
-    third = torch.linalg.cross(first, second)
-    yaw = torch.asin(third[:, 0].clamp(-1, 1))
-    pitch = torch.atan2(third[:, 1], third[:, 2])
-    roll = torch.atan2(second[:, 0], first[:, 0])
-    return torch.rad2deg(torch.stack([yaw, pitch, roll], dim=1))
