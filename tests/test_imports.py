@@ -14,9 +14,13 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 FAMILIES = sorted(path.parent for path in (ROOT / "plugins" / "emoca_plugins").glob("*/__init__.py"))
-LIGHT = ("emoca_core", "errors", "files", "cli", "registry.spec", "registry.hookspecs", "registry.catalogue")
+LIGHT = (
+    *("emoca_core", "errors", "files", "cli", "registry.spec", "registry.kinds", "registry.hookspecs"),
+    "registry.catalogue",
+)
 ROOMS = (  # from the ground to the roof
-    *("errors", "limits", "version", "files", "claims", "progress", "parsing", "registry.spec", "registry.hookspecs"),
+    *("errors", "limits", "version", "files", "claims", "progress", "parsing"),
+    *("registry.spec", "registry.kinds", "registry.hookspecs"),
     *("vocabulary", "interfaces", "registry", "geometry", "kernels", "measures", "images", "rendering"),
     *("weights", "formats", "method", "export", "runs", "reconstruction", "api", "datasets", "train", "probe"),
     *("sweep", "testing", "", "cli", "__main__"),

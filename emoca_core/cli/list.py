@@ -9,29 +9,30 @@ from emoca_core.cli import Subparsers
 from emoca_core.errors import unknown_name
 from emoca_core.registry import Registry, get_registry
 from emoca_core.registry.catalogue import Catalogue, get_catalogue
-from emoca_core.registry.spec import KINDS
+from emoca_core.registry.kinds import KINDS
 
 NAME = "list"
 HELP = "components, recipes and assets that exist"
 
-SECTIONS = (*KINDS, "recipe", "asset")
+OTHER_SECTIONS = ("recipe", "asset")
 Row = tuple[str, str, str, str]
 
 
 def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
     """Declare the arguments."""
     parser: argparse.ArgumentParser = subparsers.add_parser(NAME, help=HELP, description=HELP)
-    parser.add_argument("kind", nargs="?", metavar="KIND", help=f"only one of: {', '.join(SECTIONS)}")
+    parser.add_argument("kind", nargs="?", metavar="KIND", help=f"only one of: {', '.join((*KINDS, *OTHER_SECTIONS))}")
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
     """Print one table per section, and the plugins that failed to load."""
-    if args.kind is not None and args.kind not in SECTIONS:
-        raise unknown_name("kind", args.kind, SECTIONS)
     registry = get_registry()
+    sections = (*registry.kinds, *OTHER_SECTIONS)
+    if args.kind is not None and args.kind not in sections:
+        raise unknown_name("kind", args.kind, sections)
     catalogue = get_catalogue(args.registry, registry)
-    wanted = [args.kind] if args.kind else SECTIONS
+    wanted = [args.kind] if args.kind else sections
     tables = {section: rows for section in wanted if (rows := rows_of(section, catalogue, registry))}
     print("\n\n".join(format_table(section, rows, _width()) for section, rows in tables.items()) or "nothing")
     for plugin, error in registry.failures.items():

@@ -4,7 +4,6 @@ import argparse
 import importlib.resources
 import keyword
 import re
-from collections.abc import Mapping
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from string import Template
@@ -13,22 +12,10 @@ from emoca_core.cli import Subparsers
 from emoca_core.errors import EmocaError, unknown_name
 from emoca_core.files import atomic_folder, path_below, write_text, writing_to
 from emoca_core.registry import get_registry
-from emoca_core.registry.spec import KINDS, Kind
+from emoca_core.registry.kinds import KINDS, KindSpec, open_template
 
 NAME = "new"
 HELP = "write a plugin package that is ready to be filled"
-
-SUMMARIES: Mapping[Kind, str] = {
-    "face_model": "An ellipsoid with three axes.",
-    "encoder": "One linear layer on a coarse picture.",
-    "renderer": "Rasterisation by definition.",
-    "emotion_backbone": "Mean and deviation of each colour.",
-    "loss": "Keeps the shape close to the mean face.",
-    "landmarker": "Takes the whole picture for one frontal face.",
-    "dataset": "Pictures in one folder for each expression.",
-    "detail": "Cosine waves as strong as in the brightness of the picture.",
-}
-"""What the component of each template does."""
 
 _NAME = re.compile(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*")
 
@@ -38,7 +25,7 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = subparsers.add_parser(NAME, help=HELP, description=HELP)
     parser.add_argument("what", choices=("plugin",), help="what to write")
     parser.add_argument("name", metavar="NAME", help="of the component: lower-case letters, digits, '-' and '_'")
-    parser.add_argument("--kind", required=True, metavar="KIND", help=f"one of: {', '.join(KINDS)}")
+    parser.add_argument("--kind", required=True, metavar="KIND", help=f"one of: {', '.join(KINDS)}; or of a plugin")
     parser.add_argument("--into", type=Path, default=Path(), metavar="DIR", help="where to put it; default: here")
     return parser
 
@@ -65,8 +52,9 @@ def write_plugin(name: str, kind: str, into: Path) -> Path:
         UnknownNameError: No such kind.
         EmocaError: The name cannot be used, or is taken.
     """
-    if kind not in KINDS:
-        raise unknown_name("kind", kind, KINDS)
+    written = {name: spec for name, spec in get_registry().kinds.items() if spec.template}
+    if kind not in written:
+        raise unknown_name("kind", kind, written)
     if not _NAME.fullmatch(name) or keyword.iskeyword(name):
         raise EmocaError(
             f"'{name}' cannot be a name: use lower-case letters, digits, '-' and '_', e.g. colour_histogram"
@@ -79,30 +67,30 @@ def write_plugin(name: str, kind: str, into: Path) -> Path:
     if folder.exists():
         raise EmocaError(f"{folder} exists already; nothing was written")
     with writing_to(into, "Nothing was written."), atomic_folder(folder) as draft:
-        for path, text in plugin_files(component, kind).items():
+        for path, text in plugin_files(component, written[kind]).items():
             write_text(draft / path, text)
     return folder
 
 
-def plugin_files(name: str, kind: Kind) -> dict[str, str]:
+def plugin_files(name: str, kind: KindSpec) -> dict[str, str]:
     """Text of every file of a plugin, by path."""
     template = importlib.resources.files("emoca_core.cli") / "plugin_template"
     package = f"emoca_{name}"
-    test = template / f"test_{kind}.py.txt"  # kinds that cannot be built without parameters have their own
+    assert kind.template
     sources: dict[str, Traversable] = {
         "pyproject.toml": template / "pyproject.toml.txt",
         "README.md": template / "README.md.txt",
         f"{package}/__init__.py": template / "init.py.txt",
         f"{package}/registry.yaml": template / "registry.yaml.txt",
-        f"{package}/{name}.py": template / "components" / f"{kind}.py.txt",
-        "tests/test_plugin.py": test if test.is_file() else template / "test_plugin.py.txt",
+        f"{package}/{name}.py": open_template(kind.template),
+        "tests/test_plugin.py": open_template(kind.test_template),
     }
     names = {
         "name": name,
-        "kind": kind,
+        "kind": kind.name,
         "package": package,
         "distribution": package.replace("_", "-"),
         "class_name": "".join(part.capitalize() for part in name.split("_")),
-        "summary": SUMMARIES[kind],
+        "summary": kind.example,
     }
     return {path: Template(source.read_text(encoding="utf-8")).substitute(names) for path, source in sources.items()}

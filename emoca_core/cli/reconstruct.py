@@ -119,12 +119,14 @@ def parse_changes(changes: Iterable[str]) -> dict[str, Any]:
         ParamsError: Not of that form.
         UnknownNameError: No such part.
     """
-    from emoca_core.registry.catalogue import PARTS
+    from emoca_core.registry import get_registry
+    from emoca_core.registry.kinds import part_kinds
 
+    known = part_kinds(get_registry().kinds)
     parts = settings_from(changes)
     for part, params in parts.items():
-        if part not in PARTS:
-            raise unknown_name("part", part, PARTS)
+        if part not in known:
+            raise unknown_name("part", part, known)
         if not isinstance(params, dict):
             raise ParamsError(f"--set {part}: expected PART.PARAM=VALUE, e.g. encoder.iterations=30")
     return {part: {"params": params} for part, params in parts.items()}

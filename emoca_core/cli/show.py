@@ -8,19 +8,22 @@ from emoca_core.cli import Subparsers
 from emoca_core.errors import ComponentImportError, unknown_name
 from emoca_core.registry import Registry, get_registry
 from emoca_core.registry.catalogue import Catalogue, Recipe, Use, get_catalogue
-from emoca_core.registry.spec import KINDS, Kind
+from emoca_core.registry.kinds import KINDS
+from emoca_core.registry.spec import Kind
 from emoca_core.runs.trained_folder import TrainedFolder, find_trained
 
 NAME = "show"
 HELP = "card, parameters and licences of a component, a recipe, a run folder or an asset"
 
-SECTIONS = (*KINDS, "recipe", "asset")
+OTHER_SECTIONS = ("recipe", "asset")
 
 
 def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
     """Declare the arguments."""
     parser: argparse.ArgumentParser = subparsers.add_parser(NAME, help=HELP, description=HELP)
-    parser.add_argument("kind", nargs="?", metavar="KIND", help=f"one of: {', '.join(SECTIONS)}; default: all")
+    parser.add_argument(
+        "kind", nargs="?", metavar="KIND", help=f"one of: {', '.join((*KINDS, *OTHER_SECTIONS))}; default: all"
+    )
     parser.add_argument("name", metavar="NAME", help="as `emoca list` prints it, or a run folder")
     return parser
 
@@ -29,9 +32,10 @@ def run(args: argparse.Namespace) -> int:
     """Print a page for everything of that name."""
     registry = get_registry()
     catalogue = get_catalogue(args.registry, registry)
-    if args.kind is not None and args.kind not in SECTIONS:
-        raise unknown_name("kind", args.kind, SECTIONS)
-    named = {section: names_in(section, catalogue, registry) for section in SECTIONS if args.kind in (None, section)}
+    sections = (*registry.kinds, *OTHER_SECTIONS)
+    if args.kind is not None and args.kind not in sections:
+        raise unknown_name("kind", args.kind, sections)
+    named = {section: names_in(section, catalogue, registry) for section in sections if args.kind in (None, section)}
     found = [section for section, names in named.items() if args.name in names]
     if not found and args.kind in (None, "recipe") and (trained := find_trained(args.name)):
         print("\n".join(trained_page(trained, catalogue)))
@@ -50,7 +54,7 @@ def names_in(section: str, catalogue: Catalogue, registry: Registry) -> set[str]
     if section == "asset":
         return set(catalogue.assets)
     installed = {name for kind, name in registry if kind == section}
-    return installed | set(catalogue.components.get(section, {}))  # type: ignore[call-overload]
+    return installed | set(catalogue.components.get(section, {}))
 
 
 def page(section: str, name: str, catalogue: Catalogue, registry: Registry) -> Iterator[str]:
@@ -67,7 +71,7 @@ def page(section: str, name: str, catalogue: Catalogue, registry: Registry) -> I
             field("obtain", card.obtain),
         )
     else:
-        yield from component_page(section, name, catalogue, registry)  # type: ignore[arg-type]
+        yield from component_page(section, name, catalogue, registry)
 
 
 def trained_page(trained: TrainedFolder, catalogue: Catalogue) -> Iterator[str]:

@@ -3,8 +3,6 @@
 Shapes: B batch, V vertices, F triangles, L landmarks, H W pixels, D features, S shape, E expression, T texture side.
 """
 
-from collections.abc import Mapping
-
 from emoca_core.interfaces.camera import DEPTH_OFFSET, Camera, PerspectiveCamera, WeakPerspectiveCamera
 from emoca_core.interfaces.component import Component, ModuleComponent
 from emoca_core.interfaces.crop import CroppedFace, CropRule
@@ -27,26 +25,14 @@ from emoca_core.interfaces.landmarker import Detection, Landmarker
 from emoca_core.interfaces.loss import Capture, DetailMaps, FaceTruth, Loss
 from emoca_core.interfaces.parts import Parts
 from emoca_core.interfaces.renderer import Fragments, Renderer, Rendering
-from emoca_core.registry.spec import Kind
+from emoca_core.interfaces.tracker import Frame, Tracker
 from emoca_core.vocabulary.emotions import EXPRESSIONS
-
-INTERFACES: Mapping[Kind, type[Component]] = {
-    "face_model": FaceModel,
-    "encoder": Encoder,
-    "renderer": Renderer,
-    "emotion_backbone": EmotionBackbone,
-    "loss": Loss,
-    "landmarker": Landmarker,
-    "dataset": FaceDataset,
-    "detail": DetailModel,
-}
 
 __all__ = [
     "BLOCKS",
     "DEFAULT_UNITS",
     "DEPTH_OFFSET",
     "EXPRESSIONS",
-    "INTERFACES",
     "Albedo",
     "Block",
     "Camera",
@@ -68,6 +54,7 @@ __all__ = [
     "FaceSample",
     "FaceTruth",
     "Fragments",
+    "Frame",
     "Landmarker",
     "Loss",
     "ModuleComponent",
@@ -75,6 +62,7 @@ __all__ = [
     "PerspectiveCamera",
     "Renderer",
     "Rendering",
+    "Tracker",
     "Unit",
     "WeakPerspectiveCamera",
 ]

@@ -11,6 +11,7 @@ from emoca_core.interfaces.emotion import EmotionBackbone
 from emoca_core.interfaces.face_model import FaceModel
 from emoca_core.interfaces.landmarker import Landmarker
 from emoca_core.interfaces.renderer import Renderer
+from emoca_core.interfaces.tracker import Tracker
 from emoca_core.registry.spec import Kind
 
 
@@ -22,6 +23,7 @@ class Parts:
         face_model: Parameters to geometry and albedo.
         renderer: Geometry to pixels.
         landmarker: Finds faces, if the method has it.
+        tracker: Detections of successive frames to tracks, if the method has it.
         detail: Detail code and displacement, if the method has it.
         emotion_backbone: Reads emotion in pictures, if the method has it.
         others: Parts of kinds that plugins add, by kind.
@@ -34,6 +36,7 @@ class Parts:
     face_model: FaceModel
     renderer: Renderer
     landmarker: Landmarker | None = None
+    tracker: Tracker | None = None
     detail: DetailModel | None = None
     emotion_backbone: EmotionBackbone | None = None
     others: Mapping[Kind, Component] = field(default_factory=dict)

@@ -25,8 +25,8 @@ from emoca_core.interfaces import (
     Renderer,
     Rendering,
 )
-from emoca_core.registry import catalogue as catalogues
 from emoca_core.registry.catalogue import Recipe
+from emoca_core.registry.kinds import part_kinds
 from emoca_core.registry.spec import Kind
 from emoca_core.rendering.detail import detail_maps, detail_normals, render_detail
 from emoca_core.rendering.face import render_face
@@ -75,9 +75,12 @@ class Method(nn.Module):
         """
         super().__init__()
         self.name, self.recipe = name, recipe
-        for kind in catalogues.PARTS:
-            setattr(self, kind, parts.get(kind))
-        self.encoder.attach(Parts.of(parts))  # some learn here what they predict
+        for kind, part in {**dict.fromkeys(part_kinds()), **parts}.items():
+            setattr(self, kind, part)
+        handed = Parts.of(parts)
+        for part in parts.values():
+            if callable(attach := getattr(part, "attach", None)):
+                attach(handed)  # some learn here what they predict
         _check_fit(name, self.encoder, self.face_model, self.detail)
         self._uv_spaces: dict[tuple[int, torch.device, torch.dtype], UvSpace] = {}
         self._regions: dict[tuple[torch.device, torch.dtype], Float[torch.Tensor, "1 1 T T"] | None] = {}
@@ -86,6 +89,11 @@ class Method(nn.Module):
     def device(self) -> torch.device:
         """Where the tensors of the face model are."""
         return self.face_model.faces.device
+
+    def parts(self) -> dict[Kind, Any]:
+        """The components that are present, by kind."""
+        kinds = dict.fromkeys([*part_kinds(), *self.recipe.parts()])
+        return {kind: part for kind in kinds if (part := getattr(self, kind, None)) is not None}
 
     def encode(self, crop: FaceCrop) -> FaceParameters:
         """Estimate the code of every face of a batch, with its detail where the method has one."""
@@ -223,8 +231,7 @@ class Method(nn.Module):
 
     def asset_paths(self) -> dict[str, Path]:
         """Files that the parts were built from, by asset name."""
-        parts = [getattr(self, kind) for kind in catalogues.PARTS]
-        return {name: path for part in parts if part is not None for name, path in part.asset_paths.items()}
+        return {name: path for part in self.parts().values() for name, path in part.asset_paths.items()}
 
     def _emotion(self, image: torch.Tensor) -> EmotionPrediction | None:
         return self.emotion_backbone(image) if self.emotion_backbone else None

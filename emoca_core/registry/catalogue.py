@@ -12,17 +12,16 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from emoca_core.errors import CatalogueError, RecipeError, unknown_name
 from emoca_core.limits import EXTENDS_DEPTH
 from emoca_core.parsing import checked, read_yaml
 from emoca_core.registry import Registry, get_registry
+from emoca_core.registry.kinds import KINDS, KindSpec, part_kinds
 from emoca_core.registry.spec import Kind
 
 ENVIRONMENT_VARIABLE = "EMOCA_REGISTRY"
-PARTS: tuple[Kind, ...] = ("landmarker", "encoder", "face_model", "renderer", "detail", "emotion_backbone")
-"""The parts of a recipe, in the order in which a photo meets them."""
 
 
 class _Strict(BaseModel):
@@ -77,24 +76,29 @@ class Term(Use):
 
 
 class Recipe(_Strict):
-    """A complete method."""
+    """A complete method: one component for each kind that it names, and what is compared, probed and trained."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[Kind, Use | None]
 
     summary: str
-    landmarker: Use | None = None
-    encoder: Use
-    face_model: Use
-    renderer: Use
-    detail: Use | None = None
-    emotion_backbone: Use | None = None
     losses: dict[str, Term] = Field(default_factory=dict)
     probe: tuple[str, ...] = ()
     """Blocks of the face code that the emotion probe reads, in this order."""
     training: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Settings of the training stages, by stage."""
 
+    @model_validator(mode="after")
+    def _is_complete(self) -> "Recipe":
+        self.__pydantic_extra__ = dict.fromkeys(part_kinds()) | (self.__pydantic_extra__ or {})
+        missing = [kind.name for kind in KINDS.values() if kind.place == "required" and not getattr(self, kind.name)]
+        if missing:
+            raise ValueError(f"a recipe needs {', '.join(missing)}")
+        return self
+
     def parts(self) -> dict[Kind, Use]:
-        """The parts that are present."""
-        return {kind: use for kind in PARTS if (use := getattr(self, kind)) is not None}
+        """The parts that are present, in the order in which a photo meets them."""
+        return {kind: use for kind, use in self.__pydantic_extra__.items() if use is not None}
 
 
 class Catalogue(_Strict):
@@ -149,8 +153,8 @@ def default_path() -> Traversable:
     return packaged if packaged.is_file() else Path(__file__).parents[2] / "registry.yaml"
 
 
-def load(paths: Iterable[Traversable | Path]) -> Catalogue:
-    """Read the files, merge them in order, resolve ``extends`` and validate.
+def load(paths: Iterable[Traversable | Path], kinds: Mapping[Kind, KindSpec] = KINDS) -> Catalogue:
+    """Read the files, merge them in order, resolve ``extends`` and validate; ``kinds`` are those that exist.
 
     Raises:
         CatalogueError: A file is missing, is not YAML or does not follow the schema; the message says where.
@@ -163,7 +167,23 @@ def load(paths: Iterable[Traversable | Path]) -> Catalogue:
     recipes = {name: recipe for name, recipe in raw.pop("recipes", {}).items() if recipe is not None}
     source = names[-1] if names else "the catalogue"
     raw = merge({}, raw) | {"recipes": {name: _extended(name, recipes, source) for name in recipes}}
-    return checked(Catalogue, raw, source, CatalogueError)
+    catalogue = checked(Catalogue, raw, source, CatalogueError)
+    _require_kinds(catalogue, kinds, source)
+    return catalogue
+
+
+def _require_kinds(catalogue: Catalogue, kinds: Mapping[Kind, KindSpec], source: str) -> None:
+    """Refuse parts and cards of kinds that do not exist, which may be slips of the pen."""
+    known = part_kinds(kinds)
+    lines = [f"components: {unknown_name('kind', kind, kinds)}" for kind in catalogue.components if kind not in kinds]
+    lines += [
+        f"recipe '{name}': {unknown_name('part', kind, known)}"
+        for name, recipe in catalogue.recipes.items()
+        for kind in recipe.parts()
+        if kind not in known
+    ]
+    if lines:
+        raise CatalogueError("\n".join([f"{source} is not valid:", *(f"  {line}" for line in lines)]))
 
 
 def read(path: Traversable | Path) -> dict[str, Any]:
@@ -185,12 +205,13 @@ def get_catalogue(user_file: Path | str | None = None, registry: Registry | None
     registry = registry or get_registry()
     shipped = [path for paths in registry.catalogues.values() for path in paths]
     user_file = user_file or os.environ.get(ENVIRONMENT_VARIABLE)
-    return _cached((default_path(), *shipped, *([Path(user_file)] if user_file else [])))
+    paths = (default_path(), *shipped, *([Path(user_file)] if user_file else []))
+    return _cached(paths, tuple(registry.kinds.values()))
 
 
 @functools.lru_cache(maxsize=8)
-def _cached(paths: tuple[Traversable | Path, ...]) -> Catalogue:
-    return load(paths)
+def _cached(paths: tuple[Traversable | Path, ...], kinds: tuple[KindSpec, ...]) -> Catalogue:
+    return load(paths, {kind.name: kind for kind in kinds})
 
 
 def _extended(name: str, recipes: Mapping[str, Any], source: str) -> dict[str, Any]:

@@ -1,10 +1,11 @@
-"""Everything a plugin may do: four hooks. ``docs/hooks.md`` describes them one by one."""
+"""Everything a plugin may do: five hooks. ``docs/hooks.md`` describes them one by one."""
 
 from collections.abc import Iterable, Mapping
 from importlib.resources.abc import Traversable
 
 import pluggy
 
+from emoca_core.registry.kinds import KindSpec
 from emoca_core.registry.spec import ComponentSpec
 
 PROJECT = "emoca"
@@ -17,6 +18,11 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 @hookspec
 def emoca_components() -> Iterable[ComponentSpec]:  # type: ignore[empty-body]
     """Return the components this plugin offers. Must not import torch."""
+
+
+@hookspec
+def emoca_kinds() -> Iterable[KindSpec]:  # type: ignore[empty-body]
+    """Return kinds of components that this plugin adds to those of ``emoca_core.registry.kinds``."""
 
 
 @hookspec

@@ -5,16 +5,30 @@ import importlib.metadata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.resources.abc import Traversable
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 import pluggy
 
 from emoca_core.errors import ComponentImportError, DuplicateComponentError, RecipeError, unknown_name
 from emoca_core.registry import hookspecs
-from emoca_core.registry.spec import KINDS, ComponentSpec, Kind, used_components, validated
+from emoca_core.registry.kinds import KINDS, KindSpec
+from emoca_core.registry.spec import ComponentSpec, Kind, used_components, validated
 
 if TYPE_CHECKING:
-    from emoca_core.interfaces import Parts
+    from emoca_core.interfaces import (
+        DetailModel,
+        EmotionBackbone,
+        Encoder,
+        FaceDataset,
+        FaceModel,
+        Landmarker,
+        Loss,
+        Parts,
+        Renderer,
+        Tracker,
+    )
+
+_Given = Mapping[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +48,7 @@ class Registry:
     error of whoever asks for something that is missing.
     """
 
+    kinds: dict[Kind, KindSpec] = field(default_factory=lambda: dict(KINDS))
     components: dict[tuple[Kind, str], Registered] = field(default_factory=dict)
     catalogues: dict[str, list[Traversable]] = field(default_factory=dict)
     formats: dict[str, list[str]] = field(default_factory=dict)
@@ -76,8 +91,9 @@ class Registry:
         self.pm.register(plugin, name)
         try:
             self.pm.check_pending()  # a misspelt hook name is an error, not silence
+            kinds = self.kinds | {kind.name: kind for kind in self._returned_by(plugin, "emoca_kinds")}
             specs = cast(list[ComponentSpec], self._returned_by(plugin, "emoca_components"))
-            entries = {(s.kind, s.name): Registered(s, name, version) for s in map(_checked, specs)}
+            entries = {(s.kind, s.name): Registered(s, name, version) for s in (_checked(s, kinds) for s in specs)}
             self._refuse_clashes(entries, [(s.kind, s.name) for s in specs])
             catalogues = cast(list[Traversable], self._returned_by(plugin, "emoca_catalogues"))
             formats = [_target(target) for target in self._returned_by(plugin, "emoca_formats")]
@@ -86,6 +102,7 @@ class Registry:
         except Exception:
             self.pm.unregister(plugin)
             raise
+        self.kinds = kinds
         self.components |= entries
         self.catalogues[name] = catalogues
         self.formats[name] = formats
@@ -101,8 +118,8 @@ class Registry:
         Raises:
             UnknownNameError: No such kind or name; the message lists what exists and which plugins failed.
         """
-        if kind not in KINDS:
-            raise unknown_name("kind", kind, KINDS)
+        if kind not in self.kinds:
+            raise unknown_name("kind", kind, self.kinds)
         try:
             return self.components[kind, name]
         except KeyError:
@@ -122,9 +139,32 @@ class Registry:
         except (ImportError, AttributeError) as error:
             raise _cannot_import(kind, name, entry, error) from error
 
+    @overload
+    def build(self, kind: Literal["landmarker"], name: str, params: _Given = None) -> "Landmarker": ...
+    @overload
+    def build(self, kind: Literal["tracker"], name: str, params: _Given = None) -> "Tracker": ...
+    @overload
     def build(
-        self, kind: Kind, name: str, params: Mapping[str, Any] | None = None, parts: "Parts | None" = None
-    ) -> Any:
+        self, kind: Literal["encoder"], name: str, params: _Given = None, parts: "Parts | None" = None
+    ) -> "Encoder": ...
+    @overload
+    def build(self, kind: Literal["face_model"], name: str, params: _Given = None) -> "FaceModel": ...
+    @overload
+    def build(self, kind: Literal["renderer"], name: str, params: _Given = None) -> "Renderer": ...
+    @overload
+    def build(self, kind: Literal["detail"], name: str, params: _Given = None) -> "DetailModel": ...
+    @overload
+    def build(self, kind: Literal["emotion_backbone"], name: str, params: _Given = None) -> "EmotionBackbone": ...
+    @overload
+    def build(
+        self, kind: Literal["loss"], name: str, params: _Given = None, parts: "Parts | None" = None
+    ) -> "Loss": ...
+    @overload
+    def build(self, kind: Literal["dataset"], name: str, params: _Given = None) -> "FaceDataset": ...
+    @overload
+    def build(self, kind: Kind, name: str, params: _Given = None, parts: "Parts | None" = None) -> Any: ...
+
+    def build(self, kind: Kind, name: str, params: _Given = None, parts: "Parts | None" = None) -> Any:
         """Validate ``params`` with the component's own ``Params`` and construct it, with the components it uses.
 
         Args:
@@ -197,11 +237,11 @@ def _target(target: object) -> str:
     return target
 
 
-def _checked(spec: object) -> ComponentSpec:
+def _checked(spec: object, kinds: Mapping[Kind, KindSpec]) -> ComponentSpec:
     if not isinstance(spec, ComponentSpec):
         raise TypeError(f"emoca_components must return ComponentSpec objects, got {type(spec).__name__}")
-    if spec.kind not in KINDS:
-        raise unknown_name("kind", spec.kind, KINDS)
+    if spec.kind not in kinds:
+        raise unknown_name("kind", spec.kind, kinds)
     return spec
 
 

@@ -3,7 +3,7 @@
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -11,17 +11,8 @@ from emoca_core import limits
 from emoca_core.errors import ParamsError
 from emoca_core.parsing import problems_of
 
-Kind = Literal[
-    "face_model",
-    "encoder",
-    "renderer",
-    "emotion_backbone",
-    "loss",
-    "landmarker",
-    "dataset",
-    "detail",
-]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+Kind = str
+"""Name of a kind of components, e.g. ``"face_model"``; ``emoca_core.registry.kinds`` has the table."""
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -116,7 +107,7 @@ def uses(kind: Kind, name: str | None = None, **params: Any) -> Any:
 def used_components(params: type[ComponentParams]) -> dict[str, Kind]:
     """Fields that name a component which the registry builds, and its kind."""
     extras = {name: field.json_schema_extra for name, field in params.model_fields.items()}
-    return {name: extra["uses"] for name, extra in extras.items() if isinstance(extra, dict) and "uses" in extra}  # type: ignore[misc]
+    return {name: str(extra["uses"]) for name, extra in extras.items() if isinstance(extra, dict) and "uses" in extra}
 
 
 def _on_top_of(value: Any, model: type[BaseModel], field: str) -> Any:

@@ -5,6 +5,8 @@ from typing import Any
 
 import yaml
 
+from emoca_core.registry.catalogue import Recipe
+
 _SOURCE = "EMOCA (Daněček et al., CVPR 2022)"
 
 
@@ -28,9 +30,7 @@ def _body(card: Mapping[str, Any]) -> Iterator[str]:
     yield "```sh\nemoca reconstruct photo.jpg --recipe OWNER/" + name + " --out faces\n```\n"
     yield "`OWNER/" + name + "` is this repository on the hub; the path of a downloaded copy works as well.\n"
     yield "## Parts\n\n| part | component |\n| --- | --- |"
-    for kind in ("landmarker", "encoder", "face_model", "renderer", "detail"):
-        if use := card["recipe"].get(kind):
-            yield f"| {kind} | {use['uses']} |"
+    yield from (f"| {kind} | {use.uses} |" for kind, use in Recipe.model_validate(card["recipe"]).parts().items())
     yield "\n## You bring\n"
     yield from (_brought(card["assets"]) if card["assets"] else ["Nothing: everything is open or in this folder.\n"])
     yield f"## Validation\n\nBest step ({card['step']}) of the {card['stage']} stage.\n"

@@ -85,9 +85,9 @@ class TrainedFolder:
         recipe = self.recorded_recipe()
         plain = recipe.model_dump(by_alias=True, exclude_none=True, exclude={*ONLY_TRAINING})
         for kind in self.complete_parts():
-            if use := recipe.parts().get(kind):  # type: ignore[call-overload]
+            if use := recipe.parts().get(kind):
                 plain = merge(plain, {kind: {"params": without_weights(kind, use.uses, registry)}})
-        if recipe.detail is None:
+        if "detail" not in recipe.parts():
             plain["probe"] = [block for block in recipe.probe if block != "detail"]
         return Recipe.model_validate(plain)
 
@@ -181,7 +181,7 @@ def without_weights(kind: str, uses: str, registry: Registry) -> dict[str, Any]:
     """Parameters that build a part without reading published weights; empty for parts that read none."""
     from emoca_core.weights.checkpoints import RANDOM
 
-    field = registry.resolve(kind, uses).Params.model_fields.get("weights")  # type: ignore[arg-type]
+    field = registry.resolve(kind, uses).Params.model_fields.get("weights")
     kinds = {field.annotation, *getattr(field.annotation, "__args__", ())} if field is not None else set()
     return {} if kinds.isdisjoint({RANDOM, str}) else {"weights": RANDOM}
 

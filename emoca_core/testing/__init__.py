@@ -10,27 +10,15 @@ What is checked is written in the module of each kind; what all kinds share is i
 skip, or test with files of your own.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from emoca_core.interfaces import Parts
 from emoca_core.registry import Registry, get_registry
 from emoca_core.registry.spec import Kind
-from emoca_core.testing import dataset, detail, emotion_backbone, encoder, face_model, landmarker, loss, renderer
 from emoca_core.testing.common import Subject, check_declaration
 
 __all__ = ["check_component"]
-
-_CHECKS: Mapping[Kind, Callable[[Subject], None]] = {
-    "face_model": face_model.check,
-    "encoder": encoder.check,
-    "renderer": renderer.check,
-    "emotion_backbone": emotion_backbone.check,
-    "loss": loss.check,
-    "landmarker": landmarker.check,
-    "dataset": dataset.check,
-    "detail": detail.check,
-}
 
 
 def check_component(
@@ -60,4 +48,4 @@ def check_component(
     """
     subject = Subject(registry or get_registry(), kind, name, dict(params or {}), sample, parts)
     check_declaration(subject)
-    _CHECKS[kind](subject)
+    subject.registry.kinds[kind].load_check()(subject)

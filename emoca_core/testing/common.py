@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from emoca_core.errors import ParamsError
-from emoca_core.interfaces import INTERFACES, Camera, Component, Parts
+from emoca_core.interfaces import Camera, Component, Parts
 from emoca_core.registry import Registry
 from emoca_core.registry.spec import ComponentParams, Kind
 
@@ -130,10 +130,10 @@ def as_double(value: T) -> T:
 def check_declaration(subject: Subject) -> None:
     """The class, its documentation and its parameters."""
     cls = subject.registry.resolve(subject.kind, subject.name)
-    interface = INTERFACES[subject.kind]
+    kind = subject.registry.kinds[subject.kind]
     subject.require(
-        isinstance(cls, type) and issubclass(cls, interface),
-        f"must subclass emoca_core.interfaces.{interface.__name__}",
+        isinstance(cls, type) and issubclass(cls, kind.load_interface()),
+        f"must subclass {kind.interface.replace(':', '.')}",
     )
     missing = ", ".join(sorted(getattr(cls, "__abstractmethods__", ())))
     subject.require(not missing, f"must implement {missing}")

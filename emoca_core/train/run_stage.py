@@ -119,7 +119,7 @@ def prepare_stage(
     chosen = stage_settings(stage, named.training.get(stage), settings)
     changes = [
         chosen.recipe,
-        start_changes(stage, named.encoder.uses, start) if start else {},
+        start_changes(stage, named.parts()["encoder"].uses, start) if start else {},
         emotion_changes(emotion) if emotion else {},
         change or {},
     ]
@@ -135,7 +135,7 @@ def prepare_stage(
         card["start"] = start_of(start)
     sample = training[0]
     objective = build_objective(
-        chosen_recipe, stage, part_table(method), catalogue, registry, truth=sample.parameters is not None
+        chosen_recipe, stage, method.parts(), catalogue, registry, truth=sample.parameters is not None
     )
     paths = {
         **method.asset_paths(),
@@ -156,11 +156,6 @@ def assemble(stage: Stage, name: str, recipe: Recipe, catalogue: Catalogue, regi
     kept = recipe.model_copy(update={"detail": None}) if stage == "coarse" else recipe  # of which a run would be part
     needed = kept.model_copy(update={"landmarker": None})
     return Method(name, kept, build_parts(needed, catalogue, registry))
-
-
-def part_table(method: Method) -> dict[Any, Any]:
-    """The components of a method by kind, without the absent ones."""
-    return {kind: part for kind in catalogues.PARTS if (part := getattr(method, kind)) is not None}
 
 
 def open_faces(data: str, settings: StageSettings, registry: Registry) -> tuple[FaceDataset, FaceDataset]:

@@ -17,7 +17,8 @@ from emoca_core.cli import list as list_command
 from emoca_core.cli import main
 from emoca_core.cli.schema import describe_params
 from emoca_core.interfaces import EmotionBackbone, EmotionPrediction
-from emoca_core.registry.spec import KINDS, ComponentParams
+from emoca_core.registry.kinds import KINDS
+from emoca_core.registry.spec import ComponentParams
 
 EMOCA = [sys.executable, "-m", "emoca_core"]
 
