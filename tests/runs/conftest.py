@@ -12,7 +12,7 @@ from emoca_core.train.run_stage import train_stage
 sys.path.insert(0, str(Path(__file__).parents[1] / "train"))
 import toy_stage
 
-USERS = ("train.run_stage", "method", "probe.sources", "cli.show", "cli.check", "cli.package")
+USERS = ("train.run_stage", "api", "probe.sources", "cli.show", "cli.check", "cli.package")
 """Modules that ask for the registry."""
 
 

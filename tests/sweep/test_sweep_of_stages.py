@@ -26,7 +26,7 @@ def toys(monkeypatch):
     everything = Registry()
     everything.load_entry_points()
     toy_stage.add_components(everything)
-    for module in ("registry", "method", "train.run_stage"):
+    for module in ("registry", "api", "train.run_stage"):
         monkeypatch.setattr(f"emoca_core.{module}.get_registry", lambda: everything)
 
 
