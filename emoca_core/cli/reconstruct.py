@@ -122,7 +122,7 @@ def parse_changes(changes: Iterable[str]) -> dict[str, Any]:
     from emoca_core.registry import get_registry
     from emoca_core.registry.kinds import part_kinds
 
-    known = part_kinds(get_registry().kinds)
+    known = part_kinds(get_registry().kinds.values())
     parts = settings_from(changes)
     for part, params in parts.items():
         if part not in known:

@@ -167,23 +167,20 @@ def load(paths: Iterable[Traversable | Path], kinds: Mapping[Kind, KindSpec] = K
     recipes = {name: recipe for name, recipe in raw.pop("recipes", {}).items() if recipe is not None}
     source = names[-1] if names else "the catalogue"
     raw = merge({}, raw) | {"recipes": {name: _extended(name, recipes, source) for name in recipes}}
-    catalogue = checked(Catalogue, raw, source, CatalogueError)
-    _require_kinds(catalogue, kinds, source)
-    return catalogue
-
-
-def _require_kinds(catalogue: Catalogue, kinds: Mapping[Kind, KindSpec], source: str) -> None:
-    """Refuse parts and cards of kinds that do not exist, which may be slips of the pen."""
-    known = part_kinds(kinds)
-    lines = [f"components: {unknown_name('kind', kind, kinds)}" for kind in catalogue.components if kind not in kinds]
-    lines += [
-        f"recipe '{name}': {unknown_name('part', kind, known)}"
-        for name, recipe in catalogue.recipes.items()
-        for kind in recipe.parts()
-        if kind not in known
+    lines = [
+        f"components: {unknown_name('kind', kind, kinds)}" for kind in raw.get("components", {}) if kind not in kinds
     ]
+    for name, recipe in raw["recipes"].items():
+        lines += [f"recipe '{name}': {line}" for line in _unknown_keys(recipe, kinds.values())]
     if lines:
         raise CatalogueError("\n".join([f"{source} is not valid:", *(f"  {line}" for line in lines)]))
+    return checked(Catalogue, raw, source, CatalogueError)
+
+
+def _unknown_keys(recipe: Mapping[str, Any], kinds: Iterable[KindSpec]) -> list[str]:
+    """What stands in a recipe and is neither a part of some kind nor anything else that a recipe has."""
+    known = {*Recipe.model_fields, *part_kinds(kinds)}
+    return [str(unknown_name("part", key, known)) for key in recipe if key not in known]
 
 
 def read(path: Traversable | Path) -> dict[str, Any]:
@@ -245,6 +242,9 @@ def changed(recipe: Recipe, *changes: Mapping[str, Any]) -> Recipe:
     plain = recipe.model_dump(by_alias=True, exclude_none=True)
     for change in changes:
         plain = merge(plain, change)
+    own = {kind: use for kind, use in plain.items() if kind not in recipe.parts()}
+    if lines := _unknown_keys(own, get_registry().kinds.values()):
+        raise RecipeError("\n".join(["the changed recipe is not valid:", *(f"  {line}" for line in lines)]))
     return checked(Recipe, plain, "the changed recipe", RecipeError)
 
 

@@ -5,7 +5,7 @@ checks and what ``emoca new plugin`` writes. Plugins add lines by the hook ``emo
 """
 
 import importlib.resources
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib.resources.abc import Traversable
 from typing import Any, Literal
@@ -57,10 +57,10 @@ def open_template(source: str) -> Traversable:
     return importlib.resources.files(package).joinpath(path)
 
 
-def part_kinds(kinds: Mapping[Kind, KindSpec] | None = None) -> list[Kind]:
+def part_kinds(kinds: Iterable[KindSpec] | None = None) -> list[Kind]:
     """Kinds that stand in a recipe under their own name, in the order in which a photo meets them."""
-    table = KINDS if kinds is None else kinds
-    return [kind.name for kind in table.values() if kind.place in ("required", "optional")]
+    table = KINDS.values() if kinds is None else kinds
+    return [kind.name for kind in table if kind.place in ("required", "optional")]
 
 
 def _nothing(subject: Any) -> None:
