@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from emoca_core.files import write_text
-from emoca_core.probe.html import html_page
+from emoca_core.probe.html import result_page
 from emoca_core.probe.report import comma_separated, markdown
 from emoca_core.probe.result import FILE, BenchmarkResult, write_result
 
@@ -17,4 +17,4 @@ def write_report(result: BenchmarkResult, out: Path) -> None:
     write_result(result, out / FILE)
     write_text(out / "table.md", markdown(result))
     write_text(out / "table.csv", comma_separated(result))
-    write_text(out / "report.html", html_page(result))
+    write_text(out / "report.html", result_page(result))

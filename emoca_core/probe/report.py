@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from emoca_core.datasets.labels import class_notes
@@ -22,7 +23,10 @@ COLUMNS = {
 }
 """Metrics in the order and spelling of the paper's tables."""
 SIGNIFICANT = 0.05
+UNEVEN = 0.05
+"""Probability that chance among the groups spreads folds so far that they are flagged."""
 UNDEFINED = "–"
+NOT_RUN = "not run"
 
 
 def shown_metrics(result: BenchmarkResult) -> list[str]:
@@ -44,6 +48,8 @@ def terminal_table(result: BenchmarkResult) -> str:
     for method in result.methods:
         lines.append([method.name, *(number(method.scores[m].value) + star(method, m) for m in metrics)])
         lines.append(["", *(f"{number(method.scores[m].low)}..{number(method.scores[m].high)}" for m in metrics)])
+    for missing in result.missing:
+        lines.append([f"{missing.name} [{NOT_RUN}]", *[UNDEFINED] * len(metrics)])
     for name, row in published_rows(result).items():
         lines.append([f"{name} [published]", *(number(row.get(m)) for m in metrics)])
     table = _aligned(lines)
@@ -56,7 +62,9 @@ def markdown(result: BenchmarkResult) -> str:
     rows = [["method", "inputs", *(COLUMNS[m] for m in metrics)]]
     for method in result.methods:
         inputs = f"{', '.join(method.inputs)} ({method.dimensions})"
-        rows.append([method.name, inputs, *(_cell(method, m) for m in metrics)])
+        rows.append([method.name, inputs, *(_cell(result, method, m) for m in metrics)])
+    for missing in result.missing:
+        rows.append([missing.name, NOT_RUN, *[UNDEFINED] * len(metrics)])
     for name, row in published_rows(result).items():
         rows.append([f"{name} (published)", "", *(number(row.get(m)) for m in metrics)])
     rule = ["---", "---", *["---:"] * len(metrics)]
@@ -80,6 +88,8 @@ def comma_separated(result: BenchmarkResult) -> str:
             )
             measured = (score.value, score.low, score.high, score.fold_sd)
             writer.writerow((method.name, "measured", metric, *measured, *compared))
+    for missing in result.missing:
+        writer.writerow((missing.name, NOT_RUN, *[None] * 10))
     for name, row in published_rows(result).items():
         for metric, value in row.items():
             writer.writerow((name, "published", metric, value, *(None,) * 8))
@@ -107,6 +117,11 @@ def notes(result: BenchmarkResult) -> Iterator[str]:
         "trained once, so chance in training is not in them."
     )
     yield from (line for method in result.methods[1:] if (line := significance(result, method)))
+    if uneven := list(uneven_scores(result)):
+        yield (
+            f"! The folds differ by more than chance among the groups explains (p < {UNEVEN}): {', '.join(uneven)}. "
+            "Which faces a probe is trained on matters there as much as the interval, or more."
+        )
     if published_rows(result):
         yield f"Published: {SOURCE}. Facts of the paper on its own data; not comparable with other data."
     elif result.published:
@@ -138,17 +153,47 @@ def star(method: MethodResult, metric: str) -> str:
     return "*" if difference and difference.p_holm is not None and difference.p_holm < SIGNIFICANT else ""
 
 
+def is_uneven(result: BenchmarkResult, score: Score) -> bool:
+    """Whether the folds of a method differ by more than chance among the groups explains.
+
+    Source: the chi-squared test of equal folds; a fold's variance is that of the whole, by the bootstrap, times the
+    number of folds.
+    """
+    folds = len(result.split.sizes)
+    if score.fold_sd is None or score.low is None or score.high is None or folds < 2:
+        return False
+    from scipy.special import chdtri
+
+    by_chance = math.sqrt(folds) * (score.high - score.low) / (2 * 1.96)
+    return score.fold_sd > by_chance * math.sqrt(float(chdtri(folds - 1, UNEVEN)) / (folds - 1))
+
+
+def uneven_scores(result: BenchmarkResult) -> Iterator[str]:
+    """Method, metric and spread of everything that ``is_uneven``."""
+    for method in result.methods:
+        for metric in shown_metrics(result):
+            score = method.scores[metric]
+            if is_uneven(result, score):
+                yield f"{method.name} {COLUMNS[metric]} ± {number(score.fold_sd)}"
+
+
+def spread(result: BenchmarkResult, score: Score) -> str:
+    """Standard deviation over the folds, with ``!`` where they differ too much; empty without folds."""
+    flag = "!" if is_uneven(result, score) else ""
+    return "" if score.fold_sd is None else f" ± {number(score.fold_sd)}{flag}"
+
+
 def number(value: float | None) -> str:
     """Two or three digits, as in the paper's tables but one more."""
     return UNDEFINED if value is None else f"{value:.3f}"
 
 
-def _cell(method: MethodResult, metric: str) -> str:
-    score: Score = method.scores[metric]
+def _cell(result: BenchmarkResult, method: MethodResult, metric: str) -> str:
+    score = method.scores[metric]
     if score.value is None:
         return UNDEFINED
-    sd = "" if score.fold_sd is None else f" ± {number(score.fold_sd)}"
-    return f"{number(score.value)}{star(method, metric)} [{number(score.low)}, {number(score.high)}]{sd}"
+    interval = f"[{number(score.low)}, {number(score.high)}]{spread(result, score)}"
+    return f"{number(score.value)}{star(method, metric)} {interval}"
 
 
 def _aligned(lines: Sequence[Sequence[str]]) -> str:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from emoca_core.errors import AssetFormatError
 from emoca_core.probe.examples import jpeg_base64
-from emoca_core.probe.html import html_page, tick_values
+from emoca_core.probe.html import result_page, tick_values
 from emoca_core.probe.outputs import write_report
 from emoca_core.probe.published import AFEW_VA
 from emoca_core.probe.report import COLUMNS, comma_separated, markdown, notes, published_rows, terminal_table
@@ -88,7 +88,7 @@ class Page(HTMLParser):
 
 @pytest.fixture
 def page():
-    text = html_page(make())
+    text = result_page(make())
     parsed = Page()
     parsed.feed(text)
     parsed.close()
@@ -110,6 +110,36 @@ def test_names_are_text_and_not_markup(page):
     assert "<b>faces</b>" not in text
     assert "two & <i>" in "".join(parsed.text)
     assert "i" not in parsed.tags
+
+
+def test_confusion_is_headed_by_whole_words_and_counts(page):
+    text, _ = page
+    headings = re.findall(r"<th>(\w+) <small>\((\d+)\)</small></th>", text)
+    # columns: 8 + 3 faces were called sad, 2 + 0 happy; rows: 8 + 2 are sad, 3 + 0 happy
+    assert headings == 2 * [("sad", "11"), ("happy", "2"), ("sad", "10"), ("happy", "3")]
+    assert 'style="--share:0.800" title="8 of 10">80</td>' in text
+
+
+def test_methods_that_did_not_run_are_rows(page):
+    text, _ = page
+    row = text.partition("<th>deca<small>not run</small></th>")[2]
+    assert row.strip().startswith('<td colspan="6">missing asset\n&#39;deca&#39;</td></tr>')
+    result = make()
+    assert "| deca | not run | – | – | – | – | – | – |" in markdown(result).splitlines()
+    assert ["deca", "[not", "run]", *["–"] * 6] in [line.split() for line in terminal_table(result).splitlines()]
+    assert "deca,not run" + "," * 10 in comma_separated(result).splitlines()
+
+
+def test_folds_that_differ_by_more_than_chance_are_flagged():
+    wild = make()
+    assert "!" not in markdown(wild)
+    first = wild.methods[0].scores["accuracy"]
+    # by chance 5 folds spread by sqrt(5) 0.1 / 3.92 = 0.057, and in one table of 20 by more than 1.54 times that
+    for spread, flagged in ((0.087, False), (0.089, True)):
+        wild.methods[0].scores["accuracy"] = first.model_copy(update={"fold_sd": spread})
+        assert (f"± {spread}!" in markdown(wild)) is flagged
+        assert (f"± {spread}!" in result_page(wild)) is flagged
+        assert (f"one accuracy ± {spread}" in "\n".join(notes(wild))) is flagged
 
 
 def test_plots_show_the_numbers(page):

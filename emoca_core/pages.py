@@ -1,0 +1,42 @@
+"""HTML pages from the templates beside this module; what is put into them is escaped."""
+
+import os
+import re
+from functools import cache
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+_LONE_SURROGATES = re.compile("[\ud800-\udfff]")
+"""How Python writes the bytes of a file name that are not UTF-8."""
+
+
+def html_page(template: str, **values: object) -> str:
+    """Fill a template of ``emoca_core/templates``.
+
+    Args:
+        template: Its name, without ``.html.jinja``.
+        **values: What it shows. A name that the template uses and that is not given is an error.
+    """
+    text = _environment().get_template(f"{template}.html.jinja").render(values)
+    return _LONE_SURROGATES.sub("\ufffd", text)
+
+
+@cache
+def _environment() -> "Environment":
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    loader = PackageLoader("emoca_core")
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["link"] = _link
+    return environment
+
+
+def _link(path: PurePath) -> str:
+    """A path as a URL, byte for byte."""
+    return quote(os.fsencode(path.as_posix()))
