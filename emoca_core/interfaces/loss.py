@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -14,6 +14,8 @@ from emoca_core.interfaces.emotion import EmotionPrediction
 from emoca_core.interfaces.face import FaceCrop, FaceGeometry, FaceParameters
 from emoca_core.interfaces.parts import Parts
 from emoca_core.interfaces.renderer import Rendering
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,16 @@ class Loss(ModuleComponent):
             RecipeError: The loss cannot work with these parts.
         """
         return None
+
+    def need(self, value: T | None, what: str) -> T:
+        """A value that may be absent, where this loss cannot do without it.
+
+        Raises:
+            ValueError: It is ``None``; the message says that this loss needs ``what``.
+        """
+        if value is None:
+            raise ValueError(f"{type(self).__name__} needs {what}")
+        return value
 
     @abstractmethod
     def forward(self, capture: Capture) -> Float[Tensor, ""]:

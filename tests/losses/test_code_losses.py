@@ -36,7 +36,7 @@ def test_lighting_prior_is_the_variance_of_colour():
     loss = build("lighting_prior")
     assert loss(estimate(lighting=light)).item() == pytest.approx(light.numpy().var(-1).mean(), rel=1e-12)
     assert gradient_is_right(lambda x: loss(estimate(lighting=x)), light)
-    with pytest.raises(ValueError, match="lighting_prior needs an encoder that estimates lighting"):
+    with pytest.raises(ValueError, match="LightingPrior needs an encoder that estimates lighting"):
         loss(estimate(shape=light[..., 0]))
 
 
@@ -80,7 +80,7 @@ def test_code_truth_refuses_what_it_cannot_compare():
         loss(against({"shape": random(2, 4)}, expression=random(2, 4)))
     with pytest.raises(ValueError, match="estimated in 'activation', but its truth is in 'sigma'"):
         loss(against({"expression": random(2, 4)}, expression=random(2, 4), units={"expression": "activation"}))
-    with pytest.raises(ValueError, match="needs the field truth"):
+    with pytest.raises(ValueError, match="CodeTruth needs faces whose code is known"):
         loss(capture(truth=None))
 
 

@@ -130,7 +130,7 @@ def test_a_file_of_the_whole_network_is_read(tmp_path):
 def test_what_cannot_be_compared_is_refused():
     with pytest.raises(ParamsError, match="relu9_9"):
         build("id_mrf", layers={"relu9_9": 1.0})
-    with pytest.raises(ValueError, match="needs the field detail_maps"):
+    with pytest.raises(ValueError, match="IdMrf needs detail maps"):
         build("id_mrf", **SMALL)(capture(detail_maps=None))
-    with pytest.raises(ValueError, match="needs the fields picture and mask"):
+    with pytest.raises(ValueError, match="IdMrf needs a picture"):
         build("id_mrf", **SMALL, what="picture")(capture(picture=None))

@@ -122,14 +122,14 @@ def test_a_witness_looks_through_its_own_backbone_at_the_picture():
 def test_a_witness_must_be_known():
     with pytest.raises(UnknownNameError, match="fer_mini_xception"):
         build("emotion_witness", backbone="fer_mini_xceptoin")
-    with pytest.raises(ValueError, match="needs the field picture"):
+    with pytest.raises(ValueError, match="needs a picture"):
         build("emotion_witness", backbone=WITNESS)(capture(picture=None))
 
 
 def test_what_the_backbone_does_not_have_is_refused():
     with pytest.raises(UnknownNameError, match="no feature of the emotion backbone named 'third'"):
         build("emotion_consistency", feature="third")(scene_of(emotion(1), emotion(2)))
-    with pytest.raises(ValueError, match="predicts no valence"):
+    with pytest.raises(ValueError, match="predicts valence: set its weight to 0"):
         build("emotion_consistency", valence=1.0)(scene_of(emotion_like(2), emotion_like(2)))
     with pytest.raises(ParamsError, match="must be above 0"):
         build("emotion_consistency", features=0.0)

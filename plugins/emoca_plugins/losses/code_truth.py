@@ -40,9 +40,8 @@ class CodeTruth(Loss):
     requires: ClassVar[frozenset[str]] = frozenset({"truth"})
 
     def forward(self, capture: Capture) -> Float[Tensor, ""]:
-        if capture.truth is None:
-            raise ValueError("code_truth needs the field truth: faces whose code is known, such as synthetic ones")
-        estimate, truth = capture.parameters, capture.truth.parameters
+        known = self.need(capture.truth, "faces whose code is known, such as synthetic ones")
+        estimate, truth = capture.parameters, known.parameters
         terms = [weight * self._distance(block, estimate, truth) for block, weight in self.params.blocks.items()]
         return torch.stack(terms).sum()
 

@@ -29,10 +29,9 @@ class DetailPhotometric(Loss):
     requires: ClassVar[frozenset[str]] = frozenset({"detail_maps"})
 
     def forward(self, capture: Capture) -> Float[Tensor, ""]:
-        if capture.detail_maps is None:
-            raise ValueError("detail_photometric needs the field detail_maps")
+        maps = self.need(capture.detail_maps, "detail maps")
         terms = []
         for patch, weight in self.params.patches.items():
-            texture, observed = masked_patch(capture.detail_maps, patch, self.params.size)
+            texture, observed = masked_patch(maps, patch, self.params.size)
             terms.append(weight * (texture - observed).abs().mean())
         return torch.stack(terms).sum()

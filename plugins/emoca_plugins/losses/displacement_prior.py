@@ -22,6 +22,4 @@ class DisplacementPrior(Loss):
     requires: ClassVar[frozenset[str]] = frozenset({"displacement"})
 
     def forward(self, capture: Capture) -> Float[Tensor, ""]:
-        if capture.displacement is None:
-            raise ValueError("displacement_prior needs the field displacement")
-        return capture.displacement.abs().mean()
+        return self.need(capture.displacement, "a displacement").abs().mean()

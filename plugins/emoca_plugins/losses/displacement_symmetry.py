@@ -37,9 +37,8 @@ class DisplacementSymmetry(Loss):
     requires: ClassVar[frozenset[str]] = frozenset({"displacement", "detail_maps"})
 
     def forward(self, capture: Capture) -> Float[Tensor, ""]:
-        displacement, maps = capture.displacement, capture.detail_maps
-        if displacement is None or maps is None:
-            raise ValueError("displacement_symmetry needs the fields displacement and detail_maps")
+        displacement = self.need(capture.displacement, "a displacement")
+        maps = self.need(capture.detail_maps, "detail maps")
         hidden = 1 - erode(maps.visibility, self.params.margin)
         width = displacement.shape[-1]
         mirrored = round(2 * self.params.axis * width) - 1 - torch.arange(width, device=displacement.device)

@@ -54,19 +54,16 @@ class EmotionConsistency(Loss):
     requires: ClassVar[frozenset[str]] = frozenset({"emotion_of_input", "emotion_of_rendering"})
 
     def forward(self, capture: Capture) -> Float[Tensor, ""]:
-        seen, wanted = capture.emotion_of_rendering, capture.emotion_of_input
-        if seen is None or wanted is None:
-            raise ValueError("emotion_consistency needs the fields emotion_of_rendering and emotion_of_input")
-        return self.compare(seen, wanted)
+        seen = self.need(capture.emotion_of_rendering, "the emotion of the rendering")
+        return self.compare(seen, self.need(capture.emotion_of_input, "the emotion of the input"))
 
     def compare(self, seen: EmotionPrediction, wanted: EmotionPrediction) -> Float[Tensor, ""]:
         """The weighted sum of all distances; no gradient reaches ``wanted``."""
         terms = [self._compare_features(seen, wanted)] if self.params.features else []
         for output, field in (("valence", "valence"), ("arousal", "arousal"), ("expression", "logits")):
             if weight := getattr(self.params, output):
-                a, b = getattr(seen, field), getattr(wanted, field)
-                if a is None or b is None:
-                    raise ValueError(f"the emotion backbone predicts no {output}: set its weight to 0")
+                lacking = f"a backbone that predicts {output}: set its weight to 0"
+                a, b = (self.need(getattr(one, field), lacking) for one in (seen, wanted))
                 terms.append(weight * (a - b.detach()).abs().mean())
         return torch.stack(terms).sum()
 

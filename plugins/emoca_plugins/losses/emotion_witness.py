@@ -34,8 +34,7 @@ class EmotionWitness(EmotionConsistency):
         self.asset_paths = {**self.backbone.asset_paths}
 
     def forward(self, capture: Capture) -> Float[Tensor, ""]:
-        if capture.picture is None:
-            raise ValueError("emotion_witness needs the field picture")
+        picture = self.need(capture.picture, "a picture")
         with torch.no_grad():
             wanted = self.backbone(capture.crop.image)
-        return self.compare(self.backbone(capture.picture), wanted)
+        return self.compare(self.backbone(picture), wanted)

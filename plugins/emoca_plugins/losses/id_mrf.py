@@ -93,15 +93,12 @@ class IdMrf(Loss):
     def _pairs(self, capture: Capture) -> Iterator[tuple[float, Tensor, Tensor]]:
         """Weight, estimate and target of each comparison."""
         if self.params.what == "picture":
-            picture, mask = capture.picture, capture.mask
-            if picture is None or mask is None:
-                raise ValueError("id_mrf of the picture needs the fields picture and mask")
-            yield 1.0, mask * picture, mask * capture.crop.image
+            mask = self.need(capture.mask, "a mask")
+            yield 1.0, mask * self.need(capture.picture, "a picture"), mask * capture.crop.image
             return
-        if capture.detail_maps is None:
-            raise ValueError("id_mrf of the detail needs the field detail_maps")
+        maps = self.need(capture.detail_maps, "detail maps")
         for patch, weight in self.params.patches.items():
-            yield weight, *masked_patch(capture.detail_maps, patch, self.params.size)
+            yield weight, *masked_patch(maps, patch, self.params.size)
 
     def _distance(self, seen: Float[Tensor, "B 3 H W"], wanted: Float[Tensor, "B 3 H W"]) -> Float[Tensor, ""]:
         with torch.no_grad():

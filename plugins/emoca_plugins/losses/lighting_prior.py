@@ -17,7 +17,5 @@ class LightingPrior(Loss):
     requires: ClassVar[frozenset[str]] = frozenset()
 
     def forward(self, capture: Capture) -> Float[Tensor, ""]:
-        lighting = capture.parameters.lighting
-        if lighting is None:
-            raise ValueError("lighting_prior needs an encoder that estimates lighting")
+        lighting = self.need(capture.parameters.lighting, "an encoder that estimates lighting")
         return (lighting - lighting.mean(-1, keepdim=True)).square().mean()

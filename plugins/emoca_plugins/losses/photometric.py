@@ -26,9 +26,7 @@ class Photometric(Loss):
     requires: ClassVar[frozenset[str]] = frozenset({"picture", "mask"})
 
     def forward(self, capture: Capture) -> Float[Tensor, ""]:
-        picture, mask = capture.picture, capture.mask
-        if picture is None or mask is None:
-            raise ValueError("photometric needs the fields picture and mask")
+        picture, mask = self.need(capture.picture, "a picture"), self.need(capture.mask, "a mask")
         difference = (mask * (picture - capture.crop.image).abs()).mean((1, 2, 3))
         if self.params.normalization == "mask":
             difference = difference / mask.mean((1, 2, 3)).clamp(min=1e-6)

@@ -22,7 +22,5 @@ class ShadingSmoothness(Loss):
     requires: ClassVar[frozenset[str]] = frozenset({"detail_maps"})
 
     def forward(self, capture: Capture) -> Float[Tensor, ""]:
-        if capture.detail_maps is None:
-            raise ValueError("shading_smoothness needs the field detail_maps")
-        shading = capture.detail_maps.shading
+        shading = self.need(capture.detail_maps, "detail maps").shading
         return shading.diff(dim=-1).square().mean() + shading.diff(dim=-2).square().mean()

@@ -57,11 +57,11 @@ class VertexTruth(Loss):
         return torch.where(largest.isfinite(), largest, 1.0)
 
     def forward(self, capture: Capture) -> Float[Tensor, ""]:
-        if capture.geometry is None or capture.truth is None:
-            raise ValueError("vertex_truth needs the fields geometry and truth: faces whose geometry is known")
+        geometry = self.need(capture.geometry, "a geometry")
+        known = self.need(capture.truth, "faces whose geometry is known, such as synthetic ones")
         if self.params.regions and self.weights is None:
             raise RecipeError("vertex_truth knows no regions before attach(parts)")
-        estimate, truth = capture.geometry.vertices, capture.truth.geometry.vertices.detach()
+        estimate, truth = geometry.vertices, known.geometry.vertices.detach()
         if estimate.shape != truth.shape:
             raise ValueError(
                 f"{estimate.shape[1]} estimated vertices cannot be compared with {truth.shape[1]} true ones: "
