@@ -46,7 +46,7 @@ def head_yaw_degrees(rotation: Float[Tensor, "B 3 3"]) -> Float[Tensor, " B"]:
     Returns:
         Yaw in degrees, [-90, 90]; positive turns the face towards the subject's left (+x).
 
-    Source: FLAME's dynamic contour; spec: atan2(-R20, sqrt(R00^2 + R10^2)).
+    Source: FLAME's dynamic contour, atan2(-R20, sqrt(R00^2 + R10^2)), in the public code of DECA.
     """
     return torch.rad2deg(torch.atan2(-rotation[:, 2, 0], torch.hypot(rotation[:, 0, 0], rotation[:, 1, 0])))
 

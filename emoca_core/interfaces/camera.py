@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 DEPTH_OFFSET = 10.0
-"""Added to weak-perspective depth so that it is positive (spec: DECA rasterises at z + 10)."""
+"""Added to weak-perspective depth so that it is positive (DECA's public code rasterises at z + 10)."""
 
 
 class Camera(ABC):

@@ -35,7 +35,7 @@ def displaced_points(
         mask: Where the displacement applies (face and eye region).
         fixed_displacement: Added everywhere: DECA's constant map that hides the mesh's seams, metres.
 
-    Source: DECA (Feng et al., SIGGRAPH 2021), public code; spec: section 2.7.
+    Source: DECA (Feng et al., SIGGRAPH 2021), public code.
     """
     along = displacement if mask is None else displacement * mask
     moved = points + along * normals
@@ -60,7 +60,7 @@ def detail_normals(
         fixed_displacement: See ``displaced_points``.
         blend: Take the coarse mesh's normals outside the mask. DECA does, EMOCA's public code does not.
 
-    Source: DECA (Feng et al., SIGGRAPH 2021) and EMOCA (Danecek et al., CVPR 2022), public code; spec: section 2.7.
+    Source: DECA (Feng et al., SIGGRAPH 2021) and EMOCA (Danecek et al., CVPR 2022), public code.
     """
     coarse = vertices.detach()
     points = uv_space.image(coarse)
@@ -116,7 +116,7 @@ def render_detail(
     Raises:
         ValueError: The coarse rendering has no texture coordinates.
 
-    Source: DECA (Feng et al., SIGGRAPH 2021), public code; spec: section 2.7.
+    Source: DECA (Feng et al., SIGGRAPH 2021), public code.
     """
     shading = shade_detail(normals, lighting)
     image = detail_image(coarse, albedo_to_uv(uv_space, albedo, shading), shading)
@@ -147,7 +147,7 @@ def detail_maps(
         lighting: Spherical harmonics.
         region: The face region in UV space; ``None`` is everywhere.
 
-    Source: DECA (Feng et al., SIGGRAPH 2021), public code; spec: section 2.7.
+    Source: DECA (Feng et al., SIGGRAPH 2021), public code.
     """
     photo = crop.image if crop.mask is None else torch.cat([crop.image, crop.mask], dim=1)
     observed, visible = photo_to_uv(uv_space, photo.detach(), projected)

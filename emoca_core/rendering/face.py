@@ -47,7 +47,7 @@ def render_face(
     Raises:
         ValueError: A texture for a mesh without texture coordinates.
 
-    Source: DECA (Feng et al., SIGGRAPH 2021), public code; spec: section 2.5.
+    Source: DECA (Feng et al., SIGGRAPH 2021), public code.
     """
     projected = camera.project(geometry.vertices)
     fragments = renderer.rasterize(projected, topology.faces, image_size)

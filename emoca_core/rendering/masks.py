@@ -32,7 +32,7 @@ class Composition:
         background: ``black`` blackens the picture outside the mask, ``input`` shows the photo there, ``none`` leaves
             the rendering as it is.
 
-    Source: EMOCA (Danecek et al., CVPR 2022), public code; spec: section 2.8.
+    Source: EMOCA (Danecek et al., CVPR 2022), public code.
     """
 
     mask: MaskMode = "rendered"

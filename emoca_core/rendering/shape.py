@@ -37,7 +37,7 @@ def render_shape(
         background: What to show around the face, such as the photo; black by default.
         detail_normals: Normals in UV space that replace the mesh's own, to show wrinkles.
 
-    Source: DECA (Feng et al., SIGGRAPH 2021), public code; spec: section 2.5.
+    Source: DECA (Feng et al., SIGGRAPH 2021), public code.
     """
     fragments = renderer.rasterize(camera.project(geometry.vertices), topology.faces, image_size)
     normals, towards = interpolate_normals(renderer, fragments, geometry.vertices)

@@ -64,7 +64,7 @@ def photo_to_uv(
     Returns:
         The texture, and 1 where a texel is in the photo and faces the camera (not tested for occlusion).
 
-    Source: DECA (Feng et al., SIGGRAPH 2021), public code; spec: section 2.7.
+    Source: DECA (Feng et al., SIGGRAPH 2021), public code.
     """
     points = projected.detach()
     towards = vertex_normals(points, uv_space.topology.faces)[..., 2:]

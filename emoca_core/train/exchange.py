@@ -1,6 +1,6 @@
 """Exchange within persons: codes that all images of one person share are permuted among them.
 
-Source: DECA (Feng et al., SIGGRAPH 2021), section 4.2 (detail consistency) and 4.1 (shape consistency); spec: 2.15.
+Source: DECA (Feng et al., SIGGRAPH 2021), section 4.2 (detail consistency) and 4.1 (shape consistency).
 """
 
 import torch

@@ -1,6 +1,6 @@
 """Batches of rings: several images of one person behind each other, as exchange within persons needs them.
 
-Source: DECA (Feng et al., SIGGRAPH 2021), section 4.2; spec: section 2.15.
+Source: DECA (Feng et al., SIGGRAPH 2021), section 4.2.
 """
 
 from collections.abc import Iterator

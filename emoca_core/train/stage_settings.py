@@ -15,7 +15,10 @@ from emoca_core.train.train_settings import TrainSettings
 
 
 class Exchange(BaseModel):
-    """What the images of one person have in common, and therefore may exchange. Source: DECA; spec: section 2.15."""
+    """What the images of one person have in common, and therefore may exchange.
+
+    Source: DECA (Feng et al., SIGGRAPH 2021).
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
@@ -76,7 +79,7 @@ STAGE_DEFAULTS: Mapping[Stage, Mapping[str, Any]] = {
         "exchange": {"detail": "exchange"},
     },
 }
-"""EMOCA's published settings; spec: section 2.16."""
+"""EMOCA's published settings. Source: EMOCA (Danecek et al., CVPR 2022), public code."""
 
 
 def stage_settings(

@@ -12,7 +12,7 @@ from emoca_core.formats import Content
 class TextureModel(nn.Module):
     """Mean plus components times a code, RGB reflectance, not clamped.
 
-    Source: DECA's texture space (spec: mean + basis code, nearest-neighbour resampling, BGR to RGB).
+    Source: DECA's texture space: mean + basis code, nearest-neighbour resampling, BGR to RGB (public code).
     """
 
     mean: Tensor

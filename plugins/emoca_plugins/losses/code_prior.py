@@ -15,7 +15,7 @@ class CodePrior(Loss):
     """Half the squared length of one block of the code, sum(code^2) / 2.
 
     Source: DECA (Feng et al., SIGGRAPH 2021), section 4.1, regularisation, and its public code, which sums over the
-    batch (presets ``upstream_*``); spec: section 2.14.
+    batch (presets ``upstream_*``).
     """
 
     class Params(ComponentParams):

@@ -16,7 +16,7 @@ class DetailPhotometric(Loss):
     """Weighted sum over patches of the mean of visibility * |texture - observed texture|, RGB in [0, 1].
 
     Source: DECA (Feng et al., SIGGRAPH 2021), section 4.2, detail photometric loss; EMOCA's public code, which looks at
-    the face patch five times as hard (preset ``upstream``); spec: section 2.13.
+    the face patch five times as hard (preset ``upstream``).
     """
 
     class Params(ComponentParams):

@@ -12,7 +12,7 @@ from emoca_core.interfaces import Capture, Loss
 class DisplacementPrior(Loss):
     """Mean |displacement| over the map, metres. The fixed displacement, the same for all faces, does not count.
 
-    Source: DECA (Feng et al., SIGGRAPH 2021), section 4.2, detail regularisation; spec: section 2.13 (z_reg).
+    Source: DECA (Feng et al., SIGGRAPH 2021), section 4.2, detail regularisation.
     """
 
     class Params(ComponentParams):

@@ -20,7 +20,7 @@ class DisplacementSymmetry(Loss):
     map do not count.
 
     Source: DECA (Feng et al., SIGGRAPH 2021), section 4.2, soft symmetry loss, and its public code, which sums over the
-    texels and the batch (preset ``upstream``); spec: section 2.13 (z_sym).
+    texels and the batch (preset ``upstream``).
     """
 
     class Params(ComponentParams):

@@ -15,7 +15,7 @@ from emoca_core.errors import unknown_name
 from emoca_core.interfaces import Capture, EmotionPrediction, Loss
 
 REDUNDANCY_WEIGHT = 0.005
-"""Of the off-diagonal correlations. Source: Barlow Twins (Zbontar et al., ICML 2021); spec: section 2.10."""
+"""Of the off-diagonal correlations. Source: Barlow Twins (Zbontar et al., ICML 2021)."""
 
 
 class EmotionConsistency(Loss):
@@ -23,8 +23,8 @@ class EmotionConsistency(Loss):
 
     The photo's side has no gradient. Features of any shape count as one vector per face.
 
-    Source: EMOCA (Danecek et al., CVPR 2022), emotion consistency loss, and its public code; spec: section
-    2.10. The paper compares features only, by the mean squared difference (preset ``paper``).
+    Source: EMOCA (Danecek et al., CVPR 2022), emotion consistency loss, and its public code. The paper
+    compares features only, by the mean squared difference (preset ``paper``).
     """
 
     class Params(ComponentParams):

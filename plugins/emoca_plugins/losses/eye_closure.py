@@ -17,7 +17,7 @@ class EyeClosure(RelativeLandmarkLoss):
     """Distance between upper and lower lid, estimated against detected; NDC of the crop.
 
     Source: DECA (Feng et al., SIGGRAPH 2021), section 4.1, eye closure loss, and its public code; MediaPipe's pairs
-    from EMOCA v2's public code; spec: section 2.9.
+    from EMOCA v2's public code.
     """
 
     class Params(RelativeLandmarkLoss.Params):

@@ -30,7 +30,7 @@ LAYERS: Mapping[str, int] = MappingProxyType(
 """Name of a layer in the papers -> its place among the features of timm's (and torchvision's) VGG-19."""
 EPSILON = 1e-5
 BANDWIDTH = 0.5
-"""Constants of Wang et al.; spec: section 2.12."""
+"""Constants of Wang et al. (NeurIPS 2018) and of their public code."""
 Layer = Literal[
     "relu1_1", "relu1_2", "relu2_1", "relu2_2", "relu3_1", "relu3_2", "relu3_3", "relu3_4",
     "relu4_1", "relu4_2", "relu4_3", "relu4_4", "relu5_1", "relu5_2", "relu5_3", "relu5_4",
@@ -43,8 +43,8 @@ class IdMrf(Loss):
     Both sides are masked. The photo's side has no gradient.
 
     Source: Wang et al., Image Inpainting via Generative Multi-column Convolutional Neural Networks, NeurIPS 2018, as
-    DECA (Feng et al., SIGGRAPH 2021, section 4.2) uses it, with patches of one feature vector; spec: sections 2.12 and
-    2.13. The public code sums over the batch and weighs the face patch by 5 (preset ``upstream``).
+    DECA (Feng et al., SIGGRAPH 2021, section 4.2) uses it, with patches of one feature vector.
+    The public code sums over the batch and weighs the face patch by 5 (preset ``upstream``).
     """
 
     class Params(ComponentParams):
@@ -145,7 +145,7 @@ def mrf_distance(
         pixels_at_once: Vectors of ``seen`` that are held against all of ``wanted`` at a time. What lies in between is
             computed again for the gradient instead of kept.
 
-    Source: Wang et al., NeurIPS 2018, section 3.2; spec: section 2.12.
+    Source: Wang et al., NeurIPS 2018, section 3.2.
     """
     mean = wanted.mean(1, keepdim=True)
     seen, wanted = (torch.nn.functional.normalize(features - mean, dim=1) for features in (seen, wanted))

@@ -21,7 +21,7 @@ class Identity(Loss):
     gradient, nor has the way in which the texture moves over the picture. The photo's side has no gradient.
 
     Source: DECA (Feng et al., SIGGRAPH 2021), section 4.1, identity loss, and EMOCA's public code, which cuts 10 pixels
-    off each side and gives the network 2 x - 1 of what it was trained with (preset ``upstream``); spec: section 2.11.
+    off each side and gives the network 2 x - 1 of what it was trained with (preset ``upstream``).
     """
 
     class Params(ComponentParams):

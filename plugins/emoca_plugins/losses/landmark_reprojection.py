@@ -30,7 +30,7 @@ class LandmarkReprojection(Loss):
     a second pass squares them.
 
     Source: DECA (Feng et al., SIGGRAPH 2021), section 4.1, landmark re-projection loss, and its public code; for
-    MediaPipe's points EMOCA v2's public code, which has no weights; spec: section 2.9.
+    MediaPipe's points EMOCA v2's public code, which has no weights.
     """
 
     class Params(ComponentParams):

@@ -11,7 +11,7 @@ from emoca_core.interfaces import Capture, Loss
 class LightingPrior(Loss):
     """Mean squared deviation of the light's colours from their mean, over bands, colours and faces.
 
-    Source: DECA's and EMOCA's public code, light regularisation; spec: section 2.14.
+    Source: DECA's and EMOCA's public code, light regularisation.
     """
 
     requires: ClassVar[frozenset[str]] = frozenset()

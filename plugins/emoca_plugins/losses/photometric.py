@@ -14,7 +14,7 @@ class Photometric(Loss):
 
     A face whose mask is empty adds 0.
 
-    Source: DECA (Feng et al., SIGGRAPH 2021), section 4.1, photometric loss; EMOCA's public code; spec: section 2.14.
+    Source: DECA (Feng et al., SIGGRAPH 2021), section 4.1, photometric loss; EMOCA's public code.
     """
 
     class Params(ComponentParams):

@@ -27,7 +27,7 @@ VGGFACE2 = "vggface2_resnet50"
 """Name of the network, of its asset, and of the format of its file."""
 PRETRAINED = "pretrained"
 VGGFACE2_MEAN = (91.4953, 103.8827, 131.0912)
-"""Blue, green, red, of 255. Source: Cao et al., VGGFace2; spec: section 2.11."""
+"""Blue, green, red, of 255. Source: Cao et al., VGGFace2."""
 VGGFACE2_SIZE = 224
 _CLASSIFIER = "the classifier of the training's people"
 
@@ -120,7 +120,7 @@ def vggface2_resnet50() -> nn.Module:
     A stage halves its input in the first 1x1 convolution, and the pool after the stem does not look beyond the left and
     upper edge.
 
-    Source: Cao et al., VGGFace2: A Dataset for Recognising Faces across Pose and Age, FG 2018; spec: section 2.10.
+    Source: Cao et al., VGGFace2: A Dataset for Recognising Faces across Pose and Age, FG 2018.
     """
     network = cast(Any, create_trunk("resnet50", pretrained=False))
     network.maxpool = nn.MaxPool2d(3, 2, padding=0, ceil_mode=True)

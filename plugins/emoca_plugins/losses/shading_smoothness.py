@@ -12,7 +12,7 @@ from emoca_core.interfaces import Capture, Loss
 class ShadingSmoothness(Loss):
     """Mean squared difference of neighbouring texels of the shading, along x plus along y. Light is about 1.
 
-    Source: DECA (Feng et al., SIGGRAPH 2021), public code; spec: section 2.13 (z_diff).
+    Source: DECA (Feng et al., SIGGRAPH 2021), public code.
     """
 
     class Params(ComponentParams):

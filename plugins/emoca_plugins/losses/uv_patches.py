@@ -24,7 +24,7 @@ BOXES: Mapping[Patch, tuple[int, int, int, int]] = MappingProxyType(
     }
 )
 """Left, right, top and bottom on a map of 2048 pixels, in FLAME's UV layout; ``map`` is all of it. Source: EMOCA's
-public code; spec: section 2.13."""
+public code."""
 
 
 def _some(weights: dict[Patch, float]) -> dict[Patch, float]:
