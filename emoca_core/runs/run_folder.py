@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -70,7 +71,7 @@ class _Newest(BaseModel):
 class _Logged(BaseModel, extra="allow"):
     """A line of ``metrics.jsonl``; its other values are numbers by name, null where they are not finite."""
 
-    __pydantic_extra__: dict[str, float | None]
+    __pydantic_extra__: dict[str, int | float | None]
     step: int
 
 
@@ -177,6 +178,21 @@ class RunFolder:
         if not folder.is_dir():
             raise AssetFormatError(f"{pointer} names a checkpoint that is not there: {folder.name}")
         return folder
+
+    @contextmanager
+    def reading(self, checkpoint: Path) -> Iterator[None]:
+        """Name the checkpoint in what reading its states raises, through whatever library.
+
+        Raises:
+            AssetFormatError: A file of it is missing or damaged.
+        """
+        try:
+            yield
+        except (OSError, SafetensorError, UnpicklingError, EOFError, RuntimeError, ValueError, KeyError) as error:
+            if isinstance(error, EmocaError):
+                raise
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise AssetFormatError(f"{checkpoint} is damaged: {reason}") from error
 
     def read_progress(self, checkpoint: Path) -> Progress:
         """Where the run stood at a checkpoint.

@@ -252,7 +252,8 @@ class _Run:
         """Weights, optimiser, randomness and position of the last checkpoint."""
         last = self.folder.last
         assert last is not None
-        self.accelerator.load_state(str(last))
+        with self.folder.reading(last):
+            self.accelerator.load_state(str(last))
         progress = self.folder.read_progress(last)
         if self.accelerator.is_main_process:
             self.folder.forget_after(progress.step)

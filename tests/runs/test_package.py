@@ -7,6 +7,7 @@ import os
 import pytest
 import torch
 import yaml
+from full_disk import room_for
 from huggingface_hub import ModelCard
 from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import load_file
@@ -16,7 +17,7 @@ from emoca_core.cli import main
 from emoca_core.errors import AssetFormatError, EmocaError, MissingAssetError
 from emoca_core.files import sha256_of
 from emoca_core.registry.catalogue import load
-from emoca_core.runs.hub import is_repository
+from emoca_core.runs.hub import WANTED, is_repository
 from emoca_core.runs.package import package_run
 
 
@@ -80,18 +81,23 @@ def test_a_changed_file_is_refused(package, tmp_path):
         load_method(str(copy))
 
 
-def test_nothing_is_overwritten_or_left_behind(runs, package, tmp_path, toys, monkeypatch, capsys):
+def test_nothing_is_overwritten(runs, package, tmp_path, toys, capsys):
     assert main(["package", str(runs.detail), "--out", str(package)]) == 2
     assert "exists already" in capsys.readouterr().err
     assert main(["package", str(package), "--out", str(tmp_path / "again")]) == 2
     assert "is a package already" in capsys.readouterr().err
 
-    def full(*_):
-        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("safetensors.torch.save_file", full)
-    assert main(["package", str(runs.detail), "--out", str(tmp_path / "new")]) == 2
+def test_a_full_disk_leaves_no_package(runs, toys, tmp_path, capsys):
+    with room_for(20_000):
+        assert main(["package", str(runs.detail), "--out", str(tmp_path / "new")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"emoca: cannot write to {tmp_path / 'new'}: ") and error.count("\n") == 1, error
     assert list(tmp_path.iterdir()) == []
+    assert main(["package", str(runs.detail), "--out", str(tmp_path / "new")]) == 0
+    sizes = [path.stat().st_size for path in (tmp_path / "new").iterdir()]
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == sorted(WANTED)
+    assert max(sizes) > 20_000 > min(sizes), "one file had no room"
 
 
 def test_published_weights_are_named_and_not_copied(runs, toys, tmp_path, monkeypatch):

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from full_disk import room_for
 from safetensors.torch import load_file
 
-from emoca_core.errors import EmocaError
+from emoca_core.errors import EmocaError, OutputError
 from emoca_core.runs.run_folder import RunFolder
 from emoca_core.train.loop import TrainingDivergedError
 
@@ -86,20 +87,23 @@ def test_a_loss_that_is_not_finite_stops_with_the_last_good_checkpoint(tmp_path)
     assert all(tensor.isfinite().all() for tensor in weights.values())
 
 
-def test_a_full_disk_keeps_the_last_checkpoint(tmp_path, monkeypatch):
+@pytest.mark.parametrize("room", [100, 1500], ids=["for no weights", "for weights but no optimiser"])
+def test_a_full_disk_keeps_the_last_checkpoint(tmp_path, monkeypatch, room):
     from accelerate import Accelerator
 
     save_state = Accelerator.save_state
 
     def save_until_full(self, folder, **options):
-        if "00000004" in folder:
-            (Path(folder) / "model.safetensors").write_bytes(b"half")
-            raise OSError(28, "No space left on device")
-        return save_state(self, folder, **options)
+        if "00000004" not in folder:
+            return save_state(self, folder, **options)
+        with room_for(room):
+            return save_state(self, folder, **options)
 
     monkeypatch.setattr(Accelerator, "save_state", save_until_full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OutputError, match=r"^cannot write to [^\n]*: [^\n]*\. The last checkpoint is whole[^\n]*$"):
         toy_run.run(tmp_path)
+    sizes = {path.name: path.stat().st_size for path in RunFolder(tmp_path).last.iterdir()}
+    assert 100 < sizes["model.safetensors"] < 1500 < sizes["optimizer.bin"]
     assert RunFolder(tmp_path).last.name == "step-00000002"
     assert (RunFolder(tmp_path).last / "progress.json").exists()
     monkeypatch.undo()
