@@ -175,7 +175,7 @@ def read_regular(path: Path | str, limit: Limit, error: type[EmocaError] = Limit
 
 def _check_regular(status: os.stat_result, path: Path | str, limit: Limit, error: type[EmocaError]) -> None:
     if not stat.S_ISREG(status.st_mode):
-        raise error(f"{path} is {_KINDS.get(stat.S_IFMT(status.st_mode), 'no regular file')}, which is not read")
+        raise error(f"{path}: it is {_KINDS.get(stat.S_IFMT(status.st_mode), 'no regular file')}, which is not read.")
     limit.check(status.st_size, path, error)
 
 

@@ -99,6 +99,12 @@ NUMBER_DIGITS = Limit("number_digits", 100, "digits")
 EXTENDS_DEPTH = Limit("extends_depth", 32, "recipes")
 """A recipe that extends one that extends one ..."""
 
+# pictures
+PHOTO_BYTES = Limit("photo_bytes", 512 * MIB, "bytes")
+"""One file of a picture."""
+PHOTO_PIXELS = Limit("photo_pixels", 100_000_000, "pixels")
+"""10,000 x 10,000: a small file cannot fill the memory."""
+
 # published files
 ASSET_BYTES = Limit("asset_bytes", 16 * GIB, "bytes")
 """One published file, and everything unpacked from it."""

@@ -182,7 +182,7 @@ def run_import(args: argparse.Namespace) -> int:
     """Write a manifest, and say what was left out."""
     from emoca_core.datasets import Manifest, write_manifest
     from emoca_core.datasets.cleaning import like_emonet
-    from emoca_core.datasets.importers import ImportOptions, Tally, get_importer
+    from emoca_core.datasets.importers import ImportOptions, Tally, get_importer, storable
     from emoca_core.datasets.rows import relocated
 
     read, tally = get_importer(args.layout), Tally()
@@ -193,7 +193,7 @@ def run_import(args: argparse.Namespace) -> int:
         args.csv or args.list, _assigned(args.columns, "--columns"), args.classes, (low, high), args.masks
     )
     counts = _Counts()
-    rows = relocated(read(args.root, options, tally), args.root, args.out.parent)
+    rows = relocated(storable(read(args.root, options, tally), tally), args.root, args.out.parent)
     rows = counts.of(_shown(like_emonet(rows, tally) if args.like_emonet else rows))
     write_manifest(rows, args.out)
     _say_counts(counts, args.out)
@@ -201,6 +201,10 @@ def run_import(args: argparse.Namespace) -> int:
         print(f"  dropped {count}: {reason}")
     for reason, count in tally.unknown.most_common():
         print(f"  unknown {count}: {reason}")
+    if tally.not_taken:
+        print(f"  not taken {len(tally.not_taken)}: named on stderr")
+    for path, reason in tally.not_taken:
+        print(f"{path}: not taken: {reason}", file=sys.stderr)
     if args.split or args.folds:
         _split(Manifest.open(args.out), args)
     return 0 if counts.rows else BAD_INPUT

@@ -13,7 +13,7 @@ from emoca_core.errors import MissingAssetError, RecipeError
 from emoca_core.export.arkit import has_arkit_names
 from emoca_core.files import atomic_write
 from emoca_core.geometry.lighting import SH_CONSTANTS
-from emoca_core.images.photos import PHOTO_SUFFIXES
+from emoca_core.images.photo_search import PHOTO_SUFFIXES
 from emoca_core.interfaces import EXPRESSIONS, FaceModel, FaceParameters, PerspectiveCamera, Renderer
 from emoca_core.rendering.face import render_face
 from emoca_core.vocabulary.arkit import EmotionPrototype, emotion_prototype

@@ -96,6 +96,8 @@ def summary(report: "Report") -> str:
         parts.append(f"{_count(report.skipped, 'photo')} finished before")
     if report.without_face:
         parts.append(f"{len(report.without_face)} without a face")
+    if report.not_taken:
+        parts.append(f"{_count(len(report.not_taken), 'picture')} not taken")
     if report.failed:
         parts.append(f"{len(report.failed)} failed")
     return ", ".join(parts)

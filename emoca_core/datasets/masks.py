@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 from PIL import Image
 
+from emoca_core.datasets.arrays import read_array
 from emoca_core.errors import ImageError
 from emoca_core.images.crops import warp
 from emoca_core.images.photos import read_photo
@@ -50,12 +51,7 @@ def resize_mask(mask: Bool[ndarray, "H W"], size: int) -> Bool[ndarray, "S S"]:
 
 
 def _array(path: Path) -> ndarray:
-    try:
-        values = np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        raise ImageError(f"{path}: no such file.") from None
-    except (ValueError, EOFError, OSError) as error:
-        raise ImageError(f"{path} is not a plain NumPy file: {str(error).splitlines()[0]}") from None
+    values = read_array(path, ImageError)
     if values.dtype.kind not in "fiub":
         raise ImageError(f"{path} holds {values.dtype}, not numbers")
     return np.asarray(values.reshape(values.shape[:2]) if values.shape[2:] == (1,) else values)

@@ -1,12 +1,11 @@
 """Photo files to RGB arrays. Every way in which a file can be bad is one clear line."""
 
 import io
-import os
 import re
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from glob import glob, has_magic
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,20 +15,12 @@ from jaxtyping import UInt8
 from numpy import ndarray
 
 from emoca_core.errors import ImageError
+from emoca_core.files import read_regular
+from emoca_core.images.photo_search import RAW_SUFFIXES
+from emoca_core.limits import PHOTO_BYTES, PHOTO_PIXELS
 
 if TYPE_CHECKING:
     from PIL import Image
-
-PHOTO_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".ppm", ".pgm"}
-)
-"""Suffixes that a folder is searched for. A file named directly may have any."""
-
-MAX_PIXELS = 100_000_000
-"""Largest photo that is read (10,000 x 10,000), so that a small file cannot fill the memory."""
-
-MAX_BYTES = 512 * 2**20
-"""Largest file that is read."""
 
 MIN_SIDE = 16
 """Smallest side in pixels in which a face could be found."""
@@ -43,8 +34,11 @@ _DEEP_MODES = {
     "I": "32-bit integer grey",
     "F": "float grey",
 }
+_WHITES = (255, 1023, 4095, 16383, 65535)
+"""Largest values of 8, 10, 12, 14 and 16 bits: cameras and scanners store fewer bits in 16."""
+_HEIF = re.compile(rb"^.{4}ftyp(hei|hev|mif|msf)", re.DOTALL)
 _HINTS = (
-    (re.compile(rb"^.{4}ftyp(hei|hev|mif|msf)", re.DOTALL), ": it is HEIC; convert it to JPEG or PNG first"),
+    (_HEIF, ": it is a damaged HEIC"),
     (re.compile(rb"^.{4}ftyp", re.DOTALL), ": it is a video"),
     (re.compile(rb"^%PDF"), ": it is a PDF; export the picture first"),
     (re.compile(rb"^<(!doctype html|html)", re.IGNORECASE), ": it is a web page; download the picture itself"),
@@ -79,7 +73,8 @@ def read_photo(path: str | Path) -> Photo:
     """Read a photo of any common format as upright 8-bit RGB.
 
     EXIF rotation is applied; CMYK, palettes and grey become RGB; transparency is laid on mid-grey; 16-bit, 32-bit and
-    float values are scaled to 8 bits; of several frames the first is taken. Whatever was done is in ``notes``.
+    float values are scaled to 8 bits by their white level; of several frames the first is taken. Whatever was done is
+    in ``notes``.
 
     Raises:
         ImageError: The file cannot be used; one line that says why and what to do.
@@ -93,112 +88,65 @@ def read_photo(path: str | Path) -> Photo:
         # Pillow warns of large images and of odd metadata; the limits below and the errors say what matters.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            if _HEIF.search(content[:16]):
+                _teach_heif()
             with Image.open(io.BytesIO(content)) as image:
                 _check_size(path, *image.size)
                 if (frames := getattr(image, "n_frames", 1)) > 1:
                     notes.append(f"first of {frames} frames")
                     image.seek(0)
+                deep = image.mode not in _DEEP_MODES and any(";16" in str(tile[3]) for tile in image.tile)
                 image.load()
-                if image.getexif().get(_ORIENTATION, 1) != 1:
+                orientation = image.getexif().get(_ORIENTATION, 1)
+                eight_bits = _deep_colour(content, image, notes) if deep else image
+                if orientation != 1:
                     notes.append("rotated as its EXIF data says")
-                upright = ImageOps.exif_transpose(image)
+                    eight_bits.getexif()[_ORIENTATION] = orientation
+                upright = ImageOps.exif_transpose(eight_bits)
                 pixels = np.ascontiguousarray(_to_rgb(upright, notes))
     except ImageError:
         raise
     except Image.DecompressionBombError:
-        raise ImageError(f"{path}: more pixels than {MAX_PIXELS:,}. Make it smaller first.") from None
+        raise ImageError(f"{path}: it has too many pixels. Make it smaller first.") from None
     except UnidentifiedImageError:
         raise ImageError(f"{path}: not a picture in a format that can be read{_what_it_is(content)}.") from None
     except MemoryError:
         raise ImageError(f"{path}: not enough memory to decode it. Make it smaller first.") from None
-    except (OSError, ValueError, SyntaxError, EOFError, IndexError, TypeError, KeyError, ZeroDivisionError) as error:
+    except (OSError, ValueError, SyntaxError, ArithmeticError, LookupError, EOFError, TypeError, RuntimeError) as error:
         # What Pillow's decoders raise on damaged files is not narrower than this.
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ImageError(f"{path}: damaged or incomplete picture ({reason}). Export or download it again.") from None
     return Photo(pixels, path, sha256(content).hexdigest(), tuple(notes))
 
 
-def find_photos(inputs: str | Path | Iterable[str | Path], suffixes: Iterable[str] = PHOTO_SUFFIXES) -> list[Path]:
-    """Photo files behind files, folders (searched recursively) and glob patterns, each once, in natural order.
+@cache
+def _teach_heif() -> None:
+    """Let Pillow read HEIC, the format of phones."""
+    import pi_heif
 
-    The order of the inputs is kept; what one folder or pattern holds is sorted so that ``2.jpg`` precedes ``10.jpg``.
-    A file named directly is kept whatever its suffix, so that reading it can say what is wrong with it.
-
-    Args:
-        inputs: One or several paths or patterns; ``~`` is understood.
-        suffixes: Suffixes of photos in folders, in lower case.
-
-    Raises:
-        ImageError: An input does not exist, cannot be listed, or holds no photos.
-    """
-    named = [inputs] if isinstance(inputs, str | Path) else list(inputs)
-    wanted = frozenset(suffixes)
-    found: dict[Path, None] = {}
-    for one in named:
-        found |= dict.fromkeys(_behind(Path(one).expanduser(), wanted))
-    return list(found)
-
-
-def natural_key(path: str | Path) -> tuple[tuple[int, int, str], ...]:
-    """Sort key that orders the numbers in a name by their value."""
-    path = Path(path)
-    parts = [*re.split(r"(\d+)", str(path.with_suffix("")).casefold()), path.suffix.casefold()]
-    key = [(1, int(part), "") if part.isdecimal() else (0, 0, part) for part in parts if part]
-    return (*key, (0, 0, str(path)))  # 1.jpg and 01.jpg still have an order
-
-
-def _behind(path: Path, suffixes: frozenset[str]) -> Sequence[Path]:
-    if path.is_dir():
-        photos = [p for p in _walk(path) if p.suffix.lower() in suffixes]
-        if not photos:
-            raise ImageError(f"{path}: no photos in this folder (looked for {', '.join(sorted(suffixes))}).")
-        return photos
-    if path.exists() or path.is_symlink():
-        return [path]
-    if has_magic(str(path)):
-        matches = sorted((Path(p) for p in glob(str(path), recursive=True)), key=natural_key)
-        photos = [p for p in matches if p.is_file() and p.suffix.lower() in suffixes]
-        if photos:
-            return photos
-        raise ImageError(f"{path}: no photo matches this pattern.")
-    raise ImageError(f"{path}: no such file or folder.")
-
-
-def _walk(folder: Path) -> list[Path]:
-    def refuse(error: OSError) -> None:
-        if Path(error.filename) == folder:  # unreadable folders below the one asked for are passed over
-            raise ImageError(f"{folder}: this folder cannot be listed ({error.strerror}). Check its permissions.")
-
-    files: list[Path] = []
-    for parent, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        files += [Path(parent, name) for name in names if not name.startswith(".")]
-    return sorted(files, key=natural_key)
+    pi_heif.register_heif_opener(thumbnails=False)
 
 
 def _read_bytes(path: Path) -> bytes:
+    if path.suffix.lower() in RAW_SUFFIXES:
+        raise ImageError(f"{path}: it is a camera raw file. Export it as JPEG first.")
     try:
-        if path.is_dir():
-            raise ImageError(f"{path}: this is a folder, not a photo.")
-        if path.exists() and not path.is_file():
-            raise ImageError(f"{path}: not a regular file.")  # a pipe or a device would never end
-        if path.stat().st_size > MAX_BYTES:
-            raise ImageError(f"{path}: larger than {MAX_BYTES // 2**20} MiB. Export a smaller copy.")
-        content = path.read_bytes()
+        content = read_regular(path, PHOTO_BYTES, ImageError)
     except FileNotFoundError:
         raise ImageError(f"{path}: no such file.") from None
     except OSError as error:
-        raise ImageError(f"{path}: cannot be read ({error.strerror}). Check its permissions.") from None
+        raise ImageError(f"{path}: cannot be read ({error.strerror}). Check its name and permissions.") from None
+    except ValueError as error:  # a zero byte in the name
+        if isinstance(error, ImageError):
+            raise
+        raise ImageError(f"{path}: cannot be read ({error}).") from None
     if not content:
         raise ImageError(f"{path}: the file is empty. Export or download it again.")
     return content
 
 
 def _check_size(path: Path, width: int, height: int) -> None:
-    if width * height > MAX_PIXELS:
-        raise ImageError(
-            f"{path}: {width} x {height} pixels are more than the limit of {MAX_PIXELS:,}. Make it smaller first."
-        )
+    PHOTO_PIXELS.check(width * height, f"{path}: {width} x {height}", ImageError)
     if min(width, height) < MIN_SIDE:
         raise ImageError(
             f"{path}: {width} x {height} pixels are too few to show a face (at least {MIN_SIDE} a side are needed)."
@@ -207,8 +155,7 @@ def _check_size(path: Path, width: int, height: int) -> None:
 
 def _to_rgb(image: "Image.Image", notes: list[str]) -> UInt8[ndarray, "H W 3"]:
     if image.mode in _DEEP_MODES:
-        notes.append(f"{_DEEP_MODES[image.mode]} scaled to 8 bits")
-        image = _to_8_bit(image)
+        image = _to_8_bit(image, notes)
     if image.has_transparency_data:
         layers = np.asarray(image.convert("RGBA"), dtype=np.uint16)
         color, alpha = layers[..., :3], layers[..., 3:]
@@ -220,18 +167,48 @@ def _to_rgb(image: "Image.Image", notes: list[str]) -> UInt8[ndarray, "H W 3"]:
     return np.array(image.convert("RGB"))
 
 
-def _to_8_bit(image: "Image.Image") -> "Image.Image":
-    """Scale by the range that the values use: such files do not say what white is."""
+def _to_8_bit(image: "Image.Image", notes: list[str]) -> "Image.Image":
+    """Scale grey by the range that the values use: such files do not say what white is."""
     from PIL import Image
 
     values = np.nan_to_num(np.asarray(image, dtype=np.float64), nan=0.0, posinf=0.0, neginf=0.0)
-    if image.mode.startswith("I;16"):
-        white = 65535.0
-    else:
-        largest = float(values.max(initial=0.0))
-        whites = (1.0, 255.0, 65535.0) if image.mode == "F" else (255.0, 65535.0)
-        white = next((white for white in whites if largest <= white), largest)
-    return Image.fromarray(np.rint(np.clip(values / white, 0, 1) * 255).astype(np.uint8))
+    white = _white_level(values, (1.0, 255.0, 65535.0) if image.mode == "F" else _WHITES)
+    real = "" if white in (1.0, 65535.0) else f" with a white level of {white:g}"
+    notes.append(f"{_DEEP_MODES[image.mode]}{real} scaled to 8 bits")
+    return Image.fromarray(_scaled(values, white))
+
+
+def _deep_colour(content: bytes, image: "Image.Image", notes: list[str]) -> "Image.Image":
+    """Scale 16-bit colour. Pillow keeps the upper byte, which is right only where all 16 bits are used."""
+    from PIL import Image
+
+    colours = [band for band in image.getbands() if band != "A"]
+    if max(int(np.asarray(image.getchannel(band)).max()) for band in colours) > _WHITES[-2] >> 8:
+        notes.append("16-bit colour scaled to 8 bits")
+        return image
+    import cv2
+
+    values = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    if values is None or values.dtype != np.uint16 or values.ndim != 3 or values.shape[2] not in (3, 4):
+        raise ValueError("16-bit colour of fewer bits in a form that is not read: export it with 8 bits")
+    white = _white_level(values[..., :3], _WHITES)
+    notes.append(f"16-bit colour with a white level of {white:g} scaled to 8 bits")
+    scaled = _scaled(values[..., 2::-1], white)
+    if values.shape[2] == 4:
+        alpha = values[..., 3:]
+        scaled = np.concatenate([scaled, _scaled(alpha, _white_level(alpha, _WHITES))], axis=-1)
+    return Image.fromarray(scaled)
+
+
+def _white_level(values: ndarray, whites: Sequence[float]) -> float:
+    """The least level of a list that no value exceeds; the largest value where all are exceeded."""
+    largest = float(values.max(initial=0.0))
+    return next((white for white in whites if largest <= white), largest)
+
+
+def _scaled(values: ndarray, white: float) -> UInt8[ndarray, "..."]:
+    scaled: ndarray = np.rint(np.clip(values / white, 0, 1) * 255).astype(np.uint8)
+    return scaled
 
 
 def _what_it_is(content: bytes) -> str:

@@ -10,7 +10,8 @@ import torch
 
 from emoca_core.errors import RecipeError
 from emoca_core.images.crops import choose_crop, crops_to_batch
-from emoca_core.images.photos import Photo, find_photos, read_photo
+from emoca_core.images.photo_search import find_photos
+from emoca_core.images.photos import Photo, read_photo
 from emoca_core.interfaces import CroppedFace, Detection
 from emoca_core.method import Method
 from emoca_core.reconstruction.capture_settings import Settings

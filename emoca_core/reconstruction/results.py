@@ -16,7 +16,8 @@ from pydantic import BaseModel
 from emoca_core.errors import EmocaError, UnsafePathError
 from emoca_core.export.codes import write_record
 from emoca_core.files import delete_made, leads_out, path_below, plain_name
-from emoca_core.images.photos import Photo, natural_key
+from emoca_core.images.photo_search import natural_key
+from emoca_core.images.photos import Photo
 from emoca_core.method import Method
 from emoca_core.parsing import read_record
 from emoca_core.reconstruction.capture_settings import Settings

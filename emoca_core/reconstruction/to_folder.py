@@ -14,7 +14,8 @@ from tqdm import tqdm
 from emoca_core.claims import Claim
 from emoca_core.errors import EmocaError, ImageError, RecipeError, UnsafePathError
 from emoca_core.files import writing_to
-from emoca_core.images.photos import Photo, find_photos, read_photo
+from emoca_core.images.photo_search import find_photos
+from emoca_core.images.photos import Photo, read_photo
 from emoca_core.method import Method
 from emoca_core.progress import progress_bar
 from emoca_core.reconstruction.capture import FoundFace, capture_faces, find_faces
@@ -45,6 +46,7 @@ class Report:
         skipped: Photos with at least one face that were finished before.
         without_face: Photos in which there is no face, found in this run or before.
         failed: Input and reason.
+        not_taken: Files in folders that look like pictures and were not read, and why.
     """
 
     photos: int = 0
@@ -52,6 +54,7 @@ class Report:
     skipped: int = 0
     without_face: list[Path] = field(default_factory=list)
     failed: list[tuple[str, str]] = field(default_factory=list)
+    not_taken: list[tuple[Path, str]] = field(default_factory=list)
 
 
 def reconstruct_to_folder(
@@ -196,20 +199,28 @@ class _Run:
     def _list(self, inputs: Iterable[str | Path]) -> dict[Path, str]:
         """Every photo, and the name that its folder should have."""
         photos: dict[Path, str] = {}
-        out = os.path.realpath(self.out)
         for one in inputs:
-            root = Path(one).expanduser()
             try:
-                found = [path for path in find_photos(one) if not Path(os.path.realpath(path)).is_relative_to(out)]
+                every = find_photos(one, self._pass_over)
+                found = [path for path in every if not self._is_output(path)]
+                root = Path(one).expanduser()
             except ImageError as error:
                 self._fail(str(one), error)
                 continue
             if not found:
                 self._fail(str(one), ImageError(f"{one}: nothing but the output folder in it."))
             for path in found:
-                inner = path.relative_to(root) if root.is_dir() else Path(path.name)
+                inner = path.relative_to(root) if path != root and path.is_relative_to(root) else Path(path.name)
                 photos.setdefault(path, "__".join(inner.with_suffix("").parts))
         return photos
+
+    def _is_output(self, path: Path) -> bool:
+        return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(self.out))
+
+    def _pass_over(self, path: Path, reason: str) -> None:
+        if not self._is_output(path):
+            self.report.not_taken.append((path, reason))
+            self.say(f"{path}: not taken: {reason}")
 
     def _open(self, photos: Mapping[Path, str]) -> Iterator[_Job]:
         for path, name in photos.items():

@@ -13,7 +13,8 @@ from torch.nn import functional as F
 from emoca_core.errors import EmocaError
 from emoca_core.files import atomic_write
 from emoca_core.images.crops import SHARED_CROP, crops_to_batch
-from emoca_core.images.photos import find_photos, read_photo
+from emoca_core.images.photo_search import find_photos
+from emoca_core.images.photos import read_photo
 from emoca_core.interfaces import FaceCrop, FaceDataset, Landmarker
 from emoca_core.method import Method
 from emoca_core.rendering.detail import detail_normals

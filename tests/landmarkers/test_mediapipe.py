@@ -11,7 +11,8 @@ import pytest
 from numpy import ndarray
 from PIL import Image
 
-from emoca_core.images.photos import find_photos, read_photo
+from emoca_core.images.photo_search import find_photos
+from emoca_core.images.photos import read_photo
 from emoca_core.images.warp import rotation
 from emoca_core.registry import get_registry
 from emoca_core.testing import check_component

@@ -2,7 +2,7 @@
 
 import importlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -43,10 +43,26 @@ class ImportOptions:
 
 @dataclass
 class Tally:
-    """What was left out or left unknown, by reason, while the rows stream past."""
+    """What was left out or left unknown while the rows stream past: counted by reason, or named."""
 
     dropped: Counter[str] = field(default_factory=Counter)
     unknown: Counter[str] = field(default_factory=Counter)
+    not_taken: list[tuple[Path, str]] = field(default_factory=list)
+
+    def pass_over(self, path: Path, reason: str) -> None:
+        """Note a file or folder that is not taken."""
+        self.not_taken.append((path, reason))
+
+
+def storable(rows: Iterable[ManifestRow], tally: Tally) -> Iterator[ManifestRow]:
+    """The rows whose texts a manifest can hold: a name that is not UTF-8 costs its row alone."""
+    for row in rows:
+        try:
+            "".join(filter(None, (row.path, row.mask, row.identity, row.clip))).encode()
+        except UnicodeEncodeError:
+            tally.pass_over(Path(row.path), "its name is not UTF-8; rename it")
+        else:
+            yield row
 
 
 Importer = Callable[[Path, ImportOptions, Tally], Iterator[ManifestRow]]

@@ -5,19 +5,31 @@ whole numbers from -10 to 10. The set has no expression classes. Clips become ``
 becomes ``identity``.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from pydantic import BaseModel, ConfigDict
 
 from emoca_core.datasets.importers import ImportOptions, Tally
 from emoca_core.datasets.importers.values import folder, level, number, points
 from emoca_core.datasets.manifest import ManifestRow
 from emoca_core.errors import AssetFormatError
-from emoca_core.images.photos import natural_key
+from emoca_core.images.photo_search import walk_files
+from emoca_core.parsing import read_record, shown
 
 SCALE = 10
 """Published valence and arousal are divided by this."""
+
+
+class _Clip(BaseModel):
+    """The file of a clip, as far as it is used."""
+
+    model_config = ConfigDict(coerce_numbers_to_str=True)
+
+    frames: dict[str, dict[str, Any]]
+    video_id: str | None = None
+    actor: str | None = None
 
 
 def read_clips(root: Path, options: ImportOptions, tally: Tally) -> Iterator[ManifestRow]:
@@ -26,26 +38,23 @@ def read_clips(root: Path, options: ImportOptions, tally: Tally) -> Iterator[Man
     Raises:
         AssetFormatError: No clips, or a file that is not in the published layout; the message names it.
     """
-    files = [path for path in folder(root).rglob("*.json") if path.stem == path.parent.name]
+    found = walk_files(folder(root), tally.pass_over)
+    files = [path for path in found if path.suffix == ".json" and path.stem == path.parent.name]
     if not files:
         raise AssetFormatError(f"{root} holds no clips of AFEW-VA (looked for <clip>/<clip>.json)")
-    for path in sorted(files, key=natural_key):
+    for path in files:
         yield from _read_clip(path, root)
 
 
 def _read_clip(path: Path, root: Path) -> Iterator[ManifestRow]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        frames = content["frames"].items()
-        clip = str(content.get("video_id", path.stem))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise AssetFormatError(f"{path} is not a clip of AFEW-VA: {type(error).__name__}: {error}") from None
-    for name, frame in frames:
-        yield _row(name, frame, path, root, clip, content.get("actor"))
+    clip = read_record(path, _Clip)
+    for name, frame in clip.frames.items():
+        yield _row(name, frame, path, root, clip.video_id or path.stem, clip.actor)
 
 
 def _row(name: str, frame: Mapping[str, Any], path: Path, root: Path, clip: str, actor: str | None) -> ManifestRow:
-    place = f"{path} frame {name}"
+    place = f"{path} frame {shown(name)}"
+    position = int(number(name, place, "the frame's name"))  # first: the name becomes a path
     try:
         valence, arousal = frame["valence"], frame["arousal"]
         landmarks = [value for point in frame["landmarks"] for value in point]
@@ -57,6 +66,6 @@ def _row(name: str, frame: Mapping[str, Any], path: Path, root: Path, clip: str,
         arousal=level(number(str(arousal), place, "arousal") / SCALE, place, "arousal"),
         identity=actor,
         clip=clip,
-        frame=int(number(name, place, "the frame's name")),
+        frame=position,
         landmarks=points(landmarks, place),
     )

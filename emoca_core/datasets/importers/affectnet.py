@@ -5,13 +5,20 @@
 of the photos.
 """
 
-import csv
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from emoca_core.datasets.importers import ImportOptions, Tally
 from emoca_core.datasets.importers.names import AFFECTNET_EXCLUDED
-from emoca_core.datasets.importers.values import affectnet_class, folder, is_empty, level_or_mark, number, points
+from emoca_core.datasets.importers.values import (
+    affectnet_class,
+    csv_lines,
+    folder,
+    is_empty,
+    level_or_mark,
+    number,
+    points,
+)
 from emoca_core.datasets.manifest import ManifestRow
 from emoca_core.errors import AssetFormatError
 
@@ -58,19 +65,16 @@ def _read_list(path: Path, root: Path, tally: Tally) -> Iterator[ManifestRow]:
     photos = next((place for place in places if (root / place).is_dir()), None)
     if photos is None:
         raise AssetFormatError(f"{root} lacks the photos of {path.name}: expected {' or '.join(places)}")
-    with open(path, encoding="utf-8", errors="replace", newline="") as file:
-        reader = csv.reader(file)
-        names: tuple[str, ...] = COLUMNS
-        for cells in reader:
-            place = f"{path} line {reader.line_num}"
-            if reader.line_num == 1 and COLUMNS[0] in cells:
-                names = _header(cells, place)
-                continue
-            if len(cells) != len(names):
-                raise AssetFormatError(f"{place}: {len(cells)} cells instead of {len(names)}")
-            row = _row(dict(zip(names, cells, strict=True)), place, _LISTS[path.name], photos, tally)
-            if row is not None:
-                yield row
+    names: tuple[str, ...] = COLUMNS
+    for position, (place, cells) in enumerate(csv_lines(path, errors="replace")):
+        if position == 0 and COLUMNS[0] in cells:
+            names = _header(cells, place)
+            continue
+        if len(cells) != len(names):
+            raise AssetFormatError(f"{place}: {len(cells)} cells instead of {len(names)}")
+        row = _row(dict(zip(names, cells, strict=True)), place, _LISTS[path.name], photos, tally)
+        if row is not None:
+            yield row
 
 
 def _header(cells: list[str], place: str) -> tuple[str, ...]:

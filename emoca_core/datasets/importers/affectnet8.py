@@ -4,15 +4,17 @@
 and ``_lnd.npy``. Values are stored as text or as numbers. Landmarks are in pixels of the crops.
 """
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from emoca_core.datasets.arrays import read_array
 from emoca_core.datasets.importers import ImportOptions, Tally
 from emoca_core.datasets.importers.names import AFFECTNET_EXCLUDED, split_name
-from emoca_core.datasets.importers.values import affectnet_class, folder, level_or_mark, load_array, number, points
+from emoca_core.datasets.importers.values import affectnet_class, folder, level_or_mark, number, points
 from emoca_core.datasets.manifest import ManifestRow
 from emoca_core.errors import AssetFormatError
-from emoca_core.images.photos import PHOTO_SUFFIXES, natural_key
+from emoca_core.images.photo_search import photos_in
 
 SETS = ("train_set", "val_set")
 
@@ -40,8 +42,8 @@ def _read_set(root: Path, name: str, tally: Tally) -> Iterator[ManifestRow]:
     if not images.is_dir():
         raise AssetFormatError(f"{root / name} lacks the folder images")
     annotations = root / name / "annotations"
-    for image in sorted((p for p in images.iterdir() if p.suffix.lower() in PHOTO_SUFFIXES), key=natural_key):
-        if not (annotations / f"{image.stem}_exp.npy").is_file():
+    for image in photos_in(images, tally.pass_over):
+        if not os.path.isfile(annotations / f"{image.stem}_exp.npy"):
             tally.dropped["image without annotation"] += 1
             continue
         row = _row(image, annotations, image.relative_to(root).as_posix(), split_name(name) or None, tally)
@@ -52,7 +54,7 @@ def _read_set(root: Path, name: str, tally: Tally) -> Iterator[ManifestRow]:
 def _row(image: Path, annotations: Path, path: str, split: str | None, tally: Tally) -> ManifestRow | None:
     def label(kind: str) -> tuple[str, str]:
         file = annotations / f"{image.stem}_{kind}.npy"
-        values = load_array(file).reshape(-1)
+        values = read_array(file, AssetFormatError).reshape(-1)
         if len(values) != 1:
             raise AssetFormatError(f"{file} holds {len(values)} values instead of 1")
         return str(values[0]), str(file)
@@ -68,5 +70,5 @@ def _row(image: Path, annotations: Path, path: str, split: str | None, tally: Ta
 
     valence, arousal = affect("val", "valence"), affect("aro", "arousal")
     file = annotations / f"{image.stem}_lnd.npy"
-    landmarks = points(load_array(file).reshape(-1), str(file)) if file.is_file() else None
+    landmarks = points(read_array(file, AssetFormatError).reshape(-1), str(file)) if file.is_file() else None
     return ManifestRow(path, split, expression, valence, arousal, landmarks=landmarks)

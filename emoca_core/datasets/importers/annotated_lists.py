@@ -11,10 +11,12 @@ from pathlib import Path
 import numpy as np
 from numpy import ndarray
 
+from emoca_core.datasets.arrays import read_array
 from emoca_core.datasets.importers import ImportOptions, Tally
-from emoca_core.datasets.importers.values import load_array, points
+from emoca_core.datasets.importers.values import points
 from emoca_core.datasets.manifest import ManifestRow
 from emoca_core.errors import AssetFormatError
+from emoca_core.images.photo_search import walk_files
 
 _PHOTO_SUFFIXES = (".jpg", ".png", ".jpeg")
 _MASK_SUFFIXES = (".npy", ".png")
@@ -55,15 +57,16 @@ class Annotated:
             tally.unknown["photo without a segmentation"] += 1
         return ManifestRow(
             path=_named(photo, self.root),
-            landmarks=points(load_array(landmarks).reshape(-1), str(landmarks)),
+            landmarks=points(read_array(landmarks, AssetFormatError).reshape(-1), str(landmarks)),
             mask=_named(mask, self.root) if mask else None,
             **known,  # type: ignore[arg-type]
         )
 
-    def names(self) -> list[str]:
+    def names(self, tally: Tally) -> list[str]:
         """Of all landmark files, for sets without a list."""
-        files = self.landmarks.rglob("*.npy")
-        return sorted(path.relative_to(self.landmarks).with_suffix("").as_posix() for path in files)
+        files = walk_files(self.landmarks, tally.pass_over)
+        inner = (path.relative_to(self.landmarks) for path in files if path.suffix == ".npy")
+        return sorted(path.with_suffix("").as_posix() for path in inner)
 
 
 def annotated(root: Path, photos: str, landmarks: str, masks: tuple[str, ...], options: ImportOptions) -> Annotated:
@@ -87,7 +90,7 @@ def read_list(file: Path, dimensions: int) -> ndarray:
     Raises:
         AssetFormatError: Not text, or of another shape.
     """
-    names = load_array(file)
+    names = read_array(file, AssetFormatError)
     if names.dtype.kind == "S":
         names = np.char.decode(names, "utf-8")
     if names.dtype.kind != "U" or names.ndim != dimensions:
@@ -97,7 +100,7 @@ def read_list(file: Path, dimensions: int) -> ndarray:
 
 
 def _found(folder: Path, name: str, suffixes: tuple[str, ...]) -> Path | None:
-    return next((path for suffix in suffixes if (path := folder / f"{name}{suffix}").is_file()), None)
+    return next((path for suffix in suffixes if os.path.isfile(path := folder / f"{name}{suffix}")), None)
 
 
 def _named(path: Path, root: Path) -> str:

@@ -1,6 +1,5 @@
 """Any CSV file with a line for each face: which column means what is said by the user, or by its name."""
 
-import csv
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -8,9 +7,10 @@ from typing import Any
 
 from emoca_core.datasets.importers import ImportOptions, Tally
 from emoca_core.datasets.importers.names import split_name
-from emoca_core.datasets.importers.values import folder, is_empty, level, level_or_mark, number, points
+from emoca_core.datasets.importers.values import csv_lines, folder, is_empty, level, level_or_mark, number, points
 from emoca_core.datasets.manifest import ManifestRow
 from emoca_core.errors import AssetFormatError, unknown_name
+from emoca_core.parsing import shown
 from emoca_core.vocabulary.emotions import expression_name
 
 COLUMNS = tuple(one.name for one in fields(ManifestRow))
@@ -27,22 +27,16 @@ def read_table(root: Path, options: ImportOptions, tally: Tally) -> Iterator[Man
     if unknown := [name for name in options.columns if name not in COLUMNS]:
         raise unknown_name("manifest column", unknown[0], COLUMNS)
     readers = _readers(options, tally)
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            lines = csv.DictReader(file)
-            source = _sources(path, list(lines.fieldnames or ()), options.columns)
-            for cells in lines:
-                place = f"{path} line {lines.line_num}"
-                values = {name: _cell(cells, column, place) for name, column in source.items()}
-                if is_empty(values["path"]):
-                    raise AssetFormatError(f"{place}: the path is empty")
-                yield ManifestRow(
-                    **{name: readers[name](text, place) for name, text in values.items() if not is_empty(text)}
-                )
-    except UnicodeDecodeError as error:
-        raise AssetFormatError(f"{path} is not a text file in UTF-8: {error.reason}") from None
-    except csv.Error as error:
-        raise AssetFormatError(f"{path} is not a CSV file: {error}") from None
+    lines = csv_lines(path)
+    _, names = next(lines, ("", []))
+    source = _sources(path, names, options.columns)
+    for place, cells in lines:
+        if not cells:  # an empty line
+            continue
+        values = {name: _cell(cells, names.index(column), column, place) for name, column in source.items()}
+        if is_empty(values["path"]):
+            raise AssetFormatError(f"{place}: the path is empty")
+        yield ManifestRow(**{name: readers[name](text, place) for name, text in values.items() if not is_empty(text)})
 
 
 def _only_table(root: Path) -> Path:
@@ -54,22 +48,24 @@ def _only_table(root: Path) -> Path:
 
 
 def _sources(path: Path, names: list[str], columns: Mapping[str, str]) -> dict[str, str]:
+    known = ", ".join(map(shown, names)) or "nothing"
     for wanted in columns.values():
         if wanted not in names:
-            raise AssetFormatError(f"{path} has no column '{wanted}'; it has: {', '.join(names) or 'nothing'}")
+            raise AssetFormatError(f"{path} has no column '{wanted}'; it has: {known}")
     source = {name: name for name in COLUMNS if name in names} | dict(columns)
     if "path" not in source:
         raise AssetFormatError(
-            f"{path} has no column 'path'; say which one it is with --columns path=NAME. It has: {', '.join(names)}"
+            f"{path} has no column 'path'; say which one it is with --columns path=NAME. It has: {known}"
         )
+    if twice := [name for name in source.values() if names.count(name) > 1]:
+        raise AssetFormatError(f"{path} has two columns '{twice[0]}'")
     return source
 
 
-def _cell(cells: Mapping[str, str | None], column: str, place: str) -> str:
-    text = cells[column]
-    if text is None:
+def _cell(cells: list[str], number: int, column: str, place: str) -> str:
+    if number >= len(cells):
         raise AssetFormatError(f"{place}: the cell '{column}' is missing")
-    return text
+    return cells[number]
 
 
 def _readers(options: ImportOptions, tally: Tally) -> Mapping[str, Callable[[str, str], Any]]:

@@ -1,16 +1,19 @@
 """Reading single cells, with the place in every complaint."""
 
+import csv
+import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy import ndarray
 
 from emoca_core.datasets.importers import Tally
 from emoca_core.datasets.importers.names import AFFECTNET_CLASSES
 from emoca_core.errors import AssetFormatError
+from emoca_core.files import open_regular
+from emoca_core.limits import TABLE_BYTES
 
 INVALID_VA = -2.0
 """AffectNet's mark for a valence or arousal that was not annotated."""
@@ -79,25 +82,32 @@ def points(values: Sequence[Any] | ndarray, place: str) -> tuple[float, ...]:
         raise AssetFormatError(f"{place}: the landmarks have {len(values)} numbers instead of 136")
     try:
         numbers = tuple(map(float, values))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         numbers = (math.nan,)
     if not all(map(math.isfinite, numbers)):
         raise AssetFormatError(f"{place}: the landmarks are not all numbers")
     return numbers
 
 
-def load_array(file: Path) -> ndarray:
-    """The array of a NumPy file without Python objects.
+def csv_lines(path: Path, errors: str = "strict") -> Iterator[tuple[str, list[str]]]:
+    """The lines of a CSV file, each with its place for complaints; a byte order mark is skipped.
+
+    Args:
+        path: A regular file.
+        errors: What becomes of bytes that are not UTF-8, as for ``open``.
 
     Raises:
-        AssetFormatError: There is no such file, or it is another one.
+        AssetFormatError: It is not text, or not CSV.
     """
-    try:
-        return np.asarray(np.load(file, allow_pickle=False))
-    except FileNotFoundError:
-        raise AssetFormatError(f"there is no {file}") from None
-    except (ValueError, EOFError, OSError) as error:
-        raise AssetFormatError(f"{file} is not a plain NumPy file: {str(error).splitlines()[0]}") from None
+    with open_regular(path, TABLE_BYTES, AssetFormatError) as binary:
+        reader = csv.reader(io.TextIOWrapper(binary, "utf-8-sig", errors, newline=""))
+        try:
+            for cells in reader:
+                yield f"{path} line {reader.line_num}", cells
+        except UnicodeDecodeError as error:
+            raise AssetFormatError(f"{path} is not a text file in UTF-8: {error.reason}") from None
+        except csv.Error as error:
+            raise AssetFormatError(f"{path} line {reader.line_num} is not CSV: {error}") from None
 
 
 def folder(root: Path) -> Path:

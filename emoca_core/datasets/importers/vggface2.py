@@ -26,7 +26,7 @@ def read_people(root: Path, options: ImportOptions, tally: Tally) -> Iterator[Ma
         AssetFormatError: Not this layout; the message names the file.
     """
     places = annotated(folder(root), "train", "train_annotated_torch7", ("seg", "train_seg"), options)
-    names = _listed(options.file, tally) if options.file else places.names()
+    names = _listed(options.file, tally) if options.file else places.names(tally)
     yield from _rows(places, names, tally)
 
 

@@ -25,7 +25,7 @@ def read_frames(root: Path, options: ImportOptions, tally: Tally) -> Iterator[Ma
         AssetFormatError: Not this layout; the message names the file.
     """
     places = annotated(folder(root), PHOTOS, LANDMARKS, ("seg",), options)
-    names = list(dict.fromkeys(read_list(options.file, 1).tolist())) if options.file else places.names()
+    names = list(dict.fromkeys(read_list(options.file, 1).tolist())) if options.file else places.names(tally)
     for name in names:
         parts = name.split("/")
         if len(parts) != 4:

@@ -1,0 +1,29 @@
+"""NumPy files of data sets: landmarks, masks, lists."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy import ndarray
+
+from emoca_core.errors import EmocaError
+from emoca_core.files import open_regular
+from emoca_core.limits import TABLE_BYTES
+
+
+def read_array(path: Path, refuse: type[EmocaError]) -> ndarray:
+    """The array of a NumPy file without Python objects.
+
+    Args:
+        path: A ``.npy`` file.
+        refuse: The error to raise where there is no such file, or it is another one.
+    """
+    try:
+        with open_regular(path, TABLE_BYTES, refuse) as file:
+            return np.asarray(np.load(file, allow_pickle=False))
+    except EmocaError:
+        raise
+    except FileNotFoundError:
+        raise refuse(f"{path}: no such file.") from None
+    except (ValueError, EOFError, OSError, MemoryError, SyntaxError) as error:  # a header may say anything
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise refuse(f"{path} is not a plain NumPy file: {reason}") from None
