@@ -55,7 +55,7 @@ def find_photos(inputs: str | Path | Iterable[str | Path], not_taken: Tell | Non
     for one in [inputs] if isinstance(inputs, str | Path) else list(inputs):
         found |= dict.fromkeys(_behind(one, tell))
     if left:
-        warnings.warn(f"{len(left)} pictures were not taken: {', '.join(left)}", stacklevel=2)
+        warnings.warn(f"pictures not taken ({len(left)}): {', '.join(left)}", stacklevel=2)
     return list(found)
 
 
@@ -93,7 +93,7 @@ def walk_files(folder: Path, not_taken: Tell) -> list[Path]:
             with os.scandir(place) as entries:
                 for entry in sorted(entries, key=lambda entry: entry.name):
                     path = place / entry.name
-                    if not entry.is_dir():
+                    if not _is_folder(entry):
                         files.append(path)
                     elif entry.name.startswith("."):
                         _tell_hidden(path, not_taken)
@@ -174,8 +174,15 @@ def _begins_like_a_picture(path: Path) -> bool:
         return False
 
 
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()  # follows links
+    except OSError:  # a link to itself
+        return False
+
+
 def _tell_hidden(folder: Path, not_taken: Tell) -> None:
     """Say that a hidden folder is not entered, if it holds pictures."""
     names = (name for _, _, names in os.walk(folder) for name in names)
     if count := sum(Path(name).suffix.lower() in PHOTO_SUFFIXES for name in names):
-        not_taken(folder, f"a hidden folder with {count} pictures")
+        not_taken(folder, f"a hidden folder (pictures in it: {count})")

@@ -34,7 +34,7 @@ _DEEP_MODES = {
     "I": "32-bit integer grey",
     "F": "float grey",
 }
-_WHITES = (255, 1023, 4095, 16383, 65535)
+_WHITES = (255.0, 1023.0, 4095.0, 16383.0, 65535.0)
 """Largest values of 8, 10, 12, 14 and 16 bits: cameras and scanners store fewer bits in 16."""
 _HEIF = re.compile(rb"^.{4}ftyp(hei|hev|mif|msf)", re.DOTALL)
 _HINTS = (
@@ -183,7 +183,7 @@ def _deep_colour(content: bytes, image: "Image.Image", notes: list[str]) -> "Ima
     from PIL import Image
 
     colours = [band for band in image.getbands() if band != "A"]
-    if max(int(np.asarray(image.getchannel(band)).max()) for band in colours) > _WHITES[-2] >> 8:
+    if max(int(np.asarray(image.getchannel(band)).max()) for band in colours) > _WHITES[-2] // 256:
         notes.append("16-bit colour scaled to 8 bits")
         return image
     import cv2

@@ -1,18 +1,22 @@
 """Published layouts, written by the tests as published, become the rows that they mean."""
 
 import csv
+import dataclasses
 import json
 import math
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from emoca_core.cli import main
 from emoca_core.datasets import ManifestRow
 from emoca_core.datasets.cleaning import like_emonet
 from emoca_core.datasets.importers import IMPORTERS, ImportOptions, Tally, get_importer
 from emoca_core.datasets.importers.affectnet import COLUMNS
-from emoca_core.errors import AssetFormatError, UnknownNameError
+from emoca_core.datasets.masks import read_mask
+from emoca_core.errors import AssetFormatError, ImageError, UnknownNameError
 
 POINTS = [round(0.5 * i, 2) for i in range(136)]
 
@@ -338,3 +342,173 @@ def test_importers_stream(tmp_path):
     assert next(rows).path.endswith("a.jpg")
     with pytest.raises(AssetFormatError, match="line 3"):
         next(rows)
+
+
+# ------------------------------------------------------------------------------------ nothing is lost
+
+
+def a_layout(name: str, root: Path) -> Path:
+    """The smallest data set of a layout, with one face; the innermost folder of its files."""
+    if name == "folders":
+        touch(root / "train" / "happy" / "deep" / "0.jpg")
+        return root / "train" / "happy" / "deep"
+    if name == "affectnet8":
+        write_affectnet8(root, "train_set", [(1, 0.5, 0.5)], as_text=True)
+        return root / "train_set" / "images"
+    if name == "afew_va":
+        write_clip(root, "001", {"00000": (1, 1)})
+        return root / "001"
+    photos, landmarks = {
+        "vggface2": ("train", "train_annotated_torch7"),
+        "voxceleb2": ("dev/images_cropped_full_height", "vox2_best_clips_annotated_torch7"),
+    }[name]
+    inner = {"vggface2": "n1", "voxceleb2": "id1/video/face"}[name]
+    touch(root / photos / inner / "0.jpg")
+    (root / landmarks / inner).mkdir(parents=True)
+    np.save(root / landmarks / inner / "0.npy", np.array(POINTS).reshape(68, 2))
+    return root / landmarks / inner
+
+
+@pytest.mark.parametrize("name", ["folders", "affectnet8", "afew_va", "vggface2", "voxceleb2"])
+def test_linked_folders_are_followed_and_loops_end(tmp_path, name):
+    """As `reconstruct` does; the same faces as without links."""
+    inner = a_layout(name, tmp_path / "set")
+    before, _ = rows_of(name, tmp_path / "set")
+    assert len(before) == 1
+    (inner / "loop").symlink_to(tmp_path / "set", target_is_directory=True)
+    moved = tmp_path / "elsewhere"
+    inner.rename(moved)
+    inner.symlink_to(moved, target_is_directory=True)
+    rows, tally = rows_of(name, tmp_path / "set")
+    assert rows == before and not tally.not_taken
+
+
+def test_pictures_that_no_row_has_are_named(tmp_path):
+    for path in ("train/happy/a.png", "train/happy/b.cr2", "train/c.png", "d.png", "train/happy/notes.txt"):
+        touch(tmp_path / path)
+    rows, tally = rows_of("folders", tmp_path)
+    assert [row.path for row in rows] == ["train/happy/a.png"]
+    assert {path.name: reason for path, reason in tally.not_taken} == {
+        "b.cr2": "a camera raw file; export it as JPEG",
+        "c.png": "it is in no folder of a class",
+        "d.png": "it is in no folder of a class",
+    }
+
+
+@pytest.mark.skipif(os.name != "posix", reason="names are bytes on POSIX alone")
+def test_a_name_that_is_not_utf8_costs_itself_alone(tmp_path, capsys):
+    touch(tmp_path / "set" / "happy" / "a.png")
+    try:
+        touch(tmp_path / "set" / "happy" / os.fsdecode(b"b\xff.png"))
+    except OSError:
+        pytest.skip("this file system wants UTF-8")
+    assert main(["data", "import", "folders", "--root", str(tmp_path / "set"), "--out", str(tmp_path / "m.csv")]) == 0
+    said = capsys.readouterr()
+    assert "1 faces" in said.out and "not taken 1" in said.out
+    assert "not taken: its name is not UTF-8; rename it" in said.err
+
+
+# ------------------------------------------------------------------------------------------ odd files
+
+
+def test_a_table_fills_every_column(tmp_path):
+    """One reader for each column of the manifest; `mask` had none."""
+    points = " ".join(map(str, POINTS))
+    text = {
+        **{"path": "a.png", "split": "val", "expression": "Joy", "valence": "0.5", "arousal": "-0.5", "identity": "p"},
+        **{"clip": "c", "frame": "3", "box": "1 2 3 4", "landmarks": points, "mask": "m.png"},
+    }
+    assert list(text) == [field.name for field in dataclasses.fields(ManifestRow)]
+    (tmp_path / "t.csv").write_text(f"{','.join(text)}\n{','.join(text.values())}\n")
+    ((row,), _) = rows_of("table", tmp_path)
+    assert row == ManifestRow(
+        *("a.png", "validation", "happy", 0.5, -0.5, "p", "c", 3, (1.0, 2.0, 3.0, 4.0), tuple(POINTS), "m.png")
+    )
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_a_byte_order_mark_is_skipped(tmp_path, mark):
+    """In every text that an importer reads."""
+    file = tmp_path / "t.csv"
+    file.write_bytes(f"{mark}path,split,expression\r\nfaces/a.png,train,Angry\r\n".encode())
+    ((row,), _) = rows_of("table", tmp_path, file=file)
+    assert (row.path, row.split, row.expression) == ("faces/a.png", "train", "anger")
+    write_affectnet(tmp_path, [line("1/a.jpg", 6, 0.5, 0.25)])
+    listed = tmp_path / "Manually_Annotated" / "training.csv"
+    listed.write_bytes(mark.encode() + listed.read_bytes())
+    ((row,), _) = rows_of("affectnet", tmp_path)
+    assert row.expression == "anger"
+    write_clip(tmp_path, "001", {"00000": (1, 1)})
+    clip = tmp_path / "001" / "001.json"
+    clip.write_bytes(mark.encode() + clip.read_bytes())
+    assert len(rows_of("afew_va", tmp_path)[0]) == 1
+
+
+ODD_CLIPS = {
+    "a list": b"[]",
+    "frames in a list": b'{"frames": []}',
+    "a frame that is a number": b'{"frames": {"0": 3}}',
+    "nesting": b"[" * 20_000,
+    "digits": b'{"frames": {"0": {"valence": 1' + b"0" * 5000 + b', "arousal": 0, "landmarks": []}}}',
+    "an actor of parts": b'{"actor": {"a": 1}, "frames": {}}',
+    "no text": b"\xff\xfe\x00",
+    "a frame that is a path": b'{"frames": {"/etc/0": {"valence": 0, "arousal": 0, "landmarks": []}}}',
+    "landmarks of a number": b'{"frames": {"0": {"valence": 0, "arousal": 0, "landmarks": 5}}}',
+    "landmarks beyond numbers": b'{"frames": {"0": {"valence": 0, "arousal": 0, "landmarks": [['
+    + b"],[".join([b"1" + b"0" * 400 + b",0"] * 68)
+    + b"]]}}}",
+}
+
+
+@pytest.mark.parametrize("name", ODD_CLIPS)
+def test_an_odd_clip_is_one_line(tmp_path, name):
+    (tmp_path / "001").mkdir()
+    (tmp_path / "001" / "001.json").write_bytes(ODD_CLIPS[name])
+    with pytest.raises(AssetFormatError, match=r"001\.json") as caught:
+        rows_of("afew_va", tmp_path)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"path,label\na," + b"x" * 131_073 + b"\n", "line 2 is not CSV: field larger than field limit"),
+        (b"path," + b"x" * 131_073 + b"\n", "line 1 is not CSV: field larger than field limit"),
+        (b"x" * 131_072 + b",y\n", "has no column 'path'"),
+        (b"path,label\n\xff,b\n", "is not a text file in UTF-8"),
+        (b"path,path\na,b\n", "has two columns 'path'"),
+        (b"", "has no column 'path'"),
+    ],
+    ids=["long cell", "long heading", "longest heading", "no text", "twice", "nothing"],
+)
+def test_an_odd_table_is_one_line(tmp_path, content, message):
+    (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(AssetFormatError, match=message) as caught:
+        rows_of("table", tmp_path)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 600
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+@pytest.mark.parametrize("place", ["--csv", "--list", "landmarks", "mask"])
+def test_what_would_never_end_is_not_opened(tmp_path, place):
+    os.mkfifo(tmp_path / "pipe.npy")
+    with pytest.raises((AssetFormatError, ImageError), match="it is a named pipe, which is not read"):
+        if place == "--csv":
+            rows_of("table", tmp_path, file=tmp_path / "pipe.npy")
+        elif place == "mask":
+            read_mask(tmp_path / "pipe.npy", (4, 4))
+        elif place == "--list":
+            a_layout("vggface2", tmp_path)
+            rows_of("vggface2", tmp_path, file=tmp_path / "pipe.npy")
+        else:
+            (a_layout("affectnet8", tmp_path).parent / "annotations" / "0_lnd.npy").unlink()
+            (tmp_path / "train_set" / "annotations" / "0_val.npy").unlink()
+            os.mkfifo(tmp_path / "train_set" / "annotations" / "0_val.npy")
+            rows_of("affectnet8", tmp_path)
+
+
+def test_an_array_that_promises_more_than_it_holds_is_one_line(tmp_path):
+    header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000, 1000000), }"
+    (tmp_path / "m.npy").write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+    with pytest.raises(ImageError, match=r"m\.npy is not a plain NumPy file"):
+        read_mask(tmp_path / "m.npy", (4, 4))

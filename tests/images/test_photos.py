@@ -2,20 +2,25 @@
 
 import io
 import os
+import socket
 import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
 from emoca_core.errors import ImageError
-from emoca_core.images import photos
-from emoca_core.images.photos import ALPHA_BACKGROUND, MAX_PIXELS, find_photos, natural_key, read_photo
+from emoca_core.images.photo_search import find_photos
+from emoca_core.images.photos import ALPHA_BACKGROUND, read_photo
+from emoca_core.limits import PHOTO_PIXELS
 
 COLOR = (200, 100, 50)
+PHONE = Path(__file__).with_name("phone.heic")
+"""As a phone writes it: ``plain`` stored 40 x 30 with the order to turn it by 90 degrees (libheif 1.23, quality 50)."""
 
 
 def plain(size: tuple[int, int] = (40, 30)) -> Image.Image:
@@ -44,7 +49,10 @@ BAD_FILES: dict[str, tuple[Callable[[], bytes], str]] = {
     "page.jpg": (lambda: b"<!DOCTYPE html><html><body>404</body></html>", "it is a web page"),
     "drawing.png": (lambda: b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>', "vector drawing"),
     "report.png": (lambda: b"%PDF-1.7 ...\x00\xff", "PDF"),
-    "phone.heic": (lambda: b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC"),
+    "header_only.heic": (lambda: b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "damaged HEIC"),
+    "truncated.heic": (lambda: PHONE.read_bytes()[:-60], "damaged HEIC"),
+    "broken.heic": (lambda: PHONE.read_bytes()[:400] + b"\xff" * 243, "damaged HEIC"),
+    "camera.cr2": (lambda: encoded(plain(), "TIFF"), "camera raw"),
     "clip.jpg": (lambda: b"\0\0\0\x18ftypisom\0\0\0\0isomavc1", "it is a video"),
     "pointer.jpg": (lambda: b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "Git LFS"),
     "noise.jpg": (lambda: bytes(range(256)) * 20, "not a picture"),
@@ -54,8 +62,11 @@ BAD_FILES: dict[str, tuple[Callable[[], bytes], str]] = {
     "broken_chunk.png": (lambda: encoded(plain()).replace(b"IDAT", b"IDAX"), "not a picture|damaged or incomplete"),
     "one_pixel.png": (lambda: encoded(Image.new("RGB", (1, 1))), "1 x 1 pixels are too few"),
     "line.png": (lambda: encoded(Image.new("RGB", (5000, 2))), "too few"),
-    "bomb.png": (lambda: png_header(20_000, 20_000), "more"),
-    "large.png": (lambda: png_header(11_000, 10_000), "11000 x 10000 pixels are more than the limit"),
+    "bomb.png": (lambda: png_header(20_000, 20_000), "too many pixels"),
+    "large.png": (
+        lambda: png_header(11_000, 10_000),
+        "11000 x 10000: 110,000,000 pixels are more than the limit",
+    ),
 }
 
 
@@ -67,7 +78,7 @@ def test_bad_file_is_one_clear_line(tmp_path: Path, name: str) -> None:
     with pytest.raises(ImageError, match=reason) as caught:
         read_photo(path)
     message = str(caught.value)
-    assert message.startswith(f"{path}: ") and "\n" not in message and message.endswith(".")
+    assert message.startswith(f"{path}: ") and "\n" not in message and message.endswith((".", "raises it)"))
     error = caught.value
     assert error.__context__ is None or error.__suppress_context__, "no decoder's traceback under it"
 
@@ -75,42 +86,49 @@ def test_bad_file_is_one_clear_line(tmp_path: Path, name: str) -> None:
 def test_what_is_not_a_file(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="no such file"):
         read_photo(tmp_path / "absent.jpg")
-    with pytest.raises(ImageError, match="folder, not a photo"):
+    with pytest.raises(ImageError, match="it is a folder, which is not read"):
         read_photo(tmp_path)
+    for name in ("a\0b.jpg", "x" * 300 + ".jpg"):
+        with pytest.raises(ImageError, match="cannot be read"):
+            read_photo(tmp_path / name)
     (tmp_path / "dangling.jpg").symlink_to(tmp_path / "gone.jpg")
     with pytest.raises(ImageError, match="no such file"):
         read_photo(tmp_path / "dangling.jpg")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
-def test_pipe(tmp_path: Path) -> None:
+def test_what_would_never_end_is_not_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.jpg")
-    with pytest.raises(ImageError, match="not a regular file"):
-        read_photo(tmp_path / "pipe.jpg")  # and does not wait for a writer
+    (tmp_path / "zero.jpg").symlink_to("/dev/zero")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "socket.jpg"))
+        for name, kind in (("pipe", "a named pipe"), ("zero", "a device"), ("socket", "a socket")):
+            with pytest.raises(ImageError, match=f"{name}.jpg: it is {kind}, which is not read"):
+                read_photo(tmp_path / f"{name}.jpg")
 
 
 def test_unreadable_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "mine.jpg"
     path.write_bytes(encoded(plain(), "JPEG"))
 
-    def refuse(self: Path) -> bytes:
+    def refuse(*_: object) -> int:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)  # root, who runs tests in containers, may read everything
-    with pytest.raises(ImageError, match=r"cannot be read \(Permission denied\). Check its permissions"):
+    monkeypatch.setattr(os, "open", refuse)  # root, who runs tests in containers, may read everything
+    with pytest.raises(ImageError, match=r"cannot be read \(Permission denied\). Check its name and permissions"):
         read_photo(path)
 
 
 def test_oversized_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "mine.png"
     path.write_bytes(encoded(plain()))
-    monkeypatch.setattr(photos, "MAX_BYTES", 10)
-    with pytest.raises(ImageError, match="larger than"):
+    monkeypatch.setenv("EMOCA_LIMIT_PHOTO_BYTES", "10")
+    with pytest.raises(ImageError, match=r"mine.png: \d+ bytes are more than the limit of 10"):
         read_photo(path)
 
 
 def test_limit_is_above_what_cameras_make() -> None:
-    assert MAX_PIXELS >= 12_000 * 8_000
+    assert PHOTO_PIXELS.default >= 12_000 * 8_000
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -163,6 +181,50 @@ def test_deep_grey(tmp_path: Path, array: np.ndarray, level: int) -> None:
     photo = read_photo(path)
     assert photo.pixels.shape == (20, 20, 3) and (photo.pixels == level).all()
     assert "scaled to 8 bits" in photo.notes[0]
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+@pytest.mark.parametrize("suffix", ["png", "tiff"])
+@pytest.mark.parametrize("colour", [False, True])
+def test_fewer_bits_in_sixteen(tmp_path: Path, bits: int, suffix: str, colour: bool) -> None:
+    """Cameras and scanners store 10 or 12 bits in 16: white is their own, not 65535."""
+    levels = np.linspace(0, 255, 400).reshape(20, 20).round()
+    expected = np.stack([levels, levels[::-1], levels.T] if colour else [levels] * 3, -1)
+    stored = np.rint(expected * (2**bits - 1) / 255).astype(np.uint16)
+    path = tmp_path / f"scan.{suffix}"
+    if colour:
+        assert cv2.imwrite(str(path), stored[..., ::-1])
+    else:
+        Image.fromarray(stored[..., 0]).save(path)
+    photo = read_photo(path)
+    np.testing.assert_allclose(photo.pixels, expected, atol=1)  # Pillow keeps the upper byte of full 16-bit colour
+    (note,) = photo.notes
+    assert note.startswith("16-bit") and note.endswith("scaled to 8 bits")
+    assert (f"with a white level of {2**bits - 1}" in note) == (bits < 16)
+
+
+def test_deep_colour_is_upright_and_laid_on_grey(tmp_path: Path) -> None:
+    stored = np.zeros((30, 40, 4), np.uint16)
+    stored[:15, :20] = (4095, 0, 0, 4095)  # blue, green, red, alpha
+    assert cv2.imwrite(str(tmp_path / "a.png"), stored)
+    pixels = read_photo(tmp_path / "a.png").pixels
+    assert tuple(pixels[5, 5]) == (0, 0, 255) and tuple(pixels[-5, -5]) == (ALPHA_BACKGROUND,) * 3
+
+
+def test_heic_of_a_phone(tmp_path: Path) -> None:
+    photo = read_photo(PHONE)
+    assert photo.size == (40, 30), "turned as the file says"
+    np.testing.assert_allclose(photo.pixels[5, 25], (10, 20, 240), atol=12)
+    np.testing.assert_allclose(photo.pixels[35, 5], COLOR, atol=12)
+    (tmp_path / "photo.jpg").write_bytes(PHONE.read_bytes())
+    assert (read_photo(tmp_path / "photo.jpg").pixels == photo.pixels).all(), "whatever its name says"
+    assert find_photos(PHONE.parent) == [PHONE, PHONE.with_name("ten_bits.heic")]
+
+
+def test_heic_of_ten_bits() -> None:
+    photo = read_photo(PHONE.with_name("ten_bits.heic"))
+    assert photo.size == (32, 40)
+    np.testing.assert_allclose(photo.pixels, np.broadcast_to(COLOR, (32, 40, 3)), atol=3)
 
 
 def test_deep_grey_with_holes(tmp_path: Path) -> None:
@@ -223,58 +285,6 @@ def test_suffix_does_not_matter(tmp_path: Path) -> None:
     assert photo.size == (30, 40) and photo.path == path and not photo.notes
     assert len(photo.sha256) == 64
     assert photo.pixels.flags.c_contiguous and photo.pixels.flags.writeable
-
-
-def make(folder: Path, *names: str) -> list[Path]:
-    paths = [folder / name for name in names]
-    for path in paths:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"x")
-    return paths
-
-
-def test_find_photos_in_natural_order(tmp_path: Path) -> None:
-    make(tmp_path, "10.jpg", "2.jpg", "1.JPG", "notes.txt", ".hidden.jpg", ".cache/a.jpg", "sub/3.webp", "2b.jpg")
-    names = [str(path.relative_to(tmp_path)) for path in find_photos(tmp_path)]
-    assert names == ["1.JPG", "2.jpg", "2b.jpg", "10.jpg", os.path.join("sub", "3.webp")]
-
-
-def test_find_photos_keeps_the_order_of_inputs_and_names_each_once(tmp_path: Path) -> None:
-    b, a, text = make(tmp_path, "b.jpg", "a.jpg", "letter.txt")
-    assert find_photos([b, tmp_path, a]) == [b, a]
-    assert find_photos(text) == [text], "a file named directly is kept: reading it says what is wrong"
-    assert find_photos(str(tmp_path / "[ab].jpg")) == [a, b]
-    (odd,) = make(tmp_path, "odd[1].jpg")
-    assert find_photos(str(odd)) == [odd], "an existing file wins over a pattern"
-
-
-def test_find_photos_recursive_glob_and_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    deep = make(tmp_path, "x/y/1.jpg", "x/2.png", "x/3.txt")[:2]
-    assert set(find_photos(str(tmp_path / "**" / "*"))) == set(deep)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert find_photos("~/x/2.png") == [deep[1]]
-
-
-@pytest.mark.parametrize(
-    ("name", "reason"), [("nowhere", "no such file or folder"), ("*.jpg", "no photo matches"), ("", "no photos in")]
-)
-def test_find_photos_finds_nothing(tmp_path: Path, name: str, reason: str) -> None:
-    with pytest.raises(ImageError, match=reason):
-        find_photos(tmp_path / name)
-
-
-def test_folder_that_cannot_be_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(path: object) -> None:
-        raise PermissionError(13, "Permission denied", str(path))
-
-    monkeypatch.setattr(os, "scandir", refuse)
-    with pytest.raises(ImageError, match=r"cannot be listed \(Permission denied\)"):
-        find_photos(tmp_path)
-
-
-def test_natural_key() -> None:
-    names = ["a10.jpg", "a9.jpg", "a.jpg", "B1.jpg", "a09x.jpg"]
-    assert sorted(names, key=natural_key) == ["a.jpg", "a9.jpg", "a09x.jpg", "a10.jpg", "B1.jpg"]
 
 
 def test_shared_photos_are_all_read(shared: Path) -> None:

@@ -160,3 +160,24 @@ def test_real_photo_end_to_end(monkeypatch, tmp_path, capsys):
     assert record["landmarks"]["mean_error_interocular"] < 0.07
     assert record["arkit"]["values"]["mouthSmileLeft"] > 0.3  # she smiles
     assert record["camera"]["gltf"]["frame_size"] == pytest.approx(record["camera"]["photo_size"], abs=0.1)
+
+
+def test_pictures_that_are_not_taken_are_counted_and_named(run, take_photo, tmp_path):
+    take_photo(tmp_path / "in/one")
+    (tmp_path / "in/two.cr2").touch()
+    (tmp_path / "in/notes.txt").touch()
+    code, _, err = run("reconstruct", tmp_path / "in", "--out", tmp_path / "in/out")
+    named = f"{tmp_path / 'in/two.cr2'}: not taken: a camera raw file; export it as JPEG"
+    assert code == 0 and err == [named, "1 face from 1 photo, 1 picture not taken"]
+    assert run("reconstruct", tmp_path / "in", "--out", tmp_path / "in/out")[2][0] == named, "nothing of the output"
+
+
+@pytest.mark.parametrize("name", ["x" * 300 + ".jpg", "y/" * 3000, "~nobody-here/a.jpg", "link.jpg"])
+def test_a_path_that_cannot_be_read_costs_itself_alone(run, take_photo, tmp_path, name):
+    photo = take_photo(tmp_path / "one")
+    (tmp_path / "link.jpg").symlink_to(tmp_path / "link.jpg")
+    bad = name if name.startswith("~") else tmp_path / name
+    code, _, err = run("reconstruct", bad, photo, "--out", tmp_path / "out")
+    assert code == 1
+    assert err[0].startswith(f"{bad}".rstrip("/")) and "cannot write" not in err[0]
+    assert err[1:] == ["1 face from 1 photo, 1 failed"]
