@@ -63,7 +63,7 @@ class Command(Protocol):
     HELP: str
 
     def add_parser(self, subparsers: Subparsers) -> argparse.ArgumentParser:
-        """Declare the arguments."""
+        """Add the command's parser with its arguments, and return it."""
 
     def run(self, args: argparse.Namespace) -> int:
         """Do the work; the exit code."""

@@ -17,7 +17,6 @@ _SHOWN_HASH = 16
 
 
 def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
-    """Declare the arguments."""
     parser: argparse.ArgumentParser = subparsers.add_parser(NAME, help=HELP, description=HELP)
     parser.add_argument("--recipe", metavar="NAME", help="only what this recipe needs")
     parser.add_argument("--verify", action="store_true", help="compare every file with its recorded sha256")

@@ -21,7 +21,6 @@ HELP = "build every part of a recipe and say what is missing"
 
 
 def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
-    """Declare the arguments."""
     parser: argparse.ArgumentParser = subparsers.add_parser(NAME, help=HELP, description=HELP)
     parser.add_argument("recipes", nargs="*", metavar="RECIPE", help="or run folder; default: all recipes")
     return parser
@@ -82,7 +81,7 @@ def _build_term(term: Term, catalogue: Catalogue, registry: Registry) -> Any:
 
 
 def _attempt(label: str, name: str, build: Callable[[], T], *, optional: bool = False) -> T | EmocaError | None:
-    """What ``build`` returns; after saying why it cannot be had ``None``, or the error where it is optional."""
+    """What ``build`` returns; after saying why it is not available ``None``, or the error where it is optional."""
     try:
         built = build()
     except EmocaError as error:

@@ -40,7 +40,6 @@ _GROUPS = ("clip", "identity", "sample")
 
 
 def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
-    """Declare the arguments."""
     parser: argparse.ArgumentParser = subparsers.add_parser(NAME, help=HELP, description=HELP)
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
     _add_import(actions)

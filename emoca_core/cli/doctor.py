@@ -17,7 +17,6 @@ PACKAGES = ("torch", "torchvision", "timm", "numpy", "numba", "mediapipe", "pyda
 
 
 def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
-    """Declare the arguments."""
     parser: argparse.ArgumentParser = subparsers.add_parser(NAME, help=HELP, description=HELP)
     return parser
 

@@ -19,7 +19,6 @@ Row = tuple[str, str, str, str]
 
 
 def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
-    """Declare the arguments."""
     parser: argparse.ArgumentParser = subparsers.add_parser(NAME, help=HELP, description=HELP)
     parser.add_argument("kind", nargs="?", metavar="KIND", help=f"only one of: {', '.join((*KINDS, *OTHER_SECTIONS))}")
     return parser

@@ -13,7 +13,6 @@ MANY = "On several processes: accelerate launch -m emoca_core.train TASK ... wit
 
 
 def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
-    """Declare the arguments."""
     parser: argparse.ArgumentParser = subparsers.add_parser(NAME, help=HELP, description=HELP, epilog=MANY)
     tasks = parser.add_subparsers(metavar="TASK", required=True)
     emotion = tasks.add_parser("emotion", help="an emotion backbone: expression, valence, arousal", epilog=MANY)

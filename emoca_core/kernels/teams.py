@@ -2,7 +2,7 @@
 
 After a parallel operation torch's threads keep their cores busy for milliseconds, waiting for the next one. Threads of
 anybody else, those of another OpenMP library included, then find no core to run on. So the kernels ask torch's library
-for its team; ordinary threads take over where that team cannot be had or does not work, as after a fork.
+for its team; ordinary threads take over where that team is not available or does not work, as after a fork.
 """
 
 import ctypes

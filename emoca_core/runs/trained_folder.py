@@ -115,7 +115,7 @@ def find_method(name: str, catalogue: Catalogue, registry: Registry) -> tuple[Re
     Raises:
         UnknownNameError: None of these; the message lists the recipes.
         AssetFormatError: A folder that holds no trained method.
-        MissingAssetError: A repository that cannot be had.
+        MissingAssetError: A repository that is not available.
     """
     if name in catalogue.recipes:
         return catalogue.recipes[name], None
@@ -130,7 +130,7 @@ def find_trained(name: str) -> TrainedFolder | None:
 
     Raises:
         AssetFormatError: A folder that holds no trained method.
-        MissingAssetError: A repository that cannot be had.
+        MissingAssetError: A repository that is not available.
     """
     if (folder := Path(name).expanduser()).is_dir():
         return open_folder(folder)
