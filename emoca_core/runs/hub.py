@@ -41,5 +41,5 @@ def download(name: str) -> Path:
     except (HFValidationError, OSError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     raise MissingAssetError(
-        f"'{repository}' is no recipe ('emoca list recipe') and no folder, and is not available as a repository: {reason}"
+        f"'{repository}' is no recipe ('emoca list recipe') no folder, and not available as a repository: {reason}"
     ) from None
