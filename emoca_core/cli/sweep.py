@@ -22,7 +22,8 @@ FILE is YAML:
     weight 1: {recipe-set: {losses.emotion.weight: 1}}
     Swin: {emotion: runs/swin}
 
-A variant may have recipe, data, start, emotion, set, recipe-set and data-set. The others are compared with the first.
+A variant may have recipe, data, start, emotion, set, recipe-set and data-set; of `stage: emotion` it may have backbone,
+data, preset, classes, set, backbone-set and data-set. The others are compared with the first.
 
 Each run is in DIR/VARIANT/seed-N. Finished runs are skipped and stopped ones continued, so the same command goes on
 after a stop. DIR/table.md, table.csv, result.json and faces.png hold the comparison.
@@ -63,6 +64,6 @@ def run(args: argparse.Namespace) -> int:
     result = run_sweep(plan, args.out, jobs=max(1, args.jobs), table_only=args.table_only, say=say)
     print(table.terminal(result))
     print(args.out / "table.md")
-    if not args.no_faces:
+    if not args.no_faces and plan.stage != "emotion":  # a backbone has no face to draw
         print(draw_faces(plan, result, args.out, faces=args.faces, photos=args.photos, device=args.device))
     return 1 if result.failures else 0

@@ -18,12 +18,19 @@ Assignments = dict[str, Any]
 _UNSAFE = frozenset('/\\:*?"<>|')
 _OWN_FILES = ("table.md", "table.csv", "result.json", "faces.png")
 """What a sweep writes beside the folders of its variants."""
+_EMOTION, _FACE = ("backbone", "data", "preset", "classes"), ("recipe", "data", "start", "emotion")
+_OPTIONS: Mapping[str, tuple[str, ...]] = {"emotion": _EMOTION, "coarse": _FACE, "detail": _FACE}
+"""Stage -> its options of ``emoca train``; the first two must be given."""
+_SETTINGS: Mapping[str, tuple[str, ...]] = {
+    stage: ("set", "backbone-set" if stage == "emotion" else "recipe-set", "data-set") for stage in _OPTIONS
+}
+"""Stage -> its options with assignments."""
 
 
 class Variant(BaseModel):
     """What a variant changes; the same keys at the top of the file hold for all variants.
 
-    Keys of ``set``, ``recipe-set`` and ``data-set`` may be dotted, as on the command line.
+    Keys of ``set``, ``recipe-set``, ``backbone-set`` and ``data-set`` may be dotted, as on the command line.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
@@ -36,23 +43,35 @@ class Variant(BaseModel):
     """Run folder whose weights to start from."""
     emotion: str | None = None
     """Run folder of ``emoca train emotion`` to look through."""
+    backbone: str | None = None
+    """Of stage ``emotion``: the emotion backbone, or a preset of one."""
+    preset: str | None = None
+    """Of stage ``emotion``: ``paper`` or ``upstream``."""
+    classes: str | tuple[str, ...] | None = None
+    """Of stage ``emotion``: the expression classes, or ``data``."""
     settings: Assignments = Field(default_factory=dict, alias="set")
     """Training parameters."""
     recipe_settings: Assignments = Field(default_factory=dict, alias="recipe-set")
     """Recipe parameters."""
+    backbone_settings: Assignments = Field(default_factory=dict, alias="backbone-set")
+    """Backbone parameters."""
     data_settings: Assignments = Field(default_factory=dict, alias="data-set")
     """Data set parameters."""
 
-    @field_validator("settings", "recipe_settings", "data_settings")
+    @field_validator("settings", "recipe_settings", "backbone_settings", "data_settings")
     @classmethod
     def _nested(cls, assignments: Assignments) -> Assignments:
         return nested(assignments)
+
+    def given(self) -> dict[str, Any]:
+        """What is set, by the key of the file."""
+        return self.model_dump(by_alias=True, exclude_defaults=True, include=set(Variant.model_fields))
 
 
 class Plan(Variant):
     """The whole file."""
 
-    stage: Literal["coarse", "detail"] = "coarse"
+    stage: Literal["coarse", "detail", "emotion"] = "coarse"
     """Training stage."""
     seeds: tuple[Seed, ...] = Field(default=(0, 1, 2), min_length=1)
     """Every variant is trained once with each."""
@@ -129,12 +148,16 @@ def read_plan(file: Path) -> Plan:
     if not isinstance(raw, dict):
         raise EmocaError(f"{file} must hold stage, recipe, data, seeds and variants")
     plan = validated(Plan, raw, str(file))
+    allowed = (*_OPTIONS[plan.stage], *_SETTINGS[plan.stage])
     for name, variant in plan.variants.items():
-        for key in ("recipe", "data"):
-            if getattr(variant, key) is None and getattr(plan, key) is None:
+        everything = plan.given() | variant.given()
+        if other := [key for key in everything if key not in allowed]:
+            raise ParamsError(f"{file}: '{other[0]}' is not of the stage {plan.stage}, which has {', '.join(allowed)}")
+        for key in allowed[:2]:
+            if key not in everything:
                 raise ParamsError(f"{file}: variant '{name}' has no {key}, and the file names none for all")
-        for key, place in (("settings", "set"), ("recipe_settings", "recipe-set")):
-            if "seed" in getattr(variant, key) or "seed" in getattr(plan, key):
+        for place in _SETTINGS[plan.stage][:2]:
+            if "seed" in {**plan.given().get(place, {}), **variant.given().get(place, {})}:
                 raise ParamsError(f"{file}: 'seed' under '{place}' is set by 'seeds'")
     return plan
 
@@ -164,16 +187,14 @@ def folder_name(variant: str) -> str:
 
 def arguments(plan: Plan, name: str, seed: int, out: Path) -> tuple[str, ...]:
     """The training of a variant as arguments of ``emoca train``."""
-    variant = plan.variants[name]
+    common, own = plan.given(), plan.variants[name].given()
     given = [plan.stage, "--out", str(run_folder(name, seed, out))]
-    for option in ("recipe", "data", "start", "emotion"):
-        if (value := getattr(variant, option) or getattr(plan, option)) is not None:
-            given += [f"--{option}", value]
-    settings = merge(plan.settings, variant.settings, keep_null=True) | {"seed": seed}
-    recipe = merge(plan.recipe_settings, variant.recipe_settings, keep_null=True)
-    data = merge(plan.data_settings, variant.data_settings, keep_null=True)
-    for option, values in (("set", settings), ("recipe-set", recipe), ("data-set", data)):
-        for key, value in values.items():
+    for option in _OPTIONS[plan.stage]:
+        if (value := own.get(option) or common.get(option)) is not None:
+            given += [f"--{option}", value if isinstance(value, str) else ",".join(value)]
+    for option in _SETTINGS[plan.stage]:
+        values = merge(common.get(option, {}), own.get(option, {}), keep_null=True)
+        for key, value in (values | {"seed": seed} if option == "set" else values).items():
             given += [f"--{option}", f"{key}={as_yaml(value)}"]
     return tuple(given)
 

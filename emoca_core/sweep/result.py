@@ -18,6 +18,8 @@ from emoca_core.sweep.statistics import Mean, mean_of, paired_difference
 MEASURES = (
     *("emotion_distance", "expression_error", "landmark_error", "photometric_error", "detail_photometric_error"),
     *(f"vertex_error_{region}_mm" for region in ("face", "lips", "eyes", "brows")),
+    *("score", "accuracy", "balanced_accuracy"),
+    *(f"{level}_{measure}" for level in ("valence", "arousal") for measure in ("pcc", "ccc", "rmse", "sagr")),
 )
 """What validation measures whatever the objective is, in the order of the columns."""
 
@@ -113,7 +115,9 @@ def read_results(plan: Plan, runs: Sequence[Run]) -> SweepResult:
     for name in plan.metrics:
         if name not in known:
             raise unknown_name("metric of these runs", name, known)
-    metrics = plan.metrics or tuple(name for name in MEASURES if name in known) or tuple(sorted(known))
+    results = [result for found_of in found.values() for result in found_of]
+    finite = {name for name in known if any(math.isfinite(result.metrics.get(name, math.nan)) for result in results)}
+    metrics = plan.metrics or tuple(name for name in MEASURES if name in finite) or tuple(sorted(known))
     reference = found[next(iter(plan.variants))]
     variants = [
         VariantResult(

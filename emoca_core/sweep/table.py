@@ -54,7 +54,8 @@ def comma_separated(result: SweepResult) -> str:
 
 def notes(result: SweepResult) -> Iterator[str]:
     """How to read the table, where it comes from, and what is missing in it."""
-    which = {"best": "the validation with the lowest loss", "last": "the last validation"}[result.plan["report"]]
+    best = "highest score" if result.plan["stage"] == "emotion" else "lowest loss"
+    which = {"best": f"the validation with the {best}", "last": "the last validation"}[result.plan["report"]]
     yield f"Metrics of {which}; mean over seeds with its 95 % t interval (in Markdown: ± standard deviation)."
     if compared(result):
         yield "Differences are paired by seed; * marks an interval without zero, not corrected for several questions."

@@ -12,8 +12,6 @@ from emoca_core.datasets import Manifest, ManifestRow, write_manifest
 from emoca_core.datasets.labels import choose_classes, count_labels, usable_labels
 from emoca_core.errors import AssetFormatError, ParamsError
 
-COLOURS = {"neutral": 60, "happy": 130, "sad": 200}
-
 
 @pytest.fixture(autouse=True)
 def private_cache(tmp_path, monkeypatch):

@@ -16,9 +16,9 @@ parser = argparse.ArgumentParser()
 parser.add_argument("stage")
 parser.add_argument("--out", type=Path)
 parser.add_argument("--resume", action="store_true")
-for option in ("--recipe", "--data", "--start", "--emotion"):
+for option in ("--recipe", "--data", "--start", "--emotion", "--backbone", "--preset", "--classes"):
     parser.add_argument(option)
-for option in ("--set", "--recipe-set", "--data-set"):
+for option in ("--set", "--recipe-set", "--backbone-set", "--data-set"):
     parser.add_argument(option, action="append", default=[])
 args = parser.parse_args()
 settings, recipe = settings_from(args.set), settings_from(args.recipe_set)

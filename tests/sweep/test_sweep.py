@@ -29,6 +29,8 @@ PLAN = {
     "variants": {"base": None, "fast one": {"set": {"learning_rate": 0.2}}},
 }
 
+EMOTION = {"stage": "emotion", "recipe": None, "backbone": "small"}
+
 
 def written(folder, **changes):
     file = folder / "sweep.yaml"
@@ -100,7 +102,18 @@ def test_arguments_are_those_of_the_training_command(tmp_path):
         ({"seeds": [2**32]}, "seeds.0: Input should be less than or equal to 4294967295"),
         ({"recipe": None}, "variant 'base' has no recipe"),
         ({"set": {"seed": 3}}, "'seed' under 'set' is set by 'seeds'"),
-        ({"stage": "both"}, "Input should be 'coarse' or 'detail'"),
+        ({"stage": "both"}, "Input should be 'coarse', 'detail' or 'emotion'"),
+        ({"backbone": "small"}, "'backbone' is not of the stage coarse, which has recipe, data, start, emotion"),
+        ({"stage": "emotion"}, "'recipe' is not of the stage emotion, which has backbone, data, preset, classes"),
+        ({"stage": "emotion", "recipe": None}, "variant 'base' has no backbone"),
+        (
+            {"stage": "emotion", "recipe": None, "backbone": "small", "variants": {"a": {"start": "r"}}},
+            "'start' is not",
+        ),
+        (
+            {"stage": "emotion", "recipe": None, "backbone": "small", "backbone-set": {"seed": 1}},
+            "under 'backbone-set'",
+        ),
         ({"set": {".a": 3}}, "'.a' is not the name of a setting"),
     ],
 )
@@ -118,6 +131,25 @@ def test_a_file_that_is_no_sweep(tmp_path):
     (tmp_path / "b.yaml").write_text("- 1")
     with pytest.raises(EmocaError, match="must hold stage, recipe"):
         read_plan(tmp_path / "b.yaml")
+
+
+def test_arguments_of_an_emotion_backbone(tmp_path):
+    changes = {
+        "recipe": None,
+        "stage": "emotion",
+        "data": "faces.csv",
+        "backbone": "small",
+        "classes": ["sad", "happy"],
+    }
+    variants = {"a": {}, "b": {"backbone": "resnet50", "classes": "data", "backbone-set": {"weights": "random"}}}
+    runs = runs_of(read_plan(written(tmp_path, **changes, set={}, seeds=[4], variants=variants)), tmp_path / "out")
+    assert [list(run.arguments[3:]) for run in runs] == [
+        ["--backbone", "small", "--data", "faces.csv", "--classes", "sad,happy", "--set", "seed=4"],
+        [
+            *("--backbone", "resnet50", "--data", "faces.csv", "--classes", "data", "--set", "seed=4"),
+            *("--backbone-set", "weights=random"),
+        ],
+    ]
 
 
 # running
