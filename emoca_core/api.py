@@ -8,8 +8,8 @@ from emoca_core.method import Method, build_parts, pick_device
 from emoca_core.reconstruction import CapturedFace, reconstruct
 from emoca_core.registry import catalogue as catalogues
 from emoca_core.registry import get_registry
+from emoca_core.runs.loading import load_trained
 from emoca_core.runs.trained_folder import find_method
-from emoca_core.runs.weights import load_trained
 
 __all__ = ["CapturedFace", "Method", "load_method", "reconstruct"]
 

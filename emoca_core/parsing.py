@@ -103,7 +103,7 @@ def parse_record(text: str, model: type[Record], source: str, refuse: Refusal = 
     try:
         return model.model_validate_json(text)
     except ValidationError as error:
-        raise refuse(f"{source} is damaged, or no such file: {'; '.join(problems_of(error))}") from None
+        raise refuse(f"{source} is damaged, or of another kind: {'; '.join(problems_of(error))}") from None
 
 
 def checked(model: type[Record], values: Any, what: str, refuse: Refusal) -> Record:

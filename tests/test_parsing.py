@@ -124,7 +124,7 @@ NOT_A_POINT = {
 
 @pytest.mark.parametrize("text", NOT_A_POINT.values(), ids=NOT_A_POINT.keys())
 def test_a_damaged_record_is_one_line(text):
-    with pytest.raises(AssetFormatError, match=r"^best\.json is damaged, or no such file: [^\n]+$") as caught:
+    with pytest.raises(AssetFormatError, match=r"^best\.json is damaged, or of another kind: [^\n]+$") as caught:
         parse_record(text, Point, "best.json")
     assert len(str(caught.value)) < 300
 

@@ -68,7 +68,7 @@ def check_recipe(
             if isinstance(term, Loss):
                 term.attach(Parts.of(parts))
         if trained:
-            from emoca_core.runs.weights import load_trained
+            from emoca_core.runs.loading import load_trained
 
             load_trained(parts, trained)
         return method

@@ -75,12 +75,13 @@ def page(section: str, name: str, catalogue: Catalogue, registry: Registry) -> I
 
 def trained_page(trained: TrainedFolder, catalogue: Catalogue) -> Iterator[str]:
     """The page of a run folder or a package: its training, then its recipe."""
-    card = trained.card
+    card = trained.method_card
+    metrics = {name: "undefined" if value is None else f"{value:.4g}" for name, value in sorted(card.metrics.items())}
     yield f"trained method {trained.name}"
     yield field("folder", str(trained.path))
-    yield field("training", f"{card['stage']} stage, step {card['step']}")
-    yield field("validation", ", ".join(f"{name} {value:.4g}" for name, value in sorted(card["metrics"].items())))
-    yield from recipe_page(trained.recorded_recipe(), catalogue)
+    yield field("training", f"{card.stage} stage, step {card.step}")
+    yield field("validation", ", ".join(" ".join(item) for item in metrics.items()))
+    yield from recipe_page(card.recipe, catalogue)
 
 
 def recipe_page(recipe: Recipe, catalogue: Catalogue) -> Iterator[str]:

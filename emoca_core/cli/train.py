@@ -38,7 +38,7 @@ def _add_stage(tasks: Subparsers, stage: str, what: str) -> None:
     parser.add_argument("--recipe", required=True, help="name of a recipe")
     parser.add_argument("--data", required=True, help="manifest (.parquet, .csv), or name of a data set")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="run folder")
-    parser.add_argument("--start", type=Path, metavar="RUN", help="run folder whose weights to start from")
+    parser.add_argument("--start", type=Path, metavar="RUN", help="run folder or package to start from")
     parser.add_argument(
         "--emotion", type=Path, metavar="RUN", help="run folder of 'emoca train emotion' to look through"
     )

@@ -22,6 +22,7 @@ from emoca_core.datasets.labels import Classes, choose_classes, usable_labels
 from emoca_core.probe.detections import cache_folder
 from emoca_core.probe.network import HIDDEN_LAYERS, WIDTH, ProbeNetwork
 from emoca_core.progress import progress_bar
+from emoca_core.runs.cards import RUN_WEIGHTS
 from emoca_core.train.emotion import EmotionBatch, EmotionTask
 from emoca_core.train.emotion_objective import EmotionObjectiveSettings
 from emoca_core.train.loop import train
@@ -183,7 +184,7 @@ def train_probe(codes: Float[ndarray, "N D"], labels: Labels, split: Split, sett
             collate=batch,
             sampling_weights=_balanced(labels[split.training]) if settings.balanced else None,
         )
-        best = Path(folder) / "best.safetensors"
+        best = Path(folder) / RUN_WEIGHTS
         if best.exists():
             network.load_state_dict(load_file(best))
     return network.cpu().eval()

@@ -1,27 +1,23 @@
 """Names on the command line to what can be probed: recipes, emotion backbones, and backbones trained here."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, cast
 
 import torch
-from safetensors.torch import load_file
 from torch import nn
 
-from emoca_core.errors import AssetFormatError, ComponentImportError, MissingAssetError, RecipeError, unknown_name
+from emoca_core.errors import ComponentImportError, MissingAssetError, RecipeError, unknown_name
 from emoca_core.images.crops import CropPolicy
 from emoca_core.interfaces import Component, EmotionBackbone, Encoder, Parts
 from emoca_core.method.assembly import build_part, takes_parts
 from emoca_core.probe.codes import BackboneSource, CodeSource, RecipeSource
 from emoca_core.registry import Registry, get_registry
-from emoca_core.registry.catalogue import Catalogue, Recipe, Use, get_catalogue
+from emoca_core.registry.catalogue import Catalogue, Recipe, backbones_by_name, get_catalogue
 from emoca_core.registry.spec import Kind
-from emoca_core.runs.start import read_card
-from emoca_core.runs.trained_folder import TrainedFolder, find_trained
-from emoca_core.runs.weights import load_trained
-from emoca_core.weights.checkpoints import RANDOM
+from emoca_core.runs.cards import EmotionCard
+from emoca_core.runs.loading import load_trained, trained_backbone
+from emoca_core.runs.trained_folder import TrainedFolder, find_method, find_trained
 
 
 @dataclass(frozen=True)
@@ -59,29 +55,29 @@ def find_sources(
 
 def _source(name: str, catalogue: Catalogue, registry: Registry, crop: CropPolicy, device: torch.device) -> CodeSource:
     if name in catalogue.recipes:
-        return recipe_source(name, catalogue.recipes[name], catalogue, registry, crop, device)
-    backbones = _backbones(catalogue, registry)
+        return recipe_source(name, *find_method(name, catalogue, registry), catalogue, registry, crop, device)
+    backbones = backbones_by_name(catalogue, registry)
     if name in backbones:
         use = backbones[name]
         backbone = registry.build("emotion_backbone", use.uses, catalogue.params("emotion_backbone", use))
         return _backbone_source(name, use.uses, backbone, device)
-    folder = Path(name)
-    if (folder / "best.json").is_file() and "emotion_backbone" in read_card(folder):
-        return trained_source(folder, registry, device)
-    if (trained := find_trained(name)) is not None:
-        recipe = trained.recipe(registry)
-        return recipe_source(trained.name, recipe, catalogue, registry, crop, device, trained)
-    raise unknown_name("recipe, emotion backbone or run folder", name, {*catalogue.recipes, *backbones})
+    trained = find_trained(name)
+    if trained is None:
+        raise unknown_name("recipe, emotion backbone or run folder", name, {*catalogue.recipes, *backbones})
+    if isinstance(trained.card, EmotionCard):
+        uses = trained.card.emotion_backbone.uses
+        return _backbone_source(trained.name, uses, trained_backbone(trained, registry), device)
+    return recipe_source(trained.name, trained.recipe(registry), trained, catalogue, registry, crop, device)
 
 
 def recipe_source(
     name: str,
     recipe: Recipe,
+    trained: TrainedFolder | None,
     catalogue: Catalogue,
     registry: Registry,
     crop: CropPolicy,
     device: torch.device,
-    trained: TrainedFolder | None = None,
 ) -> RecipeSource:
     """A method as it enters the probe: no more parts than its code needs.
 
@@ -123,42 +119,6 @@ def recipe_source(
     return RecipeSource(name, parts, recipe.probe, device, crop)
 
 
-def trained_source(folder: Path, registry: Registry, device: torch.device) -> BackboneSource:
-    """The best backbone of a run of ``emoca train emotion``.
-
-    Raises:
-        AssetFormatError: The folder holds no such run, or its weights do not fit.
-    """
-    card, weights = folder / "best.json", folder / "best.safetensors"
-    if not (card.is_file() and weights.is_file()):
-        raise AssetFormatError(f"{folder} is not a run of 'emoca train emotion': best.json and best.safetensors")
-    try:
-        description = json.loads(card.read_text(encoding="utf-8"))["emotion_backbone"]
-        uses, params = str(description["uses"]), dict(description["params"])
-    except (ValueError, KeyError, TypeError):
-        raise AssetFormatError(f"{card} does not describe an emotion backbone") from None
-    backbone = _without_weights(uses, params, registry)
-    try:
-        backbone.load_state_dict(load_file(weights))
-    except RuntimeError as error:
-        raise AssetFormatError(f"{weights} does not fit {uses}: {str(error).splitlines()[-1].strip()}") from None
-    return _backbone_source(folder.name, uses, backbone, device)
-
-
-def _without_weights(uses: str, params: Mapping[str, Any], registry: Registry) -> EmotionBackbone:
-    """The network alone: its published weights would be overwritten, and may be absent."""
-    model = registry.resolve("emotion_backbone", uses).Params
-    empty = {"weights": RANDOM} if _accepts_random(model) else {}
-    backbone: EmotionBackbone = registry.build("emotion_backbone", uses, {**params, **empty})
-    return backbone
-
-
-def _accepts_random(model: Any) -> bool:
-    field = model.model_fields.get("weights")
-    kinds = {field.annotation, *getattr(field.annotation, "__args__", ())} if field is not None else set()
-    return not kinds.isdisjoint({RANDOM, str})
-
-
 def _backbone_source(name: str, uses: str, backbone: EmotionBackbone, device: torch.device) -> BackboneSource:
     card = {"uses": uses, "params": backbone.params.model_dump(mode="json")}
     return BackboneSource(name, backbone.eval().to(device), card)
@@ -168,12 +128,6 @@ def _reason(error: Exception) -> str:
     """The message on one line, without the folders of this machine: results are published."""
     lines = (line.strip() for line in str(error).splitlines())
     return "; ".join(line for line in lines if line and not line.startswith("searched"))
-
-
-def _backbones(catalogue: Catalogue, registry: Registry) -> dict[str, Use]:
-    cards = catalogue.components.get("emotion_backbone", {})
-    presets = {preset: Use(uses=owner, preset=preset) for owner, card in cards.items() for preset in card.presets}
-    return presets | {name: Use(uses=name) for name in registry.names("emotion_backbone")}
 
 
 def _not_predicted(recipe: Recipe, parts: Mapping[Kind, Component]) -> list[str]:

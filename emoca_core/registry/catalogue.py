@@ -22,6 +22,8 @@ from emoca_core.registry.kinds import KINDS, KindSpec, part_kinds
 from emoca_core.registry.spec import Kind
 
 ENVIRONMENT_VARIABLE = "EMOCA_REGISTRY"
+PACKAGE_CARD = "card.json"
+"""What makes a folder a package: its registry.yaml belongs to the weights beside it."""
 
 
 class _Strict(BaseModel):
@@ -87,6 +89,8 @@ class Recipe(_Strict):
     """Blocks of the face code that the emotion probe reads, in this order."""
     training: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Settings of the training stages, by stage."""
+    trained: str | None = None
+    """Folder of the run or package whose weights complete the parts, relative to the file that names it."""
 
     @model_validator(mode="after")
     def _is_complete(self) -> "Recipe":
@@ -194,7 +198,19 @@ def read(path: Traversable | Path) -> dict[str, Any]:
         v is None or key == "version" or isinstance(v, dict) for key, v in raw.items()
     ):
         raise CatalogueError(f"{path} must hold 'version: 1' and the sections components, assets and recipes")
+    for recipe in (raw.get("recipes") or {}).values():
+        _find_weights(recipe, path)
     return {key: value for key, value in raw.items() if value is not None}
+
+
+def _find_weights(recipe: Any, path: Traversable | Path) -> None:
+    """Make the path of a recipe's weights absolute. A package's recipe has them even where its file does not say so."""
+    if not (isinstance(recipe, dict) and isinstance(path, Path)):
+        return
+    if "trained" not in recipe and (path.parent / PACKAGE_CARD).is_file():
+        recipe["trained"] = "."
+    if isinstance(named := recipe.get("trained"), str):
+        recipe["trained"] = str((path.parent / Path(named).expanduser()).absolute())
 
 
 def get_catalogue(user_file: Path | str | None = None, registry: Registry | None = None) -> Catalogue:
@@ -209,6 +225,13 @@ def get_catalogue(user_file: Path | str | None = None, registry: Registry | None
 @functools.lru_cache(maxsize=8)
 def _cached(paths: tuple[Traversable | Path, ...], kinds: tuple[KindSpec, ...]) -> Catalogue:
     return load(paths, {kind.name: kind for kind in kinds})
+
+
+def backbones_by_name(catalogue: Catalogue, registry: Registry) -> dict[str, Use]:
+    """Emotion backbones by their own names, and by those of their presets."""
+    cards = catalogue.components.get("emotion_backbone", {})
+    presets = {preset: Use(uses=owner, preset=preset) for owner, card in cards.items() for preset in card.presets}
+    return presets | {name: Use(uses=name) for name in registry.names("emotion_backbone")}
 
 
 def _extended(name: str, recipes: Mapping[str, Any], source: str) -> dict[str, Any]:

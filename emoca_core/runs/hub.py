@@ -4,10 +4,12 @@ import re
 from pathlib import Path
 
 from emoca_core.errors import MissingAssetError
+from emoca_core.registry.catalogue import PACKAGE_CARD
+from emoca_core.runs.cards import PACKAGE_WEIGHTS
 
 SCHEME = "hf://"
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
-WANTED = ("card.json", "weights.safetensors", "registry.yaml", "README.md", "LICENSES.md")
+WANTED = (PACKAGE_CARD, PACKAGE_WEIGHTS, "registry.yaml", "README.md", "LICENSES.md")
 """Files of a package; nothing else is downloaded."""
 
 
@@ -41,5 +43,6 @@ def download(name: str) -> Path:
     except (HFValidationError, OSError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
     raise MissingAssetError(
-        f"'{repository}' is no recipe ('emoca list recipe') no folder, and not available as a repository: {reason}"
+        f"'{repository}' is no recipe ('emoca list recipe') and no folder, and as a repository it is not available: "
+        f"{reason}"
     ) from None

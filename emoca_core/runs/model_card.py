@@ -72,5 +72,5 @@ def licences_text(card: Mapping[str, Any]) -> str:
 
 def registry_text(card: Mapping[str, Any]) -> str:
     """registry.yaml with the recipe alone: to look at, and to start other trainings from."""
-    content = {"version": 1, "recipes": {card["name"]: card["recipe"]}}
+    content = {"version": 1, "recipes": {card["name"]: {**card["recipe"], "trained": "."}}}
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=116)

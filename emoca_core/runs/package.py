@@ -11,22 +11,23 @@ from emoca_core.errors import EmocaError, OutputError
 from emoca_core.files import atomic_folder, sha256_of, write_json, write_text, writing_to
 from emoca_core.method import Method, build_parts
 from emoca_core.registry import Registry
-from emoca_core.registry.catalogue import Catalogue, Recipe, Use
-from emoca_core.runs.model_card import licences_text, model_card, registry_text
-from emoca_core.runs.run_folder import RunFolder
-from emoca_core.runs.trained_folder import (
-    FORMAT,
-    PACKAGE_CARD,
+from emoca_core.registry.catalogue import PACKAGE_CARD, Catalogue, Recipe, Use
+from emoca_core.runs.cards import (
+    PACKAGE_FORMAT,
     PACKAGE_WEIGHTS,
     RUN_CARD,
+    RUN_WEIGHTS,
     TRAINED_PARTS,
-    TrainedFolder,
-    label_of,
-    open_folder,
-    without_weights,
+    PackageCard,
 )
-from emoca_core.runs.weights import load_trained, trained_state
+from emoca_core.runs.loading import load_trained, trained_state
+from emoca_core.runs.model_card import licences_text, model_card, registry_text
+from emoca_core.runs.run_folder import RunFolder
+from emoca_core.runs.trained_folder import TrainedFolder, open_folder, without_weights
 from emoca_core.weights.write_tensors import write_tensors
+
+_TRAINING = {"name", "recipe", "frozen", "stage", "step", "metrics"}
+"""What the card of a package keeps of the card of each training."""
 
 
 def package_run(run: Path, out: Path, catalogue: Catalogue, registry: Registry) -> dict[str, Any]:
@@ -63,7 +64,7 @@ def package_run(run: Path, out: Path, catalogue: Catalogue, registry: Registry) 
     for kind in own:  # the whole part comes from another run, which the recipe names as a file
         state |= {f"{kind}.{name}": tensor for name, tensor in getattr(method, kind).state_dict().items()}
     portable = portable_recipe(recipe, own, catalogue, registry)
-    of_runs = {file.resolve() for file in (*files, *(_weights_file(recipe, kind) for kind in own)) if file}
+    of_runs = {file.resolve() for file in (*files.values(), *(_weights_file(recipe, kind) for kind in own)) if file}
     brought = {name: path for name, path in method.asset_paths().items() if path.resolve() not in of_runs}
     card = describe(trained, out.resolve().name, portable, brought, catalogue)
     write_package(out, state, card, catalogue)
@@ -101,21 +102,21 @@ def describe(
     trained: TrainedFolder, name: str, recipe: Recipe, brought: Mapping[str, Path], catalogue: Catalogue
 ) -> dict[str, Any]:
     """The card, without the hash of the weights."""
-    card = trained.card
+    card = trained.method_card
     plain = recipe.model_dump(mode="json", by_alias=True, exclude_none=True)
     return {
-        "format": FORMAT,
+        "format": PACKAGE_FORMAT,
         "name": name,
         "summary": recipe.summary,
-        "trained_from": card["name"],
+        "trained_from": card.name,
         "recipe": plain,
-        "stage": card["stage"],
-        "step": card["step"],
-        "metrics": card["metrics"],
+        "stage": card.stage,
+        "step": card.step,
+        "metrics": card.metrics,
         "frozen": {key: value for key, value in trained.frozen.items() if key.partition(".")[0] in TRAINED_PARTS},
-        "trainings": [_training(file.parent, of_run) for file, of_run in trained.chain()],
+        "trainings": [entry for folder in trained.chain() for entry in _trainings(folder)],
         "assets": {asset: _asset(asset, path, catalogue) for asset, path in sorted(brought.items())},
-        "licenses": catalogue.licenses(trained.recorded_recipe()),
+        "licenses": catalogue.licenses(card.recipe),
     }
 
 
@@ -135,21 +136,20 @@ def write_package(out: Path, state: Mapping[str, Tensor], card: dict[str, Any], 
         write_text(temporary / "registry.yaml", registry_text(card))
 
 
-def _training(run: Path, card: Mapping[str, Any]) -> dict[str, Any]:
+def _trainings(trained: TrainedFolder) -> list[dict[str, Any]]:
     """What one training was: settings, versions, hardware."""
-    record = RunFolder(run).record()
-    return {
-        "run": label_of(run),
-        "name": card["name"],
-        "recipe": _without_folders(card["recipe"]),
-        "frozen": card["frozen"],
-        "stage": card["stage"],
-        "step": card["step"],
-        "metrics": card["metrics"],
+    card = trained.method_card
+    if isinstance(card, PackageCard):
+        return card.trainings
+    record = RunFolder(trained.path).record()
+    entry = {
+        "run": trained.name,
+        **_without_folders(card.model_dump(mode="json", by_alias=True, exclude_none=True, include=_TRAINING)),
         "settings": _without_folders(record.settings.get("train")),
         **record.model_dump(include={"versions", "python", "commit", "hardware"}),
-        "assets": {name: asset["sha256"] for name, asset in card.get("assets", {}).items()},
+        "assets": {name: asset.sha256 for name, asset in card.assets.items()},
     }
+    return [entry]
 
 
 def _asset(name: str, path: Path, catalogue: Catalogue) -> dict[str, str]:
@@ -166,7 +166,7 @@ def _weights_file(recipe: Recipe, kind: str) -> Path | None:
 
 
 def _is_of_a_run(file: Path | None) -> bool:
-    return file is not None and file.name == "best.safetensors" and (file.parent / RUN_CARD).is_file()
+    return file is not None and file.name == RUN_WEIGHTS and (file.parent / RUN_CARD).is_file()
 
 
 def _texts(value: Any) -> Iterable[str]:

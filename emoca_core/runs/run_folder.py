@@ -35,6 +35,7 @@ from emoca_core.files import (
 )
 from emoca_core.limits import TABLE_BYTES
 from emoca_core.parsing import parse_record, read_record
+from emoca_core.runs.cards import RUN_CARD, RUN_WEIGHTS
 from emoca_core.weights.write_tensors import write_tensors
 
 METRICS, CHECKPOINTS = "metrics.jsonl", "checkpoints"
@@ -244,8 +245,8 @@ class RunFolder:
     def write_best(self, state: Mapping[str, torch.Tensor], card: Mapping[str, Any]) -> None:
         """The best weights so far as safetensors, with a card that says how to rebuild the part."""
         with self.writing():
-            write_tensors(self.path / "best.safetensors", state)
-            write_json(self.path / "best.json", card)
+            write_tensors(self.path / RUN_WEIGHTS, state)
+            write_json(self.path / RUN_CARD, card)
 
 
 def provenance() -> dict[str, Any]:

@@ -1,25 +1,28 @@
 """A trained method by the name of its folder: a run of ``emoca train``, or what ``emoca package`` made of one."""
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pydantic
-
 from emoca_core.errors import AssetFormatError, unknown_name
+from emoca_core.files import leads_out, sha256_of
 from emoca_core.registry import Registry
-from emoca_core.registry.catalogue import Catalogue, Recipe, merge
+from emoca_core.registry.catalogue import Catalogue, Recipe, changed
+from emoca_core.runs.cards import (
+    PACKAGE_WEIGHTS,
+    RUN_WEIGHTS,
+    TRAINED_PARTS,
+    Card,
+    EmotionCard,
+    MethodCard,
+    PackageCard,
+    read_card,
+)
 from emoca_core.runs.hub import download, is_repository
+from emoca_core.weights import RANDOM
 
-RUN_CARD, PACKAGE_CARD = "best.json", "card.json"
-RUN_WEIGHTS, PACKAGE_WEIGHTS = "best.safetensors", "weights.safetensors"
-FORMAT = "emoca-method/1"
-"""Of packages."""
-TRAINED_PARTS = ("encoder", "detail")
-"""Parts of a recipe that a stage trains."""
 ONLY_TRAINING = ("losses", "training", "emotion_backbone")
 """Keys of a recipe that capturing faces does without."""
 
@@ -31,14 +34,17 @@ class TrainedFolder:
     Attributes:
         path: The folder.
         name: Of the method, in tables and results.
-        packaged: Made by ``emoca package``, so that all weights are in one file.
         card: ``best.json`` of a run, ``card.json`` of a package.
     """
 
     path: Path
     name: str
-    packaged: bool
-    card: Mapping[str, Any]
+    card: Card
+
+    @property
+    def packaged(self) -> bool:
+        """Made by ``emoca package``, so that all weights are in one file."""
+        return isinstance(self.card, PackageCard)
 
     @property
     def weights(self) -> Path:
@@ -46,32 +52,56 @@ class TrainedFolder:
         return self.path / (PACKAGE_WEIGHTS if self.packaged else RUN_WEIGHTS)
 
     @property
+    def parts(self) -> tuple[str, ...]:
+        """Kinds of the parts that may have weights here."""
+        return ("emotion_backbone",) if isinstance(self.card, EmotionCard) else TRAINED_PARTS
+
+    @property
     def frozen(self) -> Mapping[str, str]:
         """Hash of the weights of each network that was not trained."""
-        return dict(self.card["frozen"])
+        return self.card.frozen if isinstance(self.card, MethodCard) else {}
 
-    def chain(self) -> list[tuple[Path, Mapping[str, Any]]]:
-        """Files of weights with the cards of their trainings, the oldest first.
-
-        Raises:
-            AssetFormatError: A run that this one started from is gone or has changed.
-        """
-        if self.packaged:
-            return [(self.weights, self.card)]
-        from emoca_core.runs.start import chain
-
-        return [(folder / RUN_WEIGHTS, card) for folder, card in chain(self.path)]
-
-    def recorded_recipe(self) -> Recipe:
-        """The recipe that was trained, with its objective.
+    @property
+    def method_card(self) -> MethodCard:
+        """The card of a recipe's training.
 
         Raises:
-            AssetFormatError: The card describes no recipe.
+            AssetFormatError: An emotion backbone was trained, which is no recipe.
         """
-        try:
-            return Recipe.model_validate(self.card["recipe"])
-        except (KeyError, pydantic.ValidationError) as error:
-            raise AssetFormatError(f"{self.path} does not describe a recipe: {error}") from None
+        if not isinstance(self.card, MethodCard):
+            raise AssetFormatError(
+                f"{self.path} is no run of 'emoca train coarse' or 'emoca train detail' but of 'emoca train emotion', "
+                "which is a backbone and no recipe"
+            )
+        return self.card
+
+    @property
+    def emotion_card(self) -> EmotionCard:
+        """The card of a backbone's training.
+
+        Raises:
+            AssetFormatError: Something else was trained.
+        """
+        if not isinstance(self.card, EmotionCard):
+            raise AssetFormatError(f"{self.path} is not a run of 'emoca train emotion'")
+        return self.card
+
+    def chain(self) -> list["TrainedFolder"]:
+        """The folders whose weights make up the method, the oldest first: this one, and those that it started from.
+
+        Raises:
+            AssetFormatError: One of them is gone or has changed.
+        """
+        chain: list[TrainedFolder] = [self]
+        while (start := _start_of(chain[-1].card)) is not None:
+            file = Path(start.file)
+            if not file.is_file() or sha256_of(file) != start.sha256:
+                raise AssetFormatError(f"{chain[-1].path} started from {file}, which is gone or has changed since")
+            before = open_folder(file.parent)
+            if before.path.resolve() in [folder.path.resolve() for folder in chain]:
+                raise AssetFormatError(f"{self.path} started from itself, says {before.path}")
+            chain.append(before)
+        return chain[::-1]
 
     def recipe(self, registry: Registry) -> Recipe:
         """How the method is built before its weights are loaded.
@@ -80,25 +110,27 @@ class TrainedFolder:
         whose weights all lie in the folder start from random ones: published files would be overwritten.
 
         Raises:
-            AssetFormatError: The card describes no recipe.
+            AssetFormatError: An emotion backbone was trained, which is no recipe.
         """
-        recipe = self.recorded_recipe()
-        plain = recipe.model_dump(by_alias=True, exclude_none=True, exclude={*ONLY_TRAINING})
+        recipe = self.method_card.recipe
+        change: dict[str, Any] = dict.fromkeys(ONLY_TRAINING)
         for kind in self.complete_parts():
             if use := recipe.parts().get(kind):
-                plain = merge(plain, {kind: {"params": without_weights(kind, use.uses, registry)}})
+                change[kind] = {"params": without_weights(kind, use.uses, registry)}
         if "detail" not in recipe.parts():
-            plain["probe"] = [block for block in recipe.probe if block != "detail"]
-        return Recipe.model_validate(plain)
+            change["probe"] = [block for block in recipe.probe if block != "detail"]
+        return changed(recipe, change)
 
     def complete_parts(self) -> list[str]:
         """Parts of which every weight lies in the folder: the first training of each began with the whole part."""
         if self.packaged:
             return []  # its recipe says so already
-        first: dict[str, Mapping[str, Any]] = {}
-        for _, card in self.chain():
-            first.setdefault({"coarse": "encoder", "detail": "detail"}[card["stage"]], card)
-        return [kind for kind, card in first.items() if not any(is_within(name, kind) for name in card["frozen"])]
+        first: dict[str, MethodCard] = {}
+        for folder in self.chain():
+            if not folder.packaged:
+                card = folder.method_card
+                first.setdefault({"coarse": "encoder", "detail": "detail"}[card.stage], card)
+        return [kind for kind, card in first.items() if not any(is_within(name, kind) for name in card.frozen)]
 
 
 def find_method(name: str, catalogue: Catalogue, registry: Registry) -> tuple[Recipe, TrainedFolder | None]:
@@ -110,15 +142,16 @@ def find_method(name: str, catalogue: Catalogue, registry: Registry) -> tuple[Re
         registry: With the components.
 
     Returns:
-        The recipe, and the folder that its weights come from.
+        The recipe, and the folder that its weights come from: always the package, where the recipe is a package's.
 
     Raises:
         UnknownNameError: None of these; the message lists the recipes.
         AssetFormatError: A folder that holds no trained method.
         MissingAssetError: A repository that is not available.
     """
-    if name in catalogue.recipes:
-        return catalogue.recipes[name], None
+    if (recipe := catalogue.recipes.get(name)) is not None:
+        trained = open_folder(Path(recipe.trained)) if recipe.trained else None
+        return recipe.model_copy(update={"trained": None}), trained
     trained = find_trained(name)
     if trained is None:
         raise unknown_name("recipe or run folder", name, catalogue.recipes)
@@ -134,36 +167,30 @@ def find_trained(name: str) -> TrainedFolder | None:
     """
     if (folder := Path(name).expanduser()).is_dir():
         return open_folder(folder)
-    return open_folder(download(name), name.removeprefix("hf://")) if is_repository(name) else None
+    if not is_repository(name):
+        return None
+    snapshot = download(name)  # files of the cache are links to the repository's blobs
+    return open_folder(snapshot, name.removeprefix("hf://"), within=snapshot.parents[1])
 
 
-def open_folder(folder: Path, name: str | None = None) -> TrainedFolder:
-    """Open a run of ``emoca train coarse|detail``, or a package.
+def open_folder(folder: Path, name: str | None = None, within: Path | None = None) -> TrainedFolder:
+    """Open a run of ``emoca train``, or a package.
+
+    Args:
+        folder: The folder.
+        name: Of the method; by default that of the folder.
+        within: Where links in the folder may lead; by default into the folder.
 
     Raises:
-        AssetFormatError: It is neither.
+        AssetFormatError: It is neither, or a file is missing, damaged, or a link that leads out.
     """
-    if (folder / PACKAGE_CARD).is_file():
-        try:
-            card = json.loads((folder / PACKAGE_CARD).read_text(encoding="utf-8"))
-            known = card["format"] == FORMAT and isinstance(card["frozen"], dict)
-        except (ValueError, KeyError, TypeError) as error:
-            raise AssetFormatError(f"{folder / PACKAGE_CARD} is damaged: {error!r}") from None
-        if not known:
-            raise AssetFormatError(f"{folder} was written by another version of this project ({card['format']})")
-        return _with_weights(TrainedFolder(folder, name or label_of(folder), True, card))
-    if not (folder / RUN_CARD).is_file():
-        raise AssetFormatError(
-            f"{folder} holds no trained method: give a run folder of 'emoca train' that got as far as a validation, or "
-            "a folder of 'emoca package'"
-        )
-    from emoca_core.runs.start import read_card
-
-    card = read_card(folder)
-    if not {"recipe", "stage", "frozen"} <= card.keys():
-        other = " but of 'emoca train emotion', which is a backbone and no recipe" if "emotion_backbone" in card else ""
-        raise AssetFormatError(f"{folder} is no run of 'emoca train coarse' or 'emoca train detail'{other}")
-    return _with_weights(TrainedFolder(folder, name or label_of(folder), False, card))
+    trained = TrainedFolder(folder, name or label_of(folder), read_card(folder))
+    for file in folder.iterdir():
+        if leads_out(within or folder, file):
+            raise AssetFormatError(f"{file} is a link that leads out of the folder, which is not read")
+    if not trained.weights.is_file():
+        raise AssetFormatError(f"{folder} has lost its weights, {trained.weights.name}")
+    return trained
 
 
 def label_of(folder: Path) -> str:
@@ -179,14 +206,10 @@ def is_within(name: str, part: str) -> bool:
 
 def without_weights(kind: str, uses: str, registry: Registry) -> dict[str, Any]:
     """Parameters that build a part without reading published weights; empty for parts that read none."""
-    from emoca_core.weights.checkpoints import RANDOM
-
     field = registry.resolve(kind, uses).Params.model_fields.get("weights")
     kinds = {field.annotation, *getattr(field.annotation, "__args__", ())} if field is not None else set()
     return {} if kinds.isdisjoint({RANDOM, str}) else {"weights": RANDOM}
 
 
-def _with_weights(trained: TrainedFolder) -> TrainedFolder:
-    if not trained.weights.is_file():
-        raise AssetFormatError(f"{trained.path} has lost its weights, {trained.weights.name}")
-    return trained
+def _start_of(card: Card) -> Any:
+    return card.start if isinstance(card, MethodCard) and not isinstance(card, PackageCard) else None

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
-
 from emoca_core.errors import EmocaError, unknown_name
 from emoca_core.parsing import read_record
+from emoca_core.runs.cards import RUN_CARD, Card
 from emoca_core.runs.run_folder import RunFolder
 from emoca_core.sweep.plan import Plan, Run
 from emoca_core.sweep.running import is_done, read_outcome
@@ -22,13 +21,6 @@ MEASURES = (
     *(f"{level}_{measure}" for level in ("valence", "arousal") for measure in ("pcc", "ccc", "rmse", "sagr")),
 )
 """What validation measures whatever the objective is, in the order of the columns."""
-
-
-class _Best(BaseModel):
-    """What ``best.json`` says of the validation whose weights were kept."""
-
-    step: int
-    metrics: dict[str, float | None]
 
 
 @dataclass(frozen=True)
@@ -137,7 +129,7 @@ def read_results(plan: Plan, runs: Sequence[Run]) -> SweepResult:
 
 def read_run(run: Run, report: str) -> RunResult:
     """The metrics of a finished training."""
-    best = read_record(run.folder / "best.json", _Best)
+    best = read_record(run.folder / RUN_CARD, Card)
     step, metrics = best.step, best.metrics
     if report == "last":
         step, metrics = last_validation(run.folder)

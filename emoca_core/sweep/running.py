@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from emoca_core.files import path_below, write_json
+from emoca_core.runs.cards import RUN_CARD
 from emoca_core.sweep.plan import Run
 
 TRAIN = (sys.executable, "-m", "emoca_core", "train")
@@ -111,7 +112,7 @@ def is_done(run: Run, outcome: Outcome | None) -> bool:
         outcome is not None
         and outcome.finished
         and outcome.arguments == run.arguments
-        and (run.folder / "best.json").is_file()
+        and (run.folder / RUN_CARD).is_file()
     )
 
 

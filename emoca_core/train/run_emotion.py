@@ -14,8 +14,8 @@ from emoca_core.datasets import Manifest
 from emoca_core.datasets.labels import Classes, choose_classes, usable_labels
 from emoca_core.errors import EmocaError, ParamsError, unknown_name
 from emoca_core.interfaces import EXPRESSIONS, FaceDataset, FaceSample
-from emoca_core.registry import Registry, get_registry
-from emoca_core.registry.catalogue import Catalogue, Use, get_catalogue
+from emoca_core.registry import get_registry
+from emoca_core.registry.catalogue import backbones_by_name, get_catalogue
 from emoca_core.registry.spec import validated
 from emoca_core.runs.run_folder import Progress
 from emoca_core.train.emotion import EmotionTask, collate_faces
@@ -80,7 +80,10 @@ def train_emotion(
         for split in splits
     ]
     set_seed(chosen.seed)  # before the network: its initialisation is part of the run
-    use = find_backbone(backbone, catalogue, registry)
+    named = backbones_by_name(catalogue, registry)
+    if backbone not in named:
+        raise unknown_name("emotion backbone or preset", backbone, named)
+    use = named[backbone]
     params = {**catalogue.params("emotion_backbone", use), **(backbone_params or {})}
     network = registry.build("emotion_backbone", use.uses, params)
     if tuple(network.labels) != labels:
@@ -119,21 +122,6 @@ def _told(rows: Manifest, labels: tuple[str, ...], what: str, say: Callable[[str
 def _to_stderr(line: str) -> None:
     if os.environ.get("RANK", "0") == "0":  # one process of several
         sys.stderr.write(f"{line}\n")
-
-
-def find_backbone(name: str, catalogue: Catalogue, registry: Registry) -> Use:
-    """A backbone by its own name, or by that of one of its presets.
-
-    Raises:
-        UnknownNameError: Neither; the message lists both.
-    """
-    if ("emotion_backbone", name) in registry.components:
-        return Use(uses=name)
-    cards = catalogue.components.get("emotion_backbone", {})
-    presets = {preset: Use(uses=owner, preset=preset) for owner, card in cards.items() for preset in card.presets}
-    if name not in presets:
-        raise unknown_name("emotion backbone or preset", name, {*registry.names("emotion_backbone"), *presets})
-    return presets[name]
 
 
 def augment_face(sample: FaceSample, generator: torch.Generator) -> FaceSample:

@@ -16,8 +16,10 @@ from emoca_core.registry import Registry, get_registry
 from emoca_core.registry import catalogue as catalogues
 from emoca_core.registry.catalogue import Catalogue, Recipe, get_catalogue
 from emoca_core.registry.terms import Stage, looks_at_emotion
+from emoca_core.runs.loading import load_trained
 from emoca_core.runs.run_folder import Progress
-from emoca_core.runs.start import emotion_changes, load_run, start_changes, start_of
+from emoca_core.runs.start import emotion_changes, start_changes, start_of
+from emoca_core.runs.trained_folder import find_method, open_folder
 from emoca_core.train.face_batches import collate_face_batch
 from emoca_core.train.loop import train
 from emoca_core.train.objective import build_objective
@@ -69,7 +71,7 @@ def train_stage(
         out: The run folder.
         settings: Fields of ``StageSettings`` that differ from the recipe's ``training`` block.
         change: Merged into the recipe, e.g. ``{"losses": {"emotion": {"weight": 0.5}}}``.
-        start: Run folder whose weights this one starts from: the coarse run for the detail stage.
+        start: Run folder or package whose weights this one starts from: the coarse run for the detail stage.
         emotion: Run folder of ``train_emotion`` whose backbone takes the place of the recipe's.
         registry_file: Your own registry.yaml, merged on top of the catalogue.
         resume: Continue the run in ``out``.
@@ -115,12 +117,15 @@ def prepare_stage(
     """Build everything that ``train_stage`` needs, and refuse what cannot work before anything is computed."""
     registry = get_registry()
     catalogue = get_catalogue(registry_file, registry)
-    named = catalogue.recipe(recipe)
+    catalogue.recipe(recipe)  # raises, with all names
+    named, own = find_method(recipe, catalogue, registry)
+    started = open_folder(start) if start else own
+    seen_through = open_folder(emotion) if emotion else None
     chosen = stage_settings(stage, named.training.get(stage), settings)
     changes = [
         chosen.recipe,
-        start_changes(stage, named.parts()["encoder"].uses, start) if start else {},
-        emotion_changes(emotion) if emotion else {},
+        start_changes(stage, named.parts()["encoder"].uses, started) if started else {},
+        emotion_changes(seen_through, registry) if seen_through else {},
         change or {},
     ]
     chosen_recipe = catalogues.changed(named, *changes)
@@ -130,9 +135,12 @@ def prepare_stage(
     set_seed(chosen.seed)  # before the networks: their initialisation is part of the run
     method = assemble(stage, recipe, chosen_recipe, catalogue, registry)
     card: dict[str, Any] = {"name": recipe, "recipe": method.recipe.model_dump(mode="json", by_alias=True)}
-    if start is not None:
-        load_run(method, start)
-        card["start"] = start_of(start)
+    if started is not None:
+        load_trained(method.parts(), started, larger=True)
+        card["start"] = start_of(started)
+    if seen_through is not None:
+        load_trained(method.parts(), seen_through)
+        card["emotion"] = start_of(seen_through)
     sample = training[0]
     objective = build_objective(
         chosen_recipe, stage, method.parts(), catalogue, registry, truth=sample.parameters is not None

@@ -26,10 +26,9 @@ from emoca_core.files import sha256_of
 from emoca_core.interfaces import ModuleComponent
 from emoca_core.registry.assets import find_assets
 from emoca_core.registry.spec import ComponentParams
+from emoca_core.weights import RANDOM
 from emoca_core.weights.tf_checkpoint import TensorFlowCheckpoint, bundle_prefix
 
-RANDOM = "random"
-"""Instead of published weights: initialise at random, for training."""
 _NOTHING_TO_READ = (RANDOM, "none")
 """``none`` leaves out an optional file, e.g. a mask; weights are never left out by accident."""
 UNTRAINED = "untrained"

@@ -91,7 +91,7 @@ def test_every_recipe_reads_blocks_that_it_has(name, tmp_path, monkeypatch):
         encoder_use = recipe.encoder.model_copy(update={"preset": None, "params": params})
         alone = recipe.model_copy(update={"encoder": encoder_use, "probe": probe, "detail": None})
         device = torch.device("cpu")
-        parts = sources.recipe_source(name, alone, get_catalogue(), get_registry(), "shared", device).parts
+        parts = sources.recipe_source(name, alone, None, get_catalogue(), get_registry(), "shared", device).parts
         blocks = dict(parts["encoder"].blocks)
     assert recipe.probe
     assert set(recipe.probe) <= {*blocks, *(["detail"] if recipe.detail else [])}

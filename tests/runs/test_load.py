@@ -126,7 +126,8 @@ def test_a_run_whose_start_has_changed_is_refused(runs, tmp_path):
 def test_other_folders_and_names_are_refused(runs, tmp_path):
     with pytest.raises(AssetFormatError, match="holds no trained method"):
         load_method(str(tmp_path))
-    (tmp_path / "best.json").write_text('{"emotion_backbone": {}}')
+    (tmp_path / "best.json").write_text('{"emotion_backbone": {"uses": "timm"}, "step": 1}')
+    (tmp_path / "best.safetensors").touch()
     with pytest.raises(AssetFormatError, match="of 'emoca train emotion', which is a backbone"):
         load_method(str(tmp_path))
     with pytest.raises(UnknownNameError, match=r"no recipe or run folder named 'open_fitt'\. Did you mean 'open_fit'"):

@@ -3,9 +3,11 @@
 import importlib.metadata
 import json
 import os
+import shutil
 
 import pytest
 import torch
+import toy_stage
 import yaml
 from full_disk import room_for
 from huggingface_hub import ModelCard
@@ -16,9 +18,14 @@ from emoca_core.api import load_method
 from emoca_core.cli import main
 from emoca_core.errors import AssetFormatError, EmocaError, MissingAssetError
 from emoca_core.files import sha256_of
-from emoca_core.registry.catalogue import load
+from emoca_core.method import build_parts
+from emoca_core.registry.catalogue import default_path, get_catalogue, load
 from emoca_core.runs.hub import WANTED, is_repository
 from emoca_core.runs.package import package_run
+from emoca_core.train.run_stage import prepare_stage, train_stage
+
+LOSSES = {"losses": toy_stage.RECIPE["losses"]}
+"""Which a package does without."""
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +76,6 @@ def test_its_registry_is_a_catalogue(package):
 
 
 def test_a_changed_file_is_refused(package, tmp_path):
-    import shutil
-
     copy = shutil.copytree(package, tmp_path / "copy")
     with open(copy / "weights.safetensors", "ab") as file:
         file.write(b" ")
@@ -101,8 +106,6 @@ def test_a_full_disk_leaves_no_package(runs, toys, tmp_path, capsys):
 
 
 def test_published_weights_are_named_and_not_copied(runs, toys, tmp_path, monkeypatch):
-    from emoca_core.registry.catalogue import get_catalogue
-
     asset = tmp_path / "licensed.tar"
     asset.write_bytes(b"secret")
     monkeypatch.setattr(toys.resolve("encoder", "TinyRegressor"), "asset_paths", {"deca": asset}, raising=False)
@@ -114,7 +117,7 @@ def test_published_weights_are_named_and_not_copied(runs, toys, tmp_path, monkey
 
 
 def test_files_of_this_machine_are_refused(runs, toys, tmp_path):
-    from emoca_core.registry.catalogue import Recipe, get_catalogue
+    from emoca_core.registry.catalogue import Recipe
     from emoca_core.runs.package import portable_recipe
 
     raw = json.loads((runs.coarse / "best.json").read_text())["recipe"]
@@ -124,10 +127,100 @@ def test_files_of_this_machine_are_refused(runs, toys, tmp_path):
 
 
 @pytest.fixture
+def copy(package, tmp_path):
+    """A package that a test may damage."""
+    return shutil.copytree(package, tmp_path / "copy")
+
+
+def without(file, *path):
+    """Take an entry out of a YAML or JSON file."""
+    content = yaml.safe_load(file.read_text())
+    place = content
+    for key in path[:-1]:
+        place = place[key]
+    del place[path[-1]]
+    file.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize("marked", [True, False], ids=["names its weights", "lies beside its weights"])
+@pytest.mark.parametrize("recipe", ["my-faces", "mine"])
+def test_the_recipe_of_a_package_brings_its_weights(toys, copy, tmp_path, marked, recipe):
+    if not marked:
+        without(copy / "registry.yaml", "recipes", "my-faces", "trained")
+    file = copy / "registry.yaml"
+    content = yaml.safe_load(file.read_text())
+    content["recipes"]["mine"] = {"extends": "my-faces", "summary": "Mine."}
+    file.write_text(json.dumps(content))
+    weights = load_file(copy / "weights.safetensors")
+    parts = build_parts(load([default_path(), file]).recipe(recipe), get_catalogue(registry=toys), toys)
+    assert not torch.equal(parts["encoder"].state_dict()["base.0.weight"], weights["encoder.base.0.weight"])
+    state = load_method(recipe, registry_file=file, device="cpu").state_dict()
+    for name, tensor in weights.items():
+        assert torch.equal(state[name], tensor), name
+
+
+def test_the_recipe_of_a_package_without_its_weights_is_refused(toys, copy, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    file = copy.joinpath("registry.yaml").rename(tmp_path / "elsewhere" / "registry.yaml")
+    with pytest.raises(AssetFormatError, match="elsewhere holds no trained method"):
+        load_method("my-faces", registry_file=file)
+
+
+@pytest.mark.parametrize("path", [("weights",), ("weights", "sha256"), ("frozen",), ("recipe",), ("format",)])
+def test_a_card_without_what_a_package_needs_is_refused(toys, copy, path):
+    without(copy / "card.json", *path)
+    with pytest.raises(AssetFormatError, match=rf"{path[-1]}: Field required|another version"):
+        load_method(str(copy))
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "card.json", "registry.yaml", "more.txt"])
+def test_a_link_that_leads_out_of_a_package_is_refused(toys, package, copy, name):
+    (copy / name).unlink(missing_ok=True)
+    (copy / name).symlink_to(package / name)
+    with pytest.raises(AssetFormatError, match=f"{name} is a link that leads out of the folder"):
+        load_method(str(copy))
+
+
+def test_a_link_to_a_package_and_links_in_it_are_followed(toys, copy, tmp_path):
+    (copy / "weights.safetensors").rename(copy / "blob")
+    (copy / "weights.safetensors").symlink_to("blob")
+    (tmp_path / "link").symlink_to(copy)
+    assert load_method(str(tmp_path / "link"), device="cpu").detail is not None
+
+
+@pytest.mark.parametrize("by", ["start", "recipe"])
+def test_a_training_starts_from_a_package(runs, toys, package, tmp_path, by):
+    """Given by --start, and by itself where the recipe is the package's."""
+    toy = ("toy", {"start": package, "registry_file": runs.file})
+    name, options = toy if by == "start" else ("my-faces", {"registry_file": package / "registry.yaml"})
+    ready = prepare_stage("detail", name, "synthetic_faces", settings=toy_stage.COMMON, change=LOSSES, **options)
+    state = ready.task.method.state_dict()
+    weights = load_file(package / "weights.safetensors")
+    assert any(name.startswith("detail.") for name in weights)
+    for name, tensor in weights.items():
+        assert torch.equal(state[name], tensor), name
+    assert ready.task.card()["start"] == {
+        "file": str(package / "weights.safetensors"),
+        "sha256": sha256_of(package / "weights.safetensors"),
+    }
+
+
+def test_a_run_that_started_from_a_package_is_a_method_and_becomes_a_package(runs, toys, package, tmp_path):
+    out, file = tmp_path / "run", package / "registry.yaml"
+    settings = {**toy_stage.COMMON, "epochs": 1}
+    train_stage("detail", "my-faces", "synthetic_faces", out, settings=settings, change=LOSSES, registry_file=file)
+    trained = load_file(out / "best.safetensors")
+    for name, tensor in load_method(str(out), device="cpu").state_dict().items():
+        if name in trained:
+            assert torch.equal(tensor, trained[name]), name
+    assert main(["package", str(out), "--out", str(tmp_path / "again")]) == 0
+    card = json.loads((tmp_path / "again" / "card.json").read_text())
+    assert [run["run"] for run in card["trainings"]] == ["coarse", "frozen", "detail", "run"]
+
+
+@pytest.fixture
 def hub(package, tmp_path, monkeypatch):
     """A cache of the hub that holds the package as ``somebody/my-faces``; the hub itself is out of reach."""
-    import shutil
-
     import huggingface_hub.constants as constants
 
     commit = "a" * 40

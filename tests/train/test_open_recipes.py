@@ -10,7 +10,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from emoca_core import get_registry
 from emoca_core.errors import AssetFormatError, MissingAssetError
 from emoca_core.registry.catalogue import get_catalogue
+from emoca_core.runs.loading import trained_backbone
 from emoca_core.runs.start import emotion_changes
+from emoca_core.runs.trained_folder import open_folder
+from emoca_core.runs.trained_part import sha256_of_tensors
 from emoca_core.train.face_batches import collate_face_batch
 from emoca_core.train.run_stage import prepare_stage, train_stage
 from emoca_core.train.stage_settings import stage_settings
@@ -80,7 +83,7 @@ def test_a_run_of_open_emoca_holds_the_expression_encoder_alone(emoca):
     assert all(name.startswith("encoder.expression_network.") for name in names)
     card = json.loads((emoca / "best.json").read_text())
     assert {"encoder.coarse_network", "emotion_backbone"} <= set(card["frozen"])
-    assert card["recipe"]["emotion_backbone"]["params"]["weights"].endswith("best.safetensors")
+    assert card["emotion"]["file"].endswith("best.safetensors")
     assert "emotion_distance" in card["metrics"]
 
 
@@ -97,13 +100,12 @@ def test_the_detail_stage_starts_from_the_chain_of_runs_without_the_emotion_back
                 assert torch.equal(state[name], tensor)
 
 
-def test_a_trained_backbone_becomes_part_of_the_recipe(emotion):
-    change = emotion_changes(emotion)["emotion_backbone"]
-    assert change["uses"] == "timm"
-    backbone = get_registry().build("emotion_backbone", "timm", change["params"])
+def test_the_weights_of_a_trained_backbone_are_looked_through(emoca, emotion):
+    card = json.loads((emoca / "best.json").read_text())
+    state = trained_backbone(open_folder(emotion), get_registry()).state_dict()
     for name, tensor in load_file(emotion / "best.safetensors").items():
-        assert torch.equal(backbone.state_dict()[name], tensor)
-    assert backbone.asset_paths == {"timm": emotion / "best.safetensors"}
+        assert torch.equal(state[name], tensor)
+    assert card["frozen"]["emotion_backbone"] == sha256_of_tensors(state), "the training saw these weights"
 
 
 def test_what_is_missing_is_said_at_once(tmp_path, pretrained):
@@ -112,7 +114,7 @@ def test_what_is_missing_is_said_at_once(tmp_path, pretrained):
     ):
         prepare_stage("coarse", "open_emoca", "synthetic_faces", settings=SETTINGS)
     with pytest.raises(AssetFormatError, match="is not a run of 'emoca train emotion'"):
-        emotion_changes(pretrained)
+        emotion_changes(open_folder(pretrained), get_registry())
 
 
 PUBLISHED = {

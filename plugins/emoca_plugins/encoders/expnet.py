@@ -11,7 +11,8 @@ from torch import Tensor
 from emoca_core.errors import AssetFormatError
 from emoca_core.formats import open_content
 from emoca_core.interfaces import Block, Encoder, FaceCrop, FaceModel, FaceParameters, Parts
-from emoca_core.weights.checkpoints import RANDOM, KeyMap, WeightsParams, find_all_weights, load_into, read_checkpoint
+from emoca_core.weights import RANDOM
+from emoca_core.weights.checkpoints import KeyMap, WeightsParams, find_all_weights, load_into, read_checkpoint
 from emoca_plugins.encoders.box_crops import ExpnetCrop
 from emoca_plugins.encoders.caffe_resnet import CaffeResNet101, resize_legacy
 from emoca_plugins.encoders.pose_from_landmarks import POSE_BLOCKS, with_pose_from_landmarks

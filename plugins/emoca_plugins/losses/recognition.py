@@ -11,8 +11,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from emoca_core.formats import open_asset, open_content
+from emoca_core.weights import RANDOM
 from emoca_core.weights.checkpoints import (
-    RANDOM,
     Checkpoint,
     KeyMap,
     asset_name,
