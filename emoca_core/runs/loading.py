@@ -95,8 +95,7 @@ def _fill(
     if problems:
         rest = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise AssetFormatError(
-            f"the weights in {trained.path} do not fit {type(module).__name__}, the {kind} of its recipe: "
-            f"{problems[0]}{rest}"
+            f"the weights in {trained.path} do not fit {type(module).__name__}, its {kind}: {problems[0]}{rest}"
         )
     nn.Module.load_state_dict(module, state, strict=False)
 

@@ -120,10 +120,12 @@ def test_a_run_folder_is_a_method(toys, tmp_path):
     with pytest.raises(AssetFormatError, match="holds no trained method"):
         sources.find_sources([str(folder)])
     save_file({"gain": torch.tensor(3.0)}, folder / "best.safetensors")
-    (folder / "best.json").write_text(json.dumps({"emotion_backbone": {"uses": "ColourBackbone", "params": {}}}))
+    (folder / "best.json").write_text(
+        json.dumps({"emotion_backbone": {"uses": "ColourBackbone", "params": {}}, "step": 1})
+    )
     [source], _ = sources.find_sources([str(folder)])
     assert source.name == "my_run"
     assert source.backbone.gain == 3
     save_file({"other": torch.tensor(3.0)}, folder / "best.safetensors")
-    with pytest.raises(AssetFormatError, match="does not fit ColourBackbone"):
+    with pytest.raises(AssetFormatError, match="do not fit ColourBackbone"):
         sources.find_sources([str(folder)])

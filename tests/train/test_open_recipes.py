@@ -44,7 +44,7 @@ def emotion(tmp_path_factory):
     torch.manual_seed(4)
     backbone = get_registry().build("emotion_backbone", "timm", params)
     save_file(backbone.state_dict(), folder / "best.safetensors")
-    card = {"emotion_backbone": {"uses": "timm", "params": backbone.params.model_dump(mode="json")}}
+    card = {"emotion_backbone": {"uses": "timm", "params": backbone.params.model_dump(mode="json")}, "step": 1}
     (folder / "best.json").write_text(json.dumps(card))
     return folder
 
@@ -110,7 +110,7 @@ def test_the_weights_of_a_trained_backbone_are_looked_through(emoca, emotion):
 
 def test_what_is_missing_is_said_at_once(tmp_path, pretrained):
     with pytest.raises(
-        MissingAssetError, match=r"weights of regressor are yours to train(.|\n)*weights of timm are yours"
+        MissingAssetError, match=r"weights of timm are yours to train(.|\n)*weights of regressor are yours"
     ):
         prepare_stage("coarse", "open_emoca", "synthetic_faces", settings=SETTINGS)
     with pytest.raises(AssetFormatError, match="is not a run of 'emoca train emotion'"):
