@@ -3,26 +3,16 @@
 from pathlib import Path
 
 import numpy as np
-import torch
 from pydantic import Field
-from torch import Tensor
 
 from emoca_core.errors import AssetFormatError, MissingAssetError
 from emoca_core.formats import Content
-from emoca_core.geometry.rotations import rotation_vector_to_matrix
-from emoca_core.interfaces import Albedo, FaceGeometry, FaceParameters
+from emoca_core.interfaces import Block
 from emoca_core.registry.assets import find_assets, has_asset
 from emoca_core.registry.spec import ComponentParams
+from emoca_plugins.face_models.basel_face import BaselFace
 from emoca_plugins.face_models.bfm_files import BFM09_EXPRESSION_INDEX, BFM_EXPNET, BFM_NONECK
-from emoca_plugins.face_models.morphable import (
-    MorphableModel,
-    check_indices,
-    facing_front,
-    first_columns,
-    from_planes,
-    planes,
-    points_of,
-)
+from emoca_plugins.face_models.morphable import check_indices
 from emoca_plugins.face_models.vertex_lists import (
     BASEL_VERTICES,
     BFM_3DDFA_INDICES,
@@ -51,7 +41,7 @@ ASSETS = {
 """Format of each asset."""
 
 
-class BfmExpnet(MorphableModel):
+class BfmExpnet(BaselFace):
     """Chang et al., "ExpNet", FG 2018; Tran et al., CVPR 2017.
 
     Blocks: ``shape`` (99), ``expression`` (29) and ``albedo`` (99) in standard deviations, ``global_pose`` about the
@@ -88,44 +78,18 @@ class BfmExpnet(MorphableModel):
 
     params: Params
 
-    mean: Tensor
-    modes: Tensor
-    albedo_mean: Tensor
-    albedo_modes: Tensor
-    landmark_vertices: Tensor
-
     def __init__(self, params: Params | None = None) -> None:
         super().__init__(params)
-        options = self.params
         model = self._open_model()
         mean = _in_metres(model)
-        shape = first_columns(model.array("shape_basis"), options.shape_size, "identity", model.path)
-        expression = first_columns(model.array("expression_basis"), options.expression_size, "expression", model.path)
-        albedo = first_columns(model.array("albedo_basis"), options.albedo_size, "texture", model.path)
-        basis = np.concatenate([shape, expression], axis=1)
-        self._constant("mean", planes(mean))
-        self._constant("modes", planes(points_of(basis) * MICROMETRE))
-        self._constant("albedo_mean", planes(model.array("mean_albedo") / 255))
-        self._constant("albedo_modes", planes(points_of(albedo) / 255))
-        check_indices(model.array("faces"), len(mean), "BFM.faces", model.path)
-        self._constant("faces", facing_front(mean, model.array("faces")))
-        self._constant("landmark_vertices", self._find_landmarks(mean))
-        self.blocks = {
+        options = self.params
+        sizes: dict[Block, int] = {
             "shape": options.shape_size,
             "expression": options.expression_size,
             "albedo": options.albedo_size,
-            "global_pose": 3,
         }
-
-    def forward(self, parameters: FaceParameters) -> FaceGeometry:
-        code = torch.cat([self._block(parameters, "shape"), self._block(parameters, "expression")], 1)
-        rotation = rotation_vector_to_matrix(self._block(parameters, "global_pose"))
-        vertices = from_planes(torch.addmm(self.mean, code, self.modes)) @ rotation.mT
-        return FaceGeometry(vertices, {"ibug68": vertices[:, self.landmark_vertices]})
-
-    def albedo(self, parameters: FaceParameters) -> Albedo:
-        code = self._block(parameters, "albedo")
-        return Albedo(vertex_colors=from_planes(torch.addmm(self.albedo_mean, code, self.albedo_modes)))
+        self._register_bases(model, mean, MICROMETRE, sizes)
+        self._constant("landmark_vertices", self._find_landmarks(mean))
 
     def _given(self) -> dict[str, Path | None]:
         """Every asset with the path that the user gave for it."""
