@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from emoca_core.datasets.manifest import Manifest, ManifestRow
 from emoca_core.datasets.masks import read_mask
-from emoca_core.datasets.rows import iterate_rows
+from emoca_core.datasets.rows import iterate_rows, known_face
 from emoca_core.errors import ImageError
 from emoca_core.images.photos import read_photo
 from emoca_core.progress import progress_bar
@@ -22,7 +22,7 @@ _DIGEST = 16
 
 
 def check_images(manifest: Manifest, workers: int = 1) -> Iterator[tuple[ManifestRow, str | None, bytes]]:
-    """Every row in order, the reason why its image or mask cannot be used, or ``None``, and a hash of the file.
+    """Every row in order, the reason why its image, mask or box cannot be used, or ``None``, and a hash of the file.
 
     Args:
         manifest: The images.
@@ -34,6 +34,7 @@ def check_images(manifest: Manifest, workers: int = 1) -> Iterator[tuple[Manifes
         try:
             photo = read_photo(manifest.image_path(row))
             content = bytes.fromhex(photo.sha256)[:_DIGEST]
+            known_face(row, photo.path, photo.size)
             if mask := manifest.mask_path(row):
                 read_mask(mask, photo.size)
         except ImageError as error:

@@ -28,7 +28,7 @@ from pydantic import BaseModel, RootModel
 from emoca_core.claims import Claim
 from emoca_core.datasets.manifest import CHUNK, Manifest, ManifestRow, write_manifest
 from emoca_core.datasets.masks import read_mask, warp_mask
-from emoca_core.datasets.rows import relocated
+from emoca_core.datasets.rows import known_face, relocated
 from emoca_core.errors import ImageError, OutputError
 from emoca_core.files import atomic_write, path_below, plain_name, write_json
 from emoca_core.images.crops import transform_points
@@ -224,7 +224,10 @@ def _face(job: _Job, number: int, row: ManifestRow) -> ManifestRow:
     landmarks, box = detection.landmarks["ibug68"], detection.box
     if job.settings.crop is None:
         return _marked(row, row.path, landmarks, box)
-    face = job.settings.crop(photo, detection)
+    try:
+        face = job.settings.crop(photo, detection)
+    except (ArithmeticError, ValueError, LookupError) as error:  # points that are no face
+        raise ImageError(f"{path}: cannot be cut by its landmarks ({error}).") from None
     to_crop = face.image_to_crop
     stem = plain_name(f"{number:08d}_{Path(row.path).stem}")
     names = FACES, f"{number // _PER_FOLDER:05d}", f"{stem}.{job.settings.format}"
@@ -252,16 +255,14 @@ def _marked(row: ManifestRow, path: str, landmarks: Float[ndarray, "68 2"], box:
 
 
 def _detection(job: _Job, photo: UInt8[ndarray, "H W 3"], row: ManifestRow) -> Detection | None:
-    known = None if row.landmarks is None else np.asarray(row.landmarks, np.float64).reshape(68, 2)
-    tight = None if known is None else np.concatenate([known.min(0), known.max(0)])
-    wanted = tight if row.box is None else np.asarray(row.box, np.float64)
-    if known is not None and wanted is not None and job.settings.landmarks == "keep":
-        return Detection(wanted, 1.0, {"ibug68": known})
+    known = known_face(row, job.source / row.path, photo.shape[:2])
+    if known is not None and known.landmarks and job.settings.landmarks == "keep":
+        return known
     faces = job.landmarker.detect(photo)
-    if wanted is None or not faces:
+    if known is None or not faces:
         return faces[0] if faces else None
-    best = max(faces, key=lambda face: _overlap(face.box, wanted))
-    return best if _overlap(best.box, wanted) > 0 else None
+    best = max(faces, key=lambda face: _overlap(face.box, known.box))
+    return best if _overlap(best.box, known.box) > 0 else None
 
 
 def _overlap(one: Float[ndarray, "4"], other: Float[ndarray, "4"]) -> float:

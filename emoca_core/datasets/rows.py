@@ -1,11 +1,16 @@
-"""Walking through manifests with flat memory, and moving their relative paths."""
+"""Walking through manifests with flat memory, moving their relative paths, and the faces that they mark."""
 
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+from numpy import ndarray
+
 from emoca_core.datasets.manifest import CHUNK, Manifest, ManifestRow
+from emoca_core.errors import ImageError
+from emoca_core.interfaces import Detection
 
 
 def iterate_rows(manifest: Manifest) -> Iterator[ManifestRow]:
@@ -13,6 +18,34 @@ def iterate_rows(manifest: Manifest) -> Iterator[ManifestRow]:
     for batch in manifest.table.to_batches(max_chunksize=CHUNK):
         for values in batch.to_pylist():
             yield ManifestRow(**values)
+
+
+def known_face(row: ManifestRow, photo: Path, size: tuple[int, int]) -> Detection | None:
+    """The face that a row marks by landmarks or a box, or ``None``.
+
+    Args:
+        row: The row.
+        photo: Its image, for the message.
+        size: Height and width of the image.
+
+    Raises:
+        ImageError: What the row marks has no area, or lies outside the image.
+    """
+    points = None if row.landmarks is None else np.asarray(row.landmarks, np.float64).reshape(68, 2)
+    marked: dict[str, ndarray] = {}
+    if points is not None:
+        marked["landmarks"] = np.concatenate([points.min(0), points.max(0)])
+    if row.box is not None:
+        marked["box"] = np.asarray(row.box, np.float64)
+    for name, outline in marked.items():
+        seen = np.minimum(outline[2:], size[::-1]) - np.maximum(outline[:2], 0)
+        if (outline[2:] - outline[:2] < 1).any() or (seen <= 0).any():
+            raise ImageError(f"{photo}: nothing in it is marked by the {name} of its row. Correct or leave them out.")
+    if not marked:
+        return None
+    return Detection(
+        marked["box" if "box" in marked else "landmarks"], 1.0, {} if points is None else {"ibug68": points}
+    )
 
 
 def relocated(rows: Iterable[ManifestRow], old: Path, new: Path) -> Iterator[ManifestRow]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,8 +44,10 @@ def manifest_hash(manifest: Manifest) -> str:
     """SHA-256 of the images' paths and sizes: another set of images gives another hash."""
     digest = hashlib.sha256()
     for name in manifest.texts("path"):
-        path = manifest.folder / str(name)
-        size = path.stat().st_size if path.exists() else -1
+        try:
+            size = os.path.getsize(manifest.folder / str(name))
+        except OSError:  # reading it says what is wrong
+            size = -1
         digest.update(f"{name}\t{size}\n".encode())
     return digest.hexdigest()
 

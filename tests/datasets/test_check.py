@@ -7,7 +7,21 @@ import pytest
 from PIL import Image
 
 from emoca_core.cli import main
-from emoca_core.datasets import ManifestRow, write_manifest
+from emoca_core.datasets import Manifest, ManifestRow, write_manifest
+from emoca_core.datasets.preprocess import PreprocessSettings, preprocess
+from emoca_core.errors import ImageError
+from emoca_core.images.crops import SHARED_CROP
+from emoca_core.interfaces import Landmarker
+from emoca_plugins.datasets.manifest import ManifestFaces
+
+RING = np.stack([np.cos(np.arange(68)), np.sin(np.arange(68))], 1)
+
+
+class NoFace(Landmarker):
+    """Finds nobody."""
+
+    def detect(self, photo):
+        return []
 
 
 @pytest.fixture(autouse=True)
@@ -57,6 +71,48 @@ def test_an_equal_path_is_named(faces, capsys, again):
 def test_two_faces_of_one_picture_are_fine(faces, capsys):
     rows = [ManifestRow("a.png", "train", box=(left, 1.0, left + 5.0, 9.0)) for left in (1.0, 10.0)]
     assert checked(faces, capsys, *rows) == (0, [])
+
+
+@pytest.mark.parametrize(
+    "marks",
+    [
+        {"box": (5.0, 5.0, 5.0, 9.0)},
+        {"box": (9.0, 9.0, 5.0, 5.0)},
+        {"box": (30.0, 5.0, 50.0, 9.0)},
+        {"landmarks": (5.0,) * 136},
+        {"landmarks": (1e30,) * 136},
+        {"landmarks": tuple(map(float, range(100, 236)))},
+    ],
+    ids=["no width", "turned", "outside", "one point", "far away", "outside, too"],
+)
+def test_what_marks_nothing_is_named(faces, capsys, marks):
+    """By check, and by preprocess and training where they cut by it; the other rows are done."""
+    code, [line] = checked(faces, capsys, ManifestRow("a.png", "train", **marks), ManifestRow("c.png", "train"))
+    (kind,) = marks
+    assert code == 1 and f"a.png: nothing in it is marked by the {kind} of its row" in line
+    faces_of_training = ManifestFaces(ManifestFaces.Params(file=faces / "m.parquet", crop="shared"))
+    with pytest.raises(ImageError, match=r"a\.png: nothing in it is marked"):
+        faces_of_training[0]
+    good = ManifestRow("c.png", landmarks=(5 * RING + 10).reshape(-1).tolist())
+    write_manifest([ManifestRow("a.png", **marks), good], faces / "m.parquet")
+    settings = PreprocessSettings(SHARED_CROP, landmarks="keep")
+    report = preprocess(Manifest.open(faces / "m.parquet"), faces / "out", NoFace(), settings)
+    assert (report.done, report.failed) == (1, 1)
+    assert "nothing in it is marked" in (faces / "out" / "failures.csv").read_text()
+
+
+def test_landmarks_that_a_rule_cannot_use_cost_their_row_alone(faces):
+    """A face on a line has an outline, but no similarity to a face."""
+
+    class Strict(type(SHARED_CROP)):
+        def __call__(self, photo, detection):
+            raise ZeroDivisionError("division by zero")
+
+    rows = [ManifestRow("a.png", landmarks=(5 * RING + 10).reshape(-1).tolist())]
+    write_manifest(rows, faces / "m.parquet")
+    settings = PreprocessSettings(Strict(), landmarks="keep")
+    assert preprocess(Manifest.open(faces / "m.parquet"), faces / "out", NoFace(), settings).failed == 1
+    assert "a.png: cannot be cut by its landmarks (division by zero)" in (faces / "out" / "failures.csv").read_text()
 
 
 def test_many_repeats_are_counted(faces, capsys):

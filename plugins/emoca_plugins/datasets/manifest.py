@@ -15,10 +15,11 @@ from torch import Tensor
 from emoca_core import ComponentParams
 from emoca_core.datasets import Manifest, ManifestRow
 from emoca_core.datasets.masks import read_mask, resize_mask, warp_mask
+from emoca_core.datasets.rows import known_face
 from emoca_core.errors import AssetFormatError
 from emoca_core.images.crops import SHARED_CROP, transform_points
 from emoca_core.images.photos import read_photo
-from emoca_core.interfaces import EXPRESSIONS, Detection, FaceDataset, FaceSample
+from emoca_core.interfaces import EXPRESSIONS, FaceDataset, FaceSample
 from emoca_core.registry.spec import ImageSize
 
 
@@ -74,7 +75,12 @@ class ManifestFaces(FaceDataset):
             to_crop[:2, 2] = to_crop.diagonal()[:2] / 2 - 0.5  # integer coordinates are pixel centres
         else:
             rule = replace(SHARED_CROP, size=size, box="bbox" if row.landmarks is None else "kpt68")
-            face = rule(photo, _detection(row))
+            detection = known_face(row, self.manifest.image_path(row), photo.shape[:2])
+            if detection is None:
+                raise AssetFormatError(
+                    f"{row.path} has neither landmarks nor a box to crop by: preprocess it, or crop: whole"
+                )
+            face = rule(photo, detection)
             pixels, to_crop = face.image, face.image_to_crop
         landmarks, mask = None, self._mask(row, photo.shape[:2], to_crop) if self.masked else None
         if row.landmarks is not None:
@@ -103,15 +109,6 @@ class ManifestFaces(FaceDataset):
         whole = self.params.crop == "whole"
         skin = resize_mask(mask, size) if whole else warp_mask(mask, np.linalg.inv(to_crop), (size, size))
         return torch.from_numpy(skin)[None].float()
-
-
-def _detection(row: ManifestRow) -> Detection:
-    if row.landmarks is not None:
-        points = np.asarray(row.landmarks, np.float64).reshape(68, 2)
-        return Detection(np.concatenate([points.min(0), points.max(0)]), 1.0, {"ibug68": points})
-    if row.box is None:
-        raise AssetFormatError(f"{row.path} has neither landmarks nor a box to crop by: preprocess it, or crop: whole")
-    return Detection(np.asarray(row.box, np.float64), 1.0, {})
 
 
 def _finite(value: float | None) -> float | None:
