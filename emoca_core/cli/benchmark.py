@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emoca_core.cli import Subparsers
-from emoca_core.cli.cli_settings import class_set, settings_from
+from emoca_core.cli.cli_settings import class_set, settings_from, whole
+from emoca_core.limits import BATCH
 
 if TYPE_CHECKING:
     from emoca_core.datasets import Manifest
@@ -40,7 +41,9 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
     )
     parser.add_argument("--title", help="name of the data in the report (default: the manifest's)")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="output folder")
-    parser.add_argument("--folds", type=int, default=5, help="0: the manifest's own splits (default: %(default)s)")
+    parser.add_argument(
+        "--folds", type=whole(0, 1000), default=5, help="0: the manifest's splits (default: %(default)s)"
+    )
     parser.add_argument(
         "--group", choices=("clip", "identity", "sample"), help="what folds never split (default: the first there is)"
     )
@@ -63,8 +66,8 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
         help="a setting of the probe, e.g. width=256 or standardise=off; may be repeated",
     )
     parser.add_argument("--landmarker", default="mediapipe", help="finds the faces (default: %(default)s)")
-    parser.add_argument("--resamples", type=int, default=2000, help="of the bootstrap (default: %(default)s)")
-    parser.add_argument("--batch-size", type=int, default=32, help="faces encoded at a time (default: %(default)s)")
+    parser.add_argument("--resamples", type=whole(0, 10**6), default=2000, help="of the bootstrap (default: 2000)")
+    parser.add_argument("--batch-size", type=whole(1, BATCH), default=32, help="faces at a time (default: %(default)s)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: %(default)s)")
     parser.add_argument("--published", action="store_true", help="show the EMOCA paper's numbers beside")
     parser.add_argument("--no-faces", action="store_true", help="leave example faces out: the result names no image")

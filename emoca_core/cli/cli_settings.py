@@ -1,10 +1,27 @@
-"""``--set name=value`` on the command line."""
+"""Values of options: ``--set name=value``, and whole numbers within bounds."""
 
-from collections.abc import Iterable
+import argparse
+from collections.abc import Callable, Iterable
 from typing import Any
 
+from emoca_core import limits
 from emoca_core.errors import ParamsError
-from emoca_core.parsing import parse_yaml
+from emoca_core.parsing import parse_yaml, shown
+
+
+def whole(least: int = 1, most: int = limits.COUNT) -> Callable[[str], int]:
+    """A type of option for ``argparse``: a whole number within bounds."""
+
+    def read(text: str) -> int:
+        try:
+            value = int(text) if len(text) <= limits.NUMBER_DIGITS.most else most + 1
+        except ValueError:
+            value = least - 1
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"'{shown(text)}' is no whole number from {least} to {most}")
+        return value
+
+    return read
 
 
 def settings_from(assignments: Iterable[str]) -> dict[str, Any]:

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from emoca_core.cli import BAD_INPUT, Subparsers
-from emoca_core.cli.cli_settings import class_set, settings_from
+from emoca_core.cli.cli_settings import class_set, settings_from, whole
 from emoca_core.errors import ParamsError, unknown_name
+from emoca_core.limits import IMAGE_SIZE, SEED
 from emoca_core.vocabulary.emotions import EXPRESSIONS
 
 if TYPE_CHECKING:
@@ -95,7 +96,9 @@ def _add_preprocess(actions: Subparsers) -> None:
     parser.add_argument(
         "--crop", default="shared", help="shared, the rule of a method, or whole: only add landmarks (default: shared)"
     )
-    parser.add_argument("--size", type=_positive, metavar="PIXELS", help="side of the crops (default: the rule's own)")
+    parser.add_argument(
+        "--size", type=whole(1, IMAGE_SIZE), metavar="PIXELS", help="side of the crops (default: the rule's)"
+    )
     parser.add_argument("--keep-landmarks", action="store_true", help="use the manifest's where there are any")
     parser.add_argument("--format", choices=("png", "jpg"), default="png", help="of the crops (default: png)")
     parser.add_argument("--landmarker", default="mediapipe", help="finds the faces (default: mediapipe)")
@@ -166,15 +169,15 @@ def _add_manifest(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_workers(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--workers", type=_positive, metavar="N", help="in parallel (default: the number of CPUs)")
+    parser.add_argument("--workers", type=whole(1, 1024), metavar="N", help="in parallel (default: the number of CPUs)")
 
 
 def _add_split_arguments(parser: argparse.ArgumentParser, required: bool) -> None:
     parts = parser.add_mutually_exclusive_group(required=required)
     parts.add_argument("--split", nargs="+", metavar="NAME=SHARE", help="e.g. train=0.6 validation=0.2 test=0.2")
-    parts.add_argument("--folds", type=_positive, metavar="N", help="equal parts fold_0, fold_1, ...")
+    parts.add_argument("--folds", type=whole(), metavar="N", help="equal parts fold_0, fold_1, ...")
     parser.add_argument("--by", choices=_GROUPS, help="never split these (default: clips, else people, else images)")
-    parser.add_argument("--seed", type=int, default=0, help="another seed gives another split (default: 0)")
+    parser.add_argument("--seed", type=whole(0, SEED), default=0, help="another seed gives another split (default: 0)")
 
 
 def run_import(args: argparse.Namespace) -> int:
@@ -385,10 +388,3 @@ def _workers(args: argparse.Namespace) -> int:
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(text.split(","))
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise ValueError
-    return value

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emoca_core.cli import BAD_INPUT, Subparsers
-from emoca_core.cli.cli_settings import settings_from
+from emoca_core.cli.cli_settings import settings_from, whole
 from emoca_core.errors import ParamsError, unknown_name
+from emoca_core.limits import BATCH
 
 if TYPE_CHECKING:
     from emoca_core.method import Method
@@ -51,7 +52,7 @@ def add_method_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--crop", choices=("native", "shared"), default="native", help="the method's own crop, or one for all methods"
     )
-    parser.add_argument("--batch-size", type=_positive, default=8, metavar="N", help="faces at a time (default: 8)")
+    parser.add_argument("--batch-size", type=whole(1, BATCH), default=8, metavar="N", help="faces at once (default: 8)")
     parser.add_argument(
         "--set",
         action="append",
@@ -131,10 +132,3 @@ def parse_changes(changes: Iterable[str]) -> dict[str, Any]:
         if not isinstance(params, dict):
             raise ParamsError(f"--set {part}: expected PART.PARAM=VALUE, e.g. encoder.iterations=30")
     return {part: {"params": params} for part, params in parts.items()}
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise ValueError
-    return value

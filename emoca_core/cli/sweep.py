@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from emoca_core.cli import Subparsers
+from emoca_core.cli.cli_settings import whole
 
 NAME = "sweep"
 HELP = "train variants of a recipe with several seeds, and compare them in a table and a picture"
@@ -38,11 +39,11 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
     )
     parser.add_argument("file", type=Path, metavar="FILE", help="the sweep, YAML")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder of the sweep")
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="trainings at a time (default: %(default)s)")
+    parser.add_argument("--jobs", type=whole(1, 1024), default=1, metavar="N", help="trainings at a time (default: 1)")
     parser.add_argument("--table-only", action="store_true", help="train nothing; table and picture of what is there")
     parser.add_argument("--no-faces", action="store_true", help="leave out the picture")
     parser.add_argument(
-        "--faces", type=int, default=8, metavar="N", help="of the validation set (default: %(default)s)"
+        "--faces", type=whole(1, 1000), default=8, metavar="N", help="of the validation set (default: %(default)s)"
     )
     parser.add_argument("--photos", nargs="+", default=(), metavar="PATH", help="photos to show instead")
     parser.add_argument(
@@ -61,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
         print(line, file=sys.stderr, flush=True)
 
     plan = read_plan(args.file)
-    result = run_sweep(plan, args.out, jobs=max(1, args.jobs), table_only=args.table_only, say=say)
+    result = run_sweep(plan, args.out, jobs=args.jobs, table_only=args.table_only, say=say)
     print(table.terminal(result))
     print(args.out / "table.md")
     if not args.no_faces and plan.stage != "emotion":  # a backbone has no face to draw

@@ -11,11 +11,13 @@ import safetensors
 import torch
 from jaxtyping import Float
 from numpy import ndarray
+from pydantic import RootModel
 
 from emoca_core.errors import AssetFormatError
 from emoca_core.export.camera import PhotoCamera, camera_to_gltf
 from emoca_core.files import json_text, write_text
-from emoca_core.interfaces import BLOCKS, Camera, FaceParameters, PerspectiveCamera, WeakPerspectiveCamera
+from emoca_core.interfaces import BLOCKS, Camera, FaceParameters, PerspectiveCamera, Unit, WeakPerspectiveCamera
+from emoca_core.parsing import parse_record
 from emoca_core.weights.write_tensors import write_tensors
 
 FORMAT = "emoca-codes-1"
@@ -24,6 +26,10 @@ _CAMERAS: Mapping[str, type[PerspectiveCamera] | type[WeakPerspectiveCamera]] = 
     "weak_perspective": WeakPerspectiveCamera,
 }
 _OUTER_CORNERS = (36, 45)
+
+
+class _Units(RootModel[dict[str, Unit]]):
+    """Of the blocks of a code, by name."""
 
 
 def write_codes(path: Path | str, parameters: FaceParameters) -> None:
@@ -63,10 +69,10 @@ def read_codes(path: Path | str) -> FaceParameters:
     if metadata.get("format") != FORMAT or not set(tensors) <= set(BLOCKS):
         raise AssetFormatError(f"{path} does not hold a face code (format {metadata.get('format')!r})")
     camera = tensors.pop("camera", None)
-    units = json.loads(metadata["units"])
+    units = parse_record(metadata.get("units", ""), _Units, f"'units' of {path}").root
     return FaceParameters(
         **tensors,
-        camera=None if camera is None else _camera_from_code(metadata["camera"], camera),
+        camera=None if camera is None else _camera_from_code(metadata.get("camera", ""), camera),
         units={name: unit for name, unit in units.items() if name in tensors},
     )
 

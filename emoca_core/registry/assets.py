@@ -5,22 +5,23 @@ index that records where each came from. ``emoca assets add FILE`` fills it. Not
 """
 
 import dataclasses
-import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, field_validator
 
 from emoca_core.errors import AssetFormatError, MissingAssetError
 from emoca_core.files import path_below, write_json
+from emoca_core.parsing import read_record
 
 if TYPE_CHECKING:
     from emoca_core.registry.catalogue import AssetCard
 
 ENVIRONMENT_VARIABLE = "EMOCA_ASSETS"
 INDEX = "assets.json"
-_INDEX_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,17 @@ class AssetRecord:
     added: str
 
 
+class _Index(BaseModel):
+    version: Literal[1]
+    assets: dict[str, AssetRecord]
+
+    @field_validator("assets", mode="before")
+    @classmethod
+    def _with_names(cls, entries: Any) -> Any:
+        entries = entries if isinstance(entries, Mapping) else {"": entries}
+        return {name: {**entry, "name": name} if isinstance(entry, dict) else entry for name, entry in entries.items()}
+
+
 def asset_folder() -> Path:
     """``EMOCA_ASSETS`` where set, else the user data folder of the platform. It need not exist yet."""
     import platformdirs  # here, because `emoca --help` imports this module
@@ -61,19 +73,12 @@ def read_index(folder: Path | None = None) -> dict[str, AssetRecord]:
         AssetFormatError: ``assets.json`` is damaged.
     """
     path = (folder or asset_folder()) / INDEX
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-        if raw["version"] != _INDEX_VERSION:
-            raise AssetFormatError(f"{path} was written by another version of this project ({raw['version']})")
-        return {name: AssetRecord(name=name, **entry) for name, entry in raw["assets"].items()}
-    except FileNotFoundError:
+    if not os.path.lexists(path):
         return {}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        if isinstance(error, AssetFormatError):
-            raise
-        raise AssetFormatError(
-            f"{path} is damaged ({error}); delete it and run 'emoca assets add' on your files again"
-        ) from None
+    try:
+        return read_record(path, _Index).assets
+    except AssetFormatError as error:
+        raise AssetFormatError(f"{error}; delete it and run 'emoca assets add' on your files again") from None
 
 
 def write_index(records: Iterable[AssetRecord], folder: Path | None = None) -> None:
@@ -81,7 +86,7 @@ def write_index(records: Iterable[AssetRecord], folder: Path | None = None) -> N
     entries = {record.name: dataclasses.asdict(record) for record in sorted(records, key=lambda r: r.name)}
     for entry in entries.values():
         del entry["name"]
-    write_json((folder or asset_folder()) / INDEX, {"version": _INDEX_VERSION, "assets": entries})
+    write_json((folder or asset_folder()) / INDEX, {"version": 1, "assets": entries})
 
 
 def find_asset(name: str, given: Path | str | None = None) -> Path:

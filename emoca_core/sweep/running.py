@@ -1,16 +1,17 @@
 """The trainings of a sweep, each a process of its own: what one of them breaks, the others do not feel."""
 
-import json
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from pydantic import BaseModel, ConfigDict
+
 from emoca_core.files import path_below, write_json
+from emoca_core.parsing import read_record
 from emoca_core.runs.cards import RUN_CARD
 from emoca_core.sweep.plan import Run
 
@@ -18,8 +19,7 @@ TRAIN = (sys.executable, "-m", "emoca_core", "train")
 """The command that the arguments of a run follow."""
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(BaseModel):
     """How a training ended.
 
     Attributes:
@@ -28,6 +28,8 @@ class Outcome:
         reason: Why not.
         seconds: It took, without earlier attempts.
     """
+
+    model_config = ConfigDict(frozen=True)
 
     arguments: tuple[str, ...]
     finished: bool
@@ -56,10 +58,11 @@ def run_all(
         say(f"{finished} of {len(runs)} runs finished before")
     begun = time.monotonic()
     ended = 0
+    children: list[subprocess.Popen[bytes]] = []
 
     def work(run: Run) -> Outcome:
         nonlocal ended
-        outcome = run_one(run, command or TRAIN, jobs)
+        outcome = run_one(run, command or TRAIN, jobs, children)
         ended += 1
         left = (time.monotonic() - begun) / ended * (len(waiting) - ended)
         verdict = f"{outcome.seconds:.0f} s" if outcome.finished else f"FAILED: {outcome.reason}"
@@ -72,21 +75,32 @@ def run_all(
             now = dict(zip(waiting, pool.map(work, waiting), strict=True))
         except KeyboardInterrupt:
             pool.shutdown(wait=False, cancel_futures=True)
+            for child in children:
+                child.terminate()  # Ctrl-C in a terminal reaches them too, SIGTERM does not
             raise
-    return {run: now[run] if run in now else before[run] or Outcome(run.arguments, False) for run in runs}
+    return {run: outcome for run, outcome in before.items() if outcome is not None} | now
 
 
-def run_one(run: Run, command: Sequence[str] = TRAIN, jobs: int = 1) -> Outcome:
-    """Start a training, or go on with one that was killed, and wait for its end."""
+def run_one(
+    run: Run, command: Sequence[str] = TRAIN, jobs: int = 1, children: list[subprocess.Popen[bytes]] | None = None
+) -> Outcome:
+    """Start a training, or go on with one that was killed, and wait for its end.
+
+    Args:
+        run: The training.
+        command: What starts it.
+        jobs: How many there are at a time.
+        children: Gets the process, so that others can end it.
+    """
     previous = read_outcome(run)
     if previous is not None and previous.arguments != run.arguments:
         reason = f"{run.folder} was trained with other settings: remove it, or choose another --out"
-        return Outcome(run.arguments, False, reason)
+        return Outcome(arguments=run.arguments, finished=False, reason=reason)
     for file in (run.log, run.record):
         path_below(run.folder.parent, file.name)
     run.folder.parent.mkdir(parents=True, exist_ok=True)
     resume = ["--resume"] if run.folder.exists() else []  # from the start, where it was killed before a checkpoint
-    write_outcome(run, Outcome(run.arguments, False, "was stopped"))
+    write_outcome(run, Outcome(arguments=run.arguments, finished=False, reason="was stopped"))
     threads = max(1, (os.cpu_count() or 1) // jobs)
     environment = {"OMP_NUM_THREADS": str(threads)} if jobs > 1 else {}
     begun = time.monotonic()
@@ -94,14 +108,13 @@ def run_one(run: Run, command: Sequence[str] = TRAIN, jobs: int = 1) -> Outcome:
         process = subprocess.Popen(
             [*command, *run.arguments, *resume], stdout=log, stderr=subprocess.STDOUT, env={**environment, **os.environ}
         )
-        try:
-            code = process.wait()
-        except BaseException:
-            process.terminate()
-            process.wait()
-            raise
+        if children is not None:
+            children.append(process)
+        code = process.wait()
     reason = "" if code == 0 else last_words(run.log, code)
-    outcome = Outcome(run.arguments, code == 0, reason, round(time.monotonic() - begun, 1))
+    outcome = Outcome(
+        arguments=run.arguments, finished=code == 0, reason=reason, seconds=round(time.monotonic() - begun, 1)
+    )
     write_outcome(run, outcome)
     return outcome
 
@@ -118,16 +131,12 @@ def is_done(run: Run, outcome: Outcome | None) -> bool:
 
 def read_outcome(run: Run) -> Outcome | None:
     """How a training ended; ``None`` if it never began."""
-    try:
-        raw = json.loads(run.record.read_text(encoding="utf-8"))
-        return Outcome(**{**raw, "arguments": tuple(raw["arguments"])})
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    return read_record(run.record, Outcome) if run.record.exists() else None
 
 
 def write_outcome(run: Run, outcome: Outcome) -> None:
     """Keep how a training ended."""
-    write_json(run.record, asdict(outcome))
+    write_json(run.record, outcome.model_dump())
 
 
 def last_words(log: Path, code: int) -> str:

@@ -3,7 +3,10 @@
 import csv
 import json
 import math
+import os
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -276,3 +279,24 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     assert str(out / "table.md") in printed.out and "[4/4]" in printed.err
     assert main(["sweep", str(written(tmp_path)), "--out", str(out), "--no-faces", "--table-only"]) == 1
     assert main(["sweep", str(tmp_path / "gone.yaml"), "--out", str(out)]) == 2
+
+
+def test_a_sweep_that_is_terminated_ends_its_trainings(tmp_path):
+    """SIGTERM reaches the sweep alone; a training that went on would write into the next one's folder."""
+    training = "import os, pathlib, sys, time; pathlib.Path('pid').write_text(str(os.getpid())); time.sleep(60)"
+    program = (
+        "import sys; from emoca_core.cli import main\n"
+        f"import emoca_core.sweep.running as running; running.TRAIN = (sys.executable, '-c', {training!r})\n"
+        "sys.exit(main(['sweep', 'plan.yaml', '--out', 'out']))"
+    )
+    plan = {"recipe": "open_fit", "data": "synthetic_faces", "seeds": [0], "variants": {"a": None, "b": None}}
+    (tmp_path / "plan.yaml").write_text(yaml.safe_dump(plan))
+    process = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.05)
+    process.terminate()
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 143 and err.endswith("emoca: stopped\n")
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
