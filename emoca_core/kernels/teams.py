@@ -9,9 +9,13 @@ import ctypes
 import itertools
 import multiprocessing
 import os
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
+from types import FrameType
 from typing import Any
 
 import torch
@@ -59,7 +63,8 @@ def for_each(count: int, work: Callable[[int], None]) -> None:
     if threads <= 1:
         run()
     elif _team_works() and (team := _torch_team()) is not None:
-        team(_Run(run), None, threads, 0)
+        with _signals_later():
+            team(_Run(run), None, threads, 0)
     else:
         others = [_pool(os.getpid()).submit(run) for _ in range(threads - 1)]
         run()
@@ -68,6 +73,26 @@ def for_each(count: int, work: Callable[[int], None]) -> None:
                 other.result()
     if failures:
         raise failures[0]
+
+
+@contextmanager
+def _signals_later() -> Iterator[None]:
+    """Hold back what stops the program: raised inside of a function that C calls, it would be printed and lost."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # handlers run in the main thread
+        return
+    caught: list[tuple[int, FrameType | None]] = []
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    held = {number: handler for number, handler in handlers.items() if callable(handler)}
+    for number in held:
+        signal.signal(number, lambda *what: caught.append(what))
+    try:
+        yield
+    finally:
+        for number, handler in held.items():
+            signal.signal(number, handler)
+    for what in caught:
+        held[signal.Signals(what[0])](*what)
 
 
 def _team_works() -> bool:

@@ -3,6 +3,8 @@
 import ctypes
 import multiprocessing
 import os
+import random
+import signal
 import subprocess
 import sys
 import threading
@@ -48,6 +50,21 @@ def test_pieces_run_on_as_many_threads_as_torch_has(workers: str) -> None:
         teams.for_each(12, work)
         assert len(used) == threads
         assert threading.get_native_id() in used
+
+
+def test_no_signal_is_lost(workers: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a handler raises inside of a function that C calls is printed and forgotten: Ctrl-C would do nothing."""
+    lost: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lost.append)
+    delays = random.Random(0)
+    for _ in range(300):
+        killer = threading.Timer(delays.uniform(0, 1e-3), os.kill, (os.getpid(), signal.SIGINT))
+        with pytest.raises(KeyboardInterrupt):
+            killer.start()
+            while not lost:
+                teams.for_each(3, lambda number: None)
+        killer.join()
+    assert not lost and signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_an_error_of_any_thread_is_raised_by_the_caller(workers: str) -> None:
