@@ -26,6 +26,14 @@ class ComponentImportError(EmocaError, ImportError):
     """A known component whose module, or optional dependency, cannot be imported."""
 
 
+class ComponentBuildError(EmocaError):
+    """A component that fails while it is built, for a reason of its own."""
+
+
+class PluginError(EmocaError):
+    """A plugin that does not keep to what plugins may do."""
+
+
 class ParamsError(EmocaError, ValueError):
     """Parameters that the component's ``Params`` model rejects."""
 

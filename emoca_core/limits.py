@@ -105,6 +105,12 @@ PHOTO_BYTES = Limit("photo_bytes", 512 * MIB, "bytes")
 PHOTO_PIXELS = Limit("photo_pixels", 100_000_000, "pixels")
 """10,000 x 10,000: a small file cannot fill the memory."""
 
+# other people's code
+PLUGIN_SECONDS = Limit("plugin_seconds", 60, "seconds")
+"""Time that a plugin may take to say what it offers."""
+PLUGIN_OFFERS = Limit("plugin_offers", 1_000, "items")
+"""What one hook of one plugin may return."""
+
 # published files
 ASSET_BYTES = Limit("asset_bytes", 16 * GIB, "bytes")
 """One published file, and everything unpacked from it."""

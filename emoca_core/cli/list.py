@@ -5,7 +5,7 @@ import shutil
 import sys
 from collections.abc import Iterable
 
-from emoca_core.cli import Subparsers
+from emoca_core.cli import DONE, SOME_FAILED, Subparsers
 from emoca_core.errors import unknown_name
 from emoca_core.registry import Registry, get_registry
 from emoca_core.registry.catalogue import Catalogue, get_catalogue
@@ -25,7 +25,7 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print one table per section, and the plugins that failed to load."""
+    """Print one table per section, and what is wrong with plugins; 1 if anything is."""
     registry = get_registry()
     sections = (*registry.kinds, *OTHER_SECTIONS)
     if args.kind is not None and args.kind not in sections:
@@ -34,9 +34,9 @@ def run(args: argparse.Namespace) -> int:
     wanted = [args.kind] if args.kind else sections
     tables = {section: rows for section in wanted if (rows := rows_of(section, catalogue, registry))}
     print("\n\n".join(format_table(section, rows, _width()) for section, rows in tables.items()) or "nothing")
-    for plugin, error in registry.failures.items():
-        print(f"! plugin '{plugin}' failed to load: {type(error).__name__}: {error}", file=sys.stderr)
-    return 0
+    for problem in registry.problems:
+        print(f"! {problem}", file=sys.stderr)
+    return SOME_FAILED if registry.problems else DONE
 
 
 def rows_of(section: str, catalogue: Catalogue, registry: Registry) -> list[Row]:

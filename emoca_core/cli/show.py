@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
         print("\n".join(trained_page(trained, catalogue)))
         return 0
     if not found:
-        notes = [f"plugin '{p}' failed to load: {type(e).__name__}: {e}" for p, e in registry.failures.items()]
+        notes = map(str, registry.problems)
         raise unknown_name(args.kind or "component, recipe or asset", args.name, set().union(*named.values()), notes)
     print("\n\n".join("\n".join(page(section, args.name, catalogue, registry)) for section in found))
     return 0

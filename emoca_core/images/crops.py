@@ -6,12 +6,13 @@ Every rule is a frozen dataclass that turns a photo and a detection into a ``Cro
 
 from typing import Literal, get_args
 
-from emoca_core.errors import ComponentImportError, unknown_name
+from emoca_core.errors import ComponentImportError, PluginError, unknown_name
 from emoca_core.images.batch import crops_to_batch
 from emoca_core.images.box_crop import BoxCrop
 from emoca_core.images.warp import transform_points, warp
 from emoca_core.interfaces import CropRule
 from emoca_core.registry import Registry
+from emoca_core.registry.offers import contained
 from emoca_core.registry.spec import load_target
 
 __all__ = [
@@ -60,10 +61,12 @@ def find_crop(name: str, registry: Registry) -> CropRule:
         return SHARED_CROP
     if name not in registry.crops:
         raise unknown_name("crop rule", name, crop_names(registry))
-    plugin, target = registry.crops[name]
+    origin, target = registry.crops[name]
+    plugin = origin.plugin
     try:
-        rule = load_target(target)()
-    except Exception as error:  # a third party's code may fail in any way
+        with contained():
+            rule = load_target(target)()
+    except PluginError as error:
         raise ComponentImportError(f"crop rule '{name}' (plugin '{plugin}') cannot be imported: {error}") from error
     if not isinstance(rule, CropRule) or rule.name != name:
         raise ComponentImportError(f"crop rule '{name}' (plugin '{plugin}'): {target} makes no CropRule of this name")

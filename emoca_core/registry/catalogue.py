@@ -14,11 +14,12 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from emoca_core.errors import CatalogueError, RecipeError, unknown_name
+from emoca_core.errors import CatalogueError, PluginError, RecipeError, unknown_name
 from emoca_core.limits import EXTENDS_DEPTH
 from emoca_core.parsing import checked, read_yaml
 from emoca_core.registry import Registry, get_registry
 from emoca_core.registry.kinds import KINDS, KindSpec, part_kinds
+from emoca_core.registry.offers import Origin, Problem, contained, said_by
 from emoca_core.registry.spec import Kind
 
 ENVIRONMENT_VARIABLE = "EMOCA_REGISTRY"
@@ -163,17 +164,18 @@ def load(paths: Iterable[Traversable | Path], kinds: Mapping[Kind, KindSpec] = K
     Raises:
         CatalogueError: A file is missing, is not YAML or does not follow the schema; the message says where.
     """
+    files = list(paths)
+    return _assembled([read(path) for path in files], str(files[-1]) if files else "the catalogue", kinds)
+
+
+def _assembled(files: Iterable[Mapping[str, Any]], source: str, kinds: Mapping[Kind, KindSpec]) -> Catalogue:
     raw: dict[str, Any] = {}
-    names = []
-    for path in paths:
-        raw = merge(raw, read(path), keep_null=True)  # a recipe's nulls are for what it extends
-        names.append(str(path))
+    for file in files:
+        raw = merge(raw, file, keep_null=True)  # a recipe's nulls are for what it extends
     recipes = {name: recipe for name, recipe in raw.pop("recipes", {}).items() if recipe is not None}
-    source = names[-1] if names else "the catalogue"
     raw = merge({}, raw) | {"recipes": {name: _extended(name, recipes, source) for name in recipes}}
-    lines = [
-        f"components: {unknown_name('kind', kind, kinds)}" for kind in raw.get("components", {}) if kind not in kinds
-    ]
+    odd = [kind for kind in raw.get("components", {}) if kind not in kinds]
+    lines = [f"components: {unknown_name('kind', kind, kinds)}" for kind in odd]
     for name, recipe in raw["recipes"].items():
         lines += [f"recipe '{name}': {line}" for line in _unknown_keys(recipe, kinds.values())]
     if lines:
@@ -214,17 +216,61 @@ def _find_weights(recipe: Any, path: Traversable | Path) -> None:
 
 
 def get_catalogue(user_file: Path | str | None = None, registry: Registry | None = None) -> Catalogue:
-    """The project's file, then those of plugins, then the user's (argument, else ``EMOCA_REGISTRY``)."""
+    """The project's file, then those of plugins, then the user's (argument, else ``EMOCA_REGISTRY``).
+
+    A plugin's file adds to what is there. What it would replace, and a file that is not valid, is left out and reported
+    to the registry; the user's file may replace everything.
+
+    Raises:
+        CatalogueError: The user's file is not valid.
+    """
     registry = registry or get_registry()
-    shipped = [path for paths in registry.catalogues.values() for path in paths]
     user_file = user_file or os.environ.get(ENVIRONMENT_VARIABLE)
-    paths = (default_path(), *shipped, *([Path(user_file)] if user_file else []))
-    return _cached(paths, tuple(registry.kinds.values()))
+    shipped = tuple((origin, path) for origin, paths in registry.catalogues.items() for path in paths)
+    user = Path(user_file) if user_file else None
+    catalogue, problems = _cached(shipped, user, tuple(registry.kinds.values()))
+    registry.problems += [problem for problem in problems if problem not in registry.problems]
+    return catalogue
 
 
 @functools.lru_cache(maxsize=8)
-def _cached(paths: tuple[Traversable | Path, ...], kinds: tuple[KindSpec, ...]) -> Catalogue:
-    return load(paths, {kind.name: kind for kind in kinds})
+def _cached(
+    shipped: tuple[tuple[Origin, Traversable], ...], user: Path | None, kinds: tuple[KindSpec, ...]
+) -> tuple[Catalogue, list[Problem]]:
+    base, by_name = read(default_path()), {kind.name: kind for kind in kinds}
+    with_plugins, problems = _with_plugins(base, shipped, by_name)
+    files = [with_plugins, *([read(user)] if user else [])]
+    return _assembled(files, str(user or default_path()), by_name), problems
+
+
+def _with_plugins(
+    merged: dict[str, Any], shipped: Iterable[tuple[Origin, Traversable]], kinds: Mapping[Kind, KindSpec]
+) -> tuple[dict[str, Any], list[Problem]]:
+    """What the files of plugins add, and what was left out of them."""
+    problems = []
+    for origin, path in shipped:
+        try:
+            with contained():
+                own = read(path)
+                problems += [Problem(origin, taken, "exists already, and is kept") for taken in _take_out(own, merged)]
+                _assembled([merged, own], str(path), kinds)
+        except PluginError as error:
+            problems.append(Problem(origin, str(path.name), said_by(error.__cause__ or error)))
+            continue
+        merged = merge(merged, own, keep_null=True)
+    return merged, problems
+
+
+def _take_out(own: dict[str, Any], merged: Mapping[str, Any]) -> list[str]:
+    """Remove from a file what the others have already; the names."""
+    sections = [(section[:-1], own.get(section, {}), merged.get(section, {})) for section in ("assets", "recipes")]
+    for kind, cards in own.get("components", {}).items():
+        if isinstance(cards, dict):
+            sections.append((kind, cards, merged.get("components", {}).get(kind, {})))
+    taken = [(what, name, entries) for what, entries, others in sections for name in entries if name in others]
+    for _, name, entries in taken:
+        del entries[name]
+    return [f"{what} '{name}'" for what, name, _ in taken]
 
 
 def backbones_by_name(catalogue: Catalogue, registry: Registry) -> dict[str, Use]:

@@ -1,18 +1,42 @@
 """Name -> class -> instance. Filled from pluggy plugins, found by entry point, imported lazily."""
 
+import contextlib
+import copy
 import functools
 import importlib.metadata
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources.abc import Traversable
-from typing import TYPE_CHECKING, Any, Literal, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import pluggy
 
-from emoca_core.errors import ComponentImportError, DuplicateComponentError, RecipeError, unknown_name
+from emoca_core.errors import (
+    ComponentBuildError,
+    ComponentImportError,
+    DuplicateComponentError,
+    EmocaError,
+    PluginError,
+    RecipeError,
+    unknown_name,
+)
 from emoca_core.registry import hookspecs
 from emoca_core.registry.kinds import KINDS, KindSpec
-from emoca_core.registry.spec import ComponentSpec, Kind, used_components, validated
+from emoca_core.registry.offers import (
+    Offer,
+    Origin,
+    Problem,
+    ask,
+    call_hooks,
+    checked_component,
+    checked_kind,
+    checked_name,
+    checked_target,
+    contained,
+    said_by,
+)
+from emoca_core.registry.spec import ComponentParams, ComponentSpec, Kind, used_components, validated
 
 if TYPE_CHECKING:
     from emoca_core.interfaces import (
@@ -28,6 +52,9 @@ if TYPE_CHECKING:
         Tracker,
     )
 
+OWN_PACKAGE = "emoca-core"
+"""Whose plugins come first, so that nobody can take their names."""
+_TABLES = ("kinds", "components", "catalogues", "formats", "crops")
 _Given = Mapping[str, Any] | None
 
 
@@ -36,26 +63,35 @@ class Registered:
     """A component together with who offers it."""
 
     spec: ComponentSpec
-    plugin: str
-    version: str
+    origin: Origin
+
+    @property
+    def plugin(self) -> str:
+        """Name of the plugin."""
+        return self.origin.plugin
+
+    @property
+    def version(self) -> str:
+        """Version of its package."""
+        return self.origin.version
 
 
 @dataclass
 class Registry:
     """All components of all plugins.
 
-    A plugin that fails to load does not stop the others: it is kept in ``failures`` and named in the
-    error of whoever asks for something that is missing.
+    A plugin costs nobody but itself: what it offers in vain is left out, and named by ``problems``, by ``emoca list``
+    and ``emoca doctor``, and in the error of whoever asks for something that is missing.
     """
 
     kinds: dict[Kind, KindSpec] = field(default_factory=lambda: dict(KINDS))
     components: dict[tuple[Kind, str], Registered] = field(default_factory=dict)
-    catalogues: dict[str, list[Traversable]] = field(default_factory=dict)
-    formats: dict[str, list[str]] = field(default_factory=dict)
+    catalogues: dict[Origin, list[Traversable]] = field(default_factory=dict)
+    formats: dict[Origin, list[str]] = field(default_factory=dict)
     """Plugin -> where its tables of published files lie (``emoca_core.formats.known`` loads them)."""
-    crops: dict[str, tuple[str, str]] = field(default_factory=dict)
+    crops: dict[str, tuple[Origin, str]] = field(default_factory=dict)
     """Name of a crop rule -> its plugin, and where the class lies (``emoca_core.images.crops`` loads it)."""
-    failures: dict[str, Exception] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
     pm: pluggy.PluginManager = field(default_factory=lambda: pluggy.PluginManager(hookspecs.PROJECT))
 
     def __post_init__(self) -> None:
@@ -65,20 +101,27 @@ class Registry:
         return iter(sorted(self.components))
 
     def load_entry_points(self, group: str = hookspecs.ENTRY_POINT_GROUP) -> None:
-        """Load every installed plugin; third-party packages join here."""
-        for entry_point in importlib.metadata.entry_points(group=group):
-            version = entry_point.dist.version if entry_point.dist else "unknown"
-            self.try_plugin(entry_point.load, entry_point.name, version)
+        """Load every installed plugin, the built-in ones first; third-party packages join here."""
+        found = sorted((_origin(point), point.load) for point in importlib.metadata.entry_points(group=group))
+        self.try_plugins([(load, origin) for (_, origin), load in found])
 
-    def try_plugin(self, load: Callable[[], object], name: str, version: str) -> None:
-        """Load and add a plugin; remember the exception instead of raising it.
-
-        pluggy's own loader stops at the first broken package, which would let one plugin disable all.
-        """
-        try:
-            self.add_plugin(load(), name, version)
-        except Exception as error:  # a third party's code may fail in any way
-            self.failures[name] = error
+    def try_plugins(self, plugins: Iterable[tuple[Callable[[], object], Origin]]) -> None:
+        """Load and add plugins; what fails is remembered instead of raised, and costs nobody else anything."""
+        offers = []
+        for load, origin in plugins:
+            if self.pm.has_plugin(origin.plugin):
+                origin = replace(origin, plugin=f"{origin.plugin} ({origin.package or 'another'})")
+            try:
+                offers.append(ask(self.pm, load, origin))
+            except PluginError as error:
+                self.report(origin, "plugin", error)
+        for offer in offers:
+            for remark in offer.remarks:
+                self.problems.append(Problem(offer.origin, "plugin", remark))
+            self._admit(offer, "emoca_kinds")
+        for offer in offers:  # whose components may be of each other's kinds
+            for hook in offer.items.keys() - {"emoca_kinds"}:
+                self._admit(offer, hook)
 
     def add_plugin(self, plugin: object, name: str, version: str = "local") -> None:
         """Register an already imported module or object (tests, notebooks). All or nothing.
@@ -86,27 +129,66 @@ class Registry:
         Raises:
             DuplicateComponentError: Another plugin offers the same name.
             pluggy.PluginValidationError: A hook is misspelt or has wrong arguments.
-            TypeError: A hook returns something other than ``ComponentSpec``.
+            TypeError: A hook returns something other than it should.
         """
         self.pm.register(plugin, name)
+        trial = copy.copy(self)
+        for table in _TABLES:
+            setattr(trial, table, dict(getattr(self, table)))
         try:
-            self.pm.check_pending()  # a misspelt hook name is an error, not silence
-            kinds = self.kinds | {kind.name: kind for kind in self._returned_by(plugin, "emoca_kinds")}
-            specs = cast(list[ComponentSpec], self._returned_by(plugin, "emoca_components"))
-            entries = {(s.kind, s.name): Registered(s, name, version) for s in (_checked(s, kinds) for s in specs)}
-            self._refuse_clashes(entries, [(s.kind, s.name) for s in specs])
-            catalogues = cast(list[Traversable], self._returned_by(plugin, "emoca_catalogues"))
-            formats = [_target(target) for target in self._returned_by(plugin, "emoca_formats")]
-            crops = {rule: (name, _target(target)) for rule, target in self._returned_items(plugin, "emoca_crops")}
-            self._refuse_known_crops(crops)
-        except Exception:
+            for hook, items in sorted(call_hooks(self.pm, plugin).items(), key=lambda hook: hook[0] != "emoca_kinds"):
+                for item in items:
+                    trial._add(hook, item, Origin(name, version))
+        except BaseException:
             self.pm.unregister(plugin)
             raise
-        self.kinds = kinds
-        self.components |= entries
-        self.catalogues[name] = catalogues
-        self.formats[name] = formats
-        self.crops |= crops
+        for table in _TABLES:
+            setattr(self, table, getattr(trial, table))
+
+    def report(self, origin: Origin, what: str, error: BaseException) -> None:
+        """Remember, once, what is wrong with something that a plugin offers."""
+        problem = Problem(origin, what, said_by(error))
+        if problem not in self.problems:
+            self.problems.append(problem)
+
+    def _admit(self, offer: Offer, hook: str) -> None:
+        for item in offer.items[hook]:
+            what = [hook]
+            try:
+                with contained():
+                    what.append(_label(hook, item))
+                    self._add(hook, item, offer.origin)
+            except PluginError as error:
+                self.report(offer.origin, what[-1], error.__cause__ or error)
+
+    def _add(self, hook: str, item: Any, origin: Origin) -> None:
+        """Take one item of a hook.
+
+        Raises:
+            DuplicateComponentError: Its name is taken.
+            TypeError: It is not what the hook should return.
+        """
+        match hook:
+            case "emoca_kinds":
+                kind = checked_kind(item, self.kinds)
+                self.kinds[kind.name] = kind
+            case "emoca_components":
+                spec = checked_component(item, self.kinds)
+                if old := self.components.get((spec.kind, spec.name)):
+                    raise _taken(f"{spec.kind} '{spec.name}'", old.origin, origin)
+                self.components[spec.kind, spec.name] = Registered(spec, origin)
+            case "emoca_catalogues":
+                if not isinstance(item, Traversable):
+                    raise TypeError(f"emoca_catalogues must return paths, got {type(item).__name__}")
+                hash(item)
+                self.catalogues[origin] = [*self.catalogues.get(origin, []), item]
+            case "emoca_formats":
+                self.formats[origin] = [*self.formats.get(origin, []), checked_target(item)]
+            case "emoca_crops":
+                rule, target = checked_name(item[0]), checked_target(item[1])
+                if rule in self.crops:
+                    raise _taken(f"crop rule '{rule}'", self.crops[rule][0], origin)
+                self.crops[rule] = origin, target
 
     def names(self, kind: Kind) -> list[str]:
         """Names available for one kind, sorted."""
@@ -123,21 +205,30 @@ class Registry:
         try:
             return self.components[kind, name]
         except KeyError:
-            notes = [f"plugin '{p}' failed to load: {type(e).__name__}: {e}" for p, e in self.failures.items()]
-            raise unknown_name(kind, name, self.names(kind), notes) from None
+            raise unknown_name(kind, name, self.names(kind), map(str, self.problems)) from None
 
     def resolve(self, kind: Kind, name: str) -> type[Any]:
         """Import and return the class behind a name.
 
         Raises:
             UnknownNameError: No such name.
-            ComponentImportError: Its module or an optional dependency cannot be imported.
+            ComponentImportError: Its module or an optional dependency cannot be imported, or it is not of its kind.
         """
         entry = self.find(kind, name)
         try:
-            return entry.spec.load()
-        except (ImportError, AttributeError) as error:
-            raise _cannot_import(kind, name, entry, error) from error
+            with contextlib.redirect_stdout(sys.stderr):  # standard output belongs to the command
+                cls: Any = entry.spec.load()
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a third party's code may fail in any way
+            raise _cannot_import(entry, error) from error
+        interface = self.kinds[kind]
+        if not (isinstance(cls, type) and issubclass(cls, interface.load_interface())):
+            raise ComponentImportError(f"{_named(entry)} is no subclass of {interface.interface.replace(':', '.')}")
+        loaded: type[Any] = cls
+        if not (isinstance(loaded.Params, type) and issubclass(loaded.Params, ComponentParams)):
+            raise ComponentImportError(f"{_named(entry)}: Params is no subclass of emoca_core.ComponentParams")
+        return loaded
 
     @overload
     def build(self, kind: Literal["landmarker"], name: str, params: _Given = None) -> "Landmarker": ...
@@ -177,6 +268,7 @@ class Registry:
             RecipeError: It can only be built for the parts of a method, and there are none.
             UnknownNameError: No such name.
             ComponentImportError: It cannot be imported.
+            ComponentBuildError: It fails for a reason of its own.
             ParamsError: A parameter is unknown or out of range.
             MissingAssetError: A file that the user has to provide is absent.
         """
@@ -185,14 +277,19 @@ class Registry:
         for field_name, used_kind in used_components(cls.Params).items():
             used = getattr(chosen, field_name)
             handed[field_name] = self.build(used_kind, used.uses, used.params)
-        if getattr(cls, "takes_parts", False):
+        if cls.takes_parts:
             if parts is None:
                 raise RecipeError(f"{kind} '{name}' is built for a face model: give build(..., parts=Parts(...))")
             handed["parts"] = parts
         try:
-            return cls(chosen, **handed)
+            with contextlib.redirect_stdout(sys.stderr):  # standard output belongs to the command
+                return cls(chosen, **handed)
         except ModuleNotFoundError as error:  # a part may import what it needs only when it is built
-            raise _cannot_import(kind, name, self.find(kind, name), error) from error
+            raise _cannot_import(self.find(kind, name), error) from error
+        except (EmocaError, OSError, MemoryError, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            raise ComponentBuildError(f"{_named(self.find(kind, name))} cannot be built: {said_by(error)}") from error
 
     def params(self, kind: Kind, name: str, params: Mapping[str, Any] | None = None) -> Any:
         """The validated ``Params`` of a component.
@@ -202,47 +299,38 @@ class Registry:
         """
         return validated(self.resolve(kind, name).Params, params or {}, f"{kind} '{name}'")
 
-    def _returned_by(self, plugin: object, hook: str) -> list[Any]:
-        implementations = [i for i in getattr(self.pm.hook, hook).get_hookimpls() if i.plugin is plugin]
-        return [item for i in implementations for item in cast(Iterable[Any], i.function())]
 
-    def _returned_items(self, plugin: object, hook: str) -> list[tuple[Any, Any]]:
-        implementations = [i for i in getattr(self.pm.hook, hook).get_hookimpls() if i.plugin is plugin]
-        return [item for i in implementations for item in cast(Mapping[Any, Any], i.function()).items()]
-
-    def _refuse_known_crops(self, new: Mapping[str, tuple[str, str]]) -> None:
-        for rule, (plugin, _) in new.items():
-            if rule in self.crops:
-                raise DuplicateComponentError(
-                    f"crop rule '{rule}' is offered by '{self.crops[rule][0]}' and by '{plugin}'"
-                )
-
-    def _refuse_clashes(self, new: Mapping[tuple[Kind, str], Registered], keys: list[tuple[Kind, str]]) -> None:
-        for key, entry in new.items():
-            old = self.components.get(key) or (entry if keys.count(key) > 1 else None)
-            if old:
-                raise DuplicateComponentError(
-                    f"{key[0]} '{key[1]}' is offered by '{old.plugin}' and by '{entry.plugin}'"
-                )
+def _named(entry: Registered) -> str:
+    return f"{entry.spec.kind} '{entry.spec.name}' (plugin '{entry.plugin}')"
 
 
-def _cannot_import(kind: Kind, name: str, entry: Registered, error: Exception) -> ComponentImportError:
+def _cannot_import(entry: Registered, error: BaseException) -> ComponentImportError:
+    reason = str(error) if isinstance(error, ImportError | AttributeError) else said_by(error)
     hint = f" Try: pip install 'emoca-core[{e}]'" if (e := entry.spec.extra) else ""
-    return ComponentImportError(f"{kind} '{name}' (plugin '{entry.plugin}') cannot be imported: {error}.{hint}")
+    return ComponentImportError(f"{_named(entry)} cannot be imported: {reason}.{hint}")
 
 
-def _target(target: object) -> str:
-    if not isinstance(target, str) or not all(target.partition(":")):
-        raise TypeError(f"emoca_formats and emoca_crops must return 'package.module:name', got {target!r}")
-    return target
+def _label(hook: str, item: Any) -> str:
+    """What an item is called in messages."""
+    if isinstance(item, ComponentSpec):
+        return f"{item.kind} '{item.name}'"
+    if isinstance(item, KindSpec):
+        return f"kind '{item.name}'"
+    return f"crop rule '{item[0]}'" if hook == "emoca_crops" else f"{hook} {item}"
 
 
-def _checked(spec: object, kinds: Mapping[Kind, KindSpec]) -> ComponentSpec:
-    if not isinstance(spec, ComponentSpec):
-        raise TypeError(f"emoca_components must return ComponentSpec objects, got {type(spec).__name__}")
-    if spec.kind not in kinds:
-        raise unknown_name("kind", spec.kind, kinds)
-    return spec
+def _taken(what: str, old: Origin, new: Origin) -> DuplicateComponentError:
+    return DuplicateComponentError(f"{what} is offered by '{old.plugin}' and by '{new.plugin}'")
+
+
+def _origin(point: importlib.metadata.EntryPoint) -> tuple[tuple[bool, str, str], Origin]:
+    """Who an entry point belongs to, with a key that sorts the built-in ones first, and the others always alike."""
+    package, version = None, "unknown"
+    with contextlib.suppress(Exception):  # damaged metadata
+        if point.dist is not None:
+            package, version = point.dist.metadata["Name"], point.dist.version
+    own = package == OWN_PACKAGE
+    return (not own, package or "", point.name), Origin(point.name, version, None if own else package)
 
 
 @functools.cache

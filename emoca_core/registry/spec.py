@@ -39,15 +39,14 @@ class ComponentSpec:
     target: str
     extra: str | None = None
 
-    def load(self) -> type[Any]:
-        """Import the module and return the class.
+    def load(self) -> Any:
+        """Import the module and return the class; ``Registry.resolve`` checks that it is one.
 
         Raises:
             ImportError: The module, or something it imports, is missing.
             AttributeError: The module has no such class.
         """
-        cls: type[Any] = load_target(self.target)
-        return cls
+        return load_target(self.target)
 
 
 def load_target(target: str) -> Any:

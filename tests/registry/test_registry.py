@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from local_plugins import plugin
 
 from emoca_core import ComponentParams, ComponentSpec, Registry, errors, get_registry, hookimpl
+from emoca_core.interfaces import Loss
 from emoca_core.registry.kinds import KINDS
+from emoca_core.registry.offers import Origin
 
 SPEC = ComponentSpec("loss", "twice", "classes_that_do_not_exist:Twice")
 NAMES = st.from_regex(r"[a-z][a-z0-9_]{0,12}", fullmatch=True)
@@ -33,13 +35,14 @@ class Colour(ComponentParams):
     """Pixels."""
 
 
-class Component:
-    """Stands for a component: the registry itself does not look at interfaces."""
+class Component(Loss):
+    """Stands for a component."""
 
     Params = Colour
+    requires = frozenset()
 
-    def __init__(self, params):
-        self.params = params
+    def forward(self, capture):
+        raise NotImplementedError
 
 
 def test_listing_does_not_import_torch_or_numpy():
@@ -158,17 +161,18 @@ def _explode():
         (lambda: 1 / 0, "ZeroDivisionError"),
         (lambda: plugin(SPEC, hook="emoca_componets"), "PluginValidationError"),
         (lambda: plugin("not a spec"), "TypeError"),
-        (lambda: plugin(SPEC), "DuplicateComponentError"),
+        (lambda: plugin(SPEC), "loss 'twice' is offered by 'test' and by 'broken'"),
     ],
 )
 def test_a_broken_plugin_stops_nobody_and_is_named(load, said):
     registry = registry_of(SPEC)
-    registry.try_plugin(load, "broken", "0")
-    registry.try_plugin(lambda: plugin(ComponentSpec("loss", "after", "x:Y")), "good", "1")
+    good = ComponentSpec("loss", "after", "x:Y")
+    registry.try_plugins([(load, Origin("broken", "0", "their-package")), (lambda: plugin(good), Origin("good"))])
     assert registry.names("loss") == ["after", "twice"]
     with pytest.raises(errors.UnknownNameError) as caught:
         registry.resolve("loss", "nope")
-    assert "plugin 'broken' failed to load" in str(caught.value)
+    assert "plugin 'broken'" in str(caught.value)
+    assert "pip uninstall their-package removes it" in str(caught.value)
     assert said in str(caught.value)
 
 

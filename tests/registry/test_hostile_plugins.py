@@ -1,0 +1,142 @@
+"""A plugin costs nobody but itself: all hostile plugins, installed for real, under all commands."""
+
+import importlib
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hostile_plugins import HOSTILE, PARTS, Hostile
+from PIL import Image
+
+from emoca_core import cli, get_registry
+from emoca_core.datasets import ManifestRow, write_manifest
+from emoca_core.errors import ComponentBuildError, ComponentImportError
+from emoca_core.registry import offers
+
+METADATA = "Metadata-Version: 2.1\nName: newcomer-package\nVersion: 0.3\n"
+
+
+def commands(folder: Path) -> dict[str, list[str]]:
+    """Something quick to do with every command; most of it ends with an error, which must stay the same."""
+    absent = str(folder / "absent")
+    return {
+        "demo": ["demo", "--help"],
+        "reconstruct": ["reconstruct", absent + ".jpg", "--out", absent, "--set", "encodr.x=1"],
+        "list": ["list"],
+        "show": ["show", "open_fit"],
+        "check": ["check", "open_fti"],
+        "assets": ["assets", "list"],
+        "doctor": ["doctor"],
+        "data": ["data", "check", str(folder / "faces.csv")],
+        "train": ["train", "coarse", "--recipe", "open_fti", "--data", absent, "--out", absent],
+        "sweep": ["sweep", absent + ".yaml", "--out", absent],
+        "package": ["package", absent, "--out", absent],
+        "benchmark": ["benchmark", "--methods", "open_fti", "--data", str(folder / "faces.csv"), "--out", absent],
+        "new": ["new", "plugin", "photometric", "--kind", "loss", "--into", absent],
+    }
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    """A manifest of one face."""
+    folder = tmp_path_factory.mktemp("hostile")
+    Image.fromarray(np.full((40, 40, 3), 90, np.uint8)).save(folder / "face.png")
+    write_manifest([ManifestRow("face.png", "test", "happy")], folder / "faces.csv")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def fresh_registry(monkeypatch, folder):
+    """The registry of the process is made anew, and again afterwards; nobody's files are there."""
+    monkeypatch.setenv("EMOCA_ASSETS", str(folder / "no-assets"))
+    get_registry.cache_clear()
+    yield
+    get_registry.cache_clear()
+
+
+def install(hostile: Hostile, site: Path, monkeypatch) -> None:
+    """As pip does it: a module, its metadata, on the path."""
+    files = {"newcomer.py": hostile.source, "newcomer_parts.py": PARTS, **hostile.files}
+    if "NO_MODULE" in hostile.environment:
+        del files["newcomer.py"]
+    info = site / "newcomer_package-0.3.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(METADATA, "utf-8")
+    (info / "entry_points.txt").write_text(f"[emoca.plugins]\n{hostile.name} = newcomer\n", "utf-8")
+    for name, text in files.items():
+        (site / name).write_text(text, "utf-8")
+    for name, value in hostile.environment.items():
+        monkeypatch.setenv(name, value)
+    for name in ("newcomer", "newcomer_parts", "newcomer_exit"):
+        sys.modules.pop(name, None)
+    monkeypatch.syspath_prepend(str(site))  # before the project's own place, where a clash used to win
+    importlib.invalidate_caches()
+
+
+@pytest.fixture(scope="module")
+def before(folder):
+    """What every command does without the plugin: exit code and standard output."""
+    return {}
+
+
+def outcome(command: list[str], capsys) -> tuple[int, str, str]:
+    code = cli.main(command)
+    out, err = capsys.readouterr()
+    return code, out, err
+
+
+def words(text: str) -> list[str]:
+    """Lines without the spaces that align them."""
+    return [" ".join(line.split()) for line in text.splitlines()]
+
+
+def test_every_command_is_tried(folder):
+    assert set(commands(folder)) == set(cli.COMMANDS)
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_a_hostile_plugin_costs_nobody_but_itself(case, folder, before, tmp_path, monkeypatch, capsys):
+    if not before:
+        before |= {name: outcome(command, capsys) for name, command in commands(folder).items()}
+        assert [before[name][0] for name in ("list", "doctor", "show", "data")] == [0, 0, 0, 0]
+        get_registry.cache_clear()
+    hostile = HOSTILE[case]
+    monkeypatch.setattr(offers, "SLOW", 0.3)
+    install(hostile, tmp_path, monkeypatch)
+    for name, command in commands(folder).items():
+        code, out, err = outcome(command, capsys)
+        said = [line for line in words(out) if not line.startswith(("recipes ", "! problem"))]
+        assert "HELLO" not in " ".join(said) and "TALK" not in out
+        lost = [line for line in words(before[name][1]) if line not in said and not line.startswith("recipes ")]
+        assert lost == [], name  # nothing of the others is missing
+        if name in ("list", "doctor"):
+            assert code == (cli.SOME_FAILED if hostile.said else cli.DONE), (name, out, err)
+            assert hostile.said in out + err
+            if hostile.said:
+                assert "newcomer-package" in out + err
+        else:
+            assert code == before[name][0], (name, out, err)
+    if hostile.keeps:
+        get_registry().build("loss", "of_the_newcomer")
+    assert get_registry().find("loss", "photometric").plugin == "builtin"
+
+
+@pytest.mark.parametrize("case", [case for case, hostile in HOSTILE.items() if hostile.deep])
+def test_what_shows_only_when_it_is_used_is_found_by_doctor_deep(case, tmp_path, monkeypatch, capsys):
+    install(HOSTILE[case], tmp_path, monkeypatch)
+    code, out, _ = outcome(["doctor", "--deep"], capsys)
+    assert code == cli.SOME_FAILED
+    assert HOSTILE[case].deep in " ".join(out.split())
+    with pytest.raises((ComponentImportError, ComponentBuildError), match="loss 'odd'"):
+        get_registry().build("loss", "odd")
+
+
+def test_doctor_deep_finds_nothing_wrong_with_the_built_in_parts(capsys):
+    code, out, _ = outcome(["doctor", "--deep"], capsys)
+    assert code == cli.DONE, out
+
+
+def test_a_plugin_that_the_user_stops_is_stopped(tmp_path, monkeypatch, capsys):
+    install(Hostile("raise KeyboardInterrupt"), tmp_path, monkeypatch)
+    assert cli.main(["list"]) == cli.INTERRUPTED
