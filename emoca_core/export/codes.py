@@ -18,6 +18,7 @@ from emoca_core.export.camera import PhotoCamera, camera_to_gltf
 from emoca_core.files import json_text, write_text
 from emoca_core.interfaces import BLOCKS, Camera, FaceParameters, PerspectiveCamera, Unit, WeakPerspectiveCamera
 from emoca_core.parsing import parse_record
+from emoca_core.vocabulary.landmark_sets import IBUG68_OUTER_EYE_CORNERS
 from emoca_core.weights.write_tensors import write_tensors
 
 FORMAT = "emoca-codes-1"
@@ -25,7 +26,6 @@ _CAMERAS: Mapping[str, type[PerspectiveCamera] | type[WeakPerspectiveCamera]] = 
     "perspective": PerspectiveCamera,
     "weak_perspective": WeakPerspectiveCamera,
 }
-_OUTER_CORNERS = (36, 45)
 
 
 class _Units(RootModel[dict[str, Unit]]):
@@ -138,7 +138,7 @@ def landmark_error(fitted: Float[ndarray, "68 2"], detected: Float[ndarray, "68 
 
     Source: normalised mean error of the 300-W challenge (Sagonas et al. 2013).
     """
-    right, left = (detected[corner] for corner in _OUTER_CORNERS)
+    right, left = (detected[corner] for corner in IBUG68_OUTER_EYE_CORNERS)
     size = max(float(np.linalg.norm(right - left)), 1e-9)
     return float(np.linalg.norm(fitted - detected, axis=1).mean() / size)
 

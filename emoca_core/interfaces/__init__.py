@@ -24,6 +24,7 @@ from emoca_core.interfaces.face_model import FaceModel
 from emoca_core.interfaces.landmarker import Detection, Landmarker
 from emoca_core.interfaces.loss import Capture, DetailMaps, FaceTruth, Loss
 from emoca_core.interfaces.parts import Parts
+from emoca_core.interfaces.quality import Quality
 from emoca_core.interfaces.renderer import Fragments, Renderer, Rendering
 from emoca_core.interfaces.tracker import Frame, Tracker
 from emoca_core.vocabulary.emotions import EXPRESSIONS
@@ -59,6 +60,7 @@ __all__ = [
     "Loss",
     "ModuleComponent",
     "Parts",
+    "Quality",
     "PerspectiveCamera",
     "Renderer",
     "Rendering",

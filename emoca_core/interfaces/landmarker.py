@@ -1,7 +1,7 @@
 """Photo to detected faces."""
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from jaxtyping import Float, UInt8
@@ -20,6 +20,9 @@ class Detection:
         landmarks: Points by set name in photo pixels (pixel-centre coordinates); ``"ibug68"`` is always there.
         blendshapes: 52 ARKit activations in [0, 1] in the order of ``emoca_core.vocabulary.arkit.ARKIT_NAMES``.
         head_pose: Homogeneous head-to-camera transform, if known (the landmarker's own convention).
+        notes: Remarks for people.
+        movement: How far the landmarks move when the face is looked at again through another crop, if that was tried:
+            mean distance, in units of the distance of the outer eye corners; infinite where it is not found again.
     """
 
     box: Float[ndarray, "4"]
@@ -28,6 +31,7 @@ class Detection:
     blendshapes: Float[ndarray, "52"] | None = None
     head_pose: Float[ndarray, "4 4"] | None = None
     notes: tuple[str, ...] = field(default=())
+    movement: float | None = None
 
 
 class Landmarker(Component):
@@ -36,3 +40,16 @@ class Landmarker(Component):
     @abstractmethod
     def detect(self, photo: UInt8[ndarray, "H W 3"]) -> list[Detection]:
         """All faces of an RGB photo, largest first; an empty list when there is none."""
+
+    def look_again(self, photo: UInt8[ndarray, "H W 3"], faces: Sequence[Detection]) -> list[Detection]:
+        """The same faces with their ``movement``; without, as here, where the landmarker cannot tell.
+
+        Args:
+            photo: RGB.
+            faces: What ``detect`` found in it.
+        """
+        return list(faces)
+
+    def explain_no_face(self, photo: UInt8[ndarray, "H W 3"]) -> str:
+        """What to tell people of a photo in which ``detect`` finds no face."""
+        return "no face found"

@@ -10,9 +10,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from emoca_core.interfaces import Capture, EmotionPrediction
+from emoca_core.vocabulary.landmark_sets import IBUG68_OUTER_EYE_CORNERS
 
-EYE_CORNERS = (36, 45)
-"""Outer corners of the eyes among the 68 iBUG points."""
 REGIONS: Mapping[str, tuple[str, ...]] = {
     "face": ("face",),
     "lips": ("lips",),
@@ -28,7 +27,7 @@ def landmark_error(capture: Capture) -> Float[Tensor, "B"] | None:
     if detected is None or capture.geometry is None or capture.parameters.camera is None:
         return None
     distances = (capture.projected_landmarks() - detected).norm(dim=-1).mean(1)
-    left, right = EYE_CORNERS
+    left, right = IBUG68_OUTER_EYE_CORNERS
     normalised: Tensor = distances / (detected[:, left] - detected[:, right]).norm(dim=-1)
     return normalised
 

@@ -16,6 +16,9 @@ from emoca_core.errors import unknown_name
 
 Points = TypeVar("Points")
 
+IBUG68_OUTER_EYE_CORNERS = (36, 45)
+"""Of the right and the left eye. Their distance is the unit in which errors of landmarks are said."""
+
 LANDMARK_COUNT: Mapping[str, int] = MappingProxyType({"ibug68": 68, "mediapipe468": 468, "mediapipe478": 478})
 """Points of each set. ``mediapipe468`` is ``mediapipe478`` without the irises."""
 

@@ -2,22 +2,28 @@
 
 import os
 import pickle
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy import ndarray
 from PIL import Image
 
 from emoca_core.images.photo_search import find_photos
 from emoca_core.images.photos import read_photo
 from emoca_core.images.warp import rotation
+from emoca_core.interfaces import FaceParameters, PerspectiveCamera
 from emoca_core.registry import get_registry
+from emoca_core.rendering.face import render_face
 from emoca_core.testing import check_component
 from emoca_core.vocabulary.arkit import ARKIT_NAMES
+from emoca_plugins.face_models.open_head import OpenHead
 from emoca_plugins.landmarkers.mediapipe import MediaPipeLandmarker
+from emoca_plugins.renderers.zbuffer import ZBuffer
 
 EYES = (33, 263)
 
@@ -107,6 +113,37 @@ def test_no_face_is_an_empty_list(landmarker: MediaPipeLandmarker, fill: Callabl
     photo = np.zeros((300, 400, 3), np.uint8)
     photo[:] = fill(np.random.default_rng(0))
     assert landmarker.detect(photo) == []
+
+
+def test_landmarks_of_faces_stay_at_a_second_look_and_others_move(
+    landmarker: MediaPipeLandmarker, portrait: ndarray
+) -> None:
+    (face,) = landmarker.detect(portrait)
+    assert face.movement is None
+    (again,) = landmarker.look_again(portrait, [face])
+    assert again.movement is not None and 0 < again.movement < 0.02
+    assert again.landmarks is face.landmarks
+    coins = np.stack([pytest.importorskip("skimage.data").coins()] * 3, axis=-1)  # worn heads, 20 pixels wide
+    found = landmarker.detect(coins)
+    assert len(found) > 3
+    for coin in landmarker.look_again(coins, found):
+        assert coin.movement is not None and coin.movement > 0.05
+
+
+def test_a_head_in_profile_is_named_where_no_face_is_found(landmarker: MediaPipeLandmarker) -> None:
+    """The open head turned by 85 degrees; then nothing but grey."""
+    head, lighting = OpenHead(), torch.zeros(1, 9, 3)
+    lighting[:, 0], lighting[:, 2] = 2.6, 0.3
+    code = FaceParameters(global_pose=torch.tensor([[0.0, np.deg2rad(85), 0.0]], dtype=torch.float32))
+    camera = PerspectiveCamera(torch.full((1, 2), 2.8), torch.zeros(1, 2), torch.tensor([[0.0, 0.01, 1.0]]))
+    view = render_face(ZBuffer(), head, head(code), camera, head.albedo(code), lighting, (384, 384))
+    picture = (view.image * view.mask + 0.6 * (1 - view.mask)).clamp(0, 1)[0].permute(1, 2, 0)
+    photo = (255 * picture).to(torch.uint8).numpy()
+    assert landmarker.detect(photo) == []
+    said = re.fullmatch(r"no face found; at \((\d+), (\d+)\) .* head in profile.*", landmarker.explain_no_face(photo))
+    assert said and np.hypot(int(said[1]) - 235, int(said[2]) - 202) < 20
+    grey = np.full_like(photo, 120)
+    assert landmarker.explain_no_face(grey) == "no face found (a profile beyond about 75 degrees is not found)"
 
 
 @pytest.mark.parametrize("size", [(16, 16), (16, 2000), (2000, 16)])

@@ -28,6 +28,8 @@ _SAME_FACE = 0.5
 _SMALLEST_TILE = 64
 _AROUND = 2.0
 _SMALL = {2: 0.4, 4: 0.12}
+_PROFILE = 0.25
+"""Largest distance of the eyes of a head in profile, in units of its box."""
 
 
 class Pyramid:
@@ -75,12 +77,19 @@ class Candidate:
         side: Mean side of its box.
         roll: Direction from the right to the left eye, radians, clockwise as seen.
         score: Confidence in [0, 1].
+        eye_distance: Of the eyes from each other, in units of ``side``: about 0.45 from the front.
     """
 
     centre: Float[ndarray, "2"]
     side: float
     roll: float
     score: float
+    eye_distance: float
+
+    @property
+    def is_profile(self) -> bool:
+        """Whether this surely is a head, and one that is seen from the side."""
+        return self.score >= SURE and self.eye_distance < _PROFILE
 
 
 def first_views(photo: Pyramid) -> Iterator[View]:
@@ -170,6 +179,7 @@ def candidate_from_view(view: View, box: Float[ndarray, "4"], eyes: Float[ndarra
         score: Confidence in [0, 1].
     """
     centre, right, left = transform_points(view.to_photo, np.stack([(box[:2] + box[2:]) / 2, *eyes]))
-    step = float(np.sqrt(np.linalg.det(view.to_photo[:2, :2])))
+    side = float(np.sqrt(np.linalg.det(view.to_photo[:2, :2])) * np.mean(box[2:] - box[:2]))
     across = left - right
-    return Candidate(centre, step * float(np.mean(box[2:] - box[:2])), float(np.arctan2(across[1], across[0])), score)
+    roll, apart = float(np.arctan2(across[1], across[0])), float(np.linalg.norm(across)) / side
+    return Candidate(centre, side, roll, score, apart)

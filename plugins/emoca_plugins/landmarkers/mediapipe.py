@@ -4,9 +4,9 @@ import os
 import tempfile
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from emoca_core.images.warp import square_to_image, transform_points
 from emoca_core.interfaces import Detection, Landmarker
 from emoca_core.registry.spec import ComponentParams
 from emoca_core.vocabulary.arkit import ARKIT_NAMES
-from emoca_core.vocabulary.landmark_sets import mediapipe_to_ibug68
+from emoca_core.vocabulary.landmark_sets import IBUG68_OUTER_EYE_CORNERS, mediapipe_to_ibug68
 from emoca_plugins.landmarkers import face_search
 from emoca_plugins.landmarkers.face_search import Candidate, Pyramid, View
 from emoca_plugins.landmarkers.model_bundle import DETECTOR, FILE, find_bundle, read_member
@@ -33,6 +33,8 @@ _STRICT_PRESENCE = 0.95
 """Where the detector is less than sure, the landmarks must be: walls and cloth reach presence 0.8 but not this."""
 _RIGHT_EYE, _LEFT_EYE = 0, 1
 """Among the detector's key points."""
+_AGAIN_SCALE, _AGAIN_ROLL, _AGAIN_SHIFT = 0.85, -0.25, -0.08
+"""How the crop of a second look differs: its size, its turn in radians, its place in units of the face."""
 
 
 class MediaPipeLandmarker(Landmarker):
@@ -84,6 +86,34 @@ class MediaPipeLandmarker(Landmarker):
             turned = [one for view in face_search.turned_views(pyramid) for one in self._candidates(view)]
             faces = self._faces(pyramid, self._straightened(pyramid, turned))
         return faces[: self.params.max_faces]
+
+    def look_again(self, photo: UInt8[ndarray, "H W 3"], faces: Sequence[Detection]) -> list[Detection]:
+        """Where there is a human face, the landmarks stay in their places; elsewhere they follow the crop."""
+        pyramid = Pyramid(photo)
+        return [replace(face, movement=self._movement(pyramid, face)) for face in faces]
+
+    def explain_no_face(self, photo: UInt8[ndarray, "H W 3"]) -> str:
+        """MediaPipe's detector finds heads in profile, its mesh does not fit them."""
+        for head in self._upright(Pyramid(photo)):
+            if head.is_profile:
+                x, y = head.centre.round().astype(int)
+                return (
+                    f"no face found; at ({x}, {y}) there probably is a head in profile, turned by more than about 75 "
+                    "degrees, whose landmarks MediaPipe does not find"
+                )
+        return "no face found (a profile beyond about 75 degrees is not found)"
+
+    def _movement(self, photo: Pyramid, face: Detection) -> float:
+        right, left = face.landmarks["ibug68"][list(IBUG68_OUTER_EYE_CORNERS)]
+        across, side = left - right, _side(face)
+        centre = (face.box[:2] + face.box[2:]) / 2 + np.array([_AGAIN_SHIFT * side, 0.0])
+        roll = float(np.arctan2(across[1], across[0])) + _AGAIN_ROLL
+        apart = float(np.linalg.norm(across))
+        again = self._landmarks(photo, Candidate(centre, _AGAIN_SCALE * side, roll, face_search.SURE, apart / side))
+        if again is None:
+            return float("inf")
+        moved = again.landmarks["mediapipe478"] - face.landmarks["mediapipe478"]
+        return float(np.linalg.norm(moved, axis=1).mean() / apart)
 
     def _upright(self, photo: Pyramid) -> list[Candidate]:
         whole, padded = face_search.first_views(photo)

@@ -1,0 +1,95 @@
+"""The verdict on a captured face. Its limits are measured: ``benchmarks/quality.py``, docs/landmark-fit.md."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from emoca_core.export.codes import landmark_error
+from emoca_core.geometry.rotations import rotation_vector_to_matrix
+from emoca_core.interfaces import Detection, FaceParameters, Quality
+from emoca_core.vocabulary.landmark_sets import IBUG68_OUTER_EYE_CORNERS
+
+
+@dataclass(frozen=True)
+class Limit:
+    """From where on a figure is a reason for doubt.
+
+    Attributes:
+        figure: Its name in ``Quality.figures``.
+        value: The last value that is fine.
+        at_least: Whether smaller figures are doubtful, instead of larger ones.
+        says: The reason.
+        shown: How the figure and the limit are written.
+    """
+
+    figure: str
+    value: float
+    at_least: bool
+    says: str
+    shown: str
+
+    def reason(self, figure: float | None) -> str | None:
+        """Why a figure is doubtful; ``None`` if it is not, or not known."""
+        if figure is None or (figure >= self.value if self.at_least else figure <= self.value):
+            return None
+        if not math.isfinite(figure):
+            return self.says
+        bound = "at least" if self.at_least else "at most"
+        return f"{self.says} ({self.shown.format(figure)}, {bound} {self.shown.format(self.value)} expected)"
+
+
+LIMITS: Sequence[Limit] = (
+    Limit("score", 0.75, True, "the detector is not sure that this is a face", "{:.2f}"),
+    Limit(
+        "movement",
+        0.05,
+        False,
+        "a second look does not find the landmarks in the same places",
+        "{:.1%} of eye distance",
+    ),
+    Limit("landmark_error", 0.08, False, "the fitted landmarks miss the detected ones", "{:.1%} of eye distance"),
+    Limit("eye_distance_px", 12, True, "the face is small", "{:.0f} pixels between the eyes"),
+    Limit("turned_degrees", 50, False, "the head is turned far aside", "{:.0f} degrees"),
+    Limit("largest_shape", 5, False, "the identity is outside of the model's range", "{:.1f} standard deviations"),
+)
+"""What is looked at, in the order of the reasons."""
+
+
+def judge(detection: Detection, fitted: Float[ndarray, "68 2"] | None, parameters: FaceParameters) -> Quality:
+    """The verdict on one face, from whatever its method tells.
+
+    Args:
+        detection: What the landmarker found.
+        fitted: The same landmarks of the mesh, photo pixels; ``None`` for methods without a camera.
+        parameters: Its code, a batch of one.
+    """
+    detected = detection.landmarks["ibug68"]
+    figures = {
+        "score": float(detection.score),
+        "movement": detection.movement,
+        "landmark_error": None if fitted is None else landmark_error(fitted, detected),
+        "eye_distance_px": float(np.linalg.norm(np.subtract(*detected[list(IBUG68_OUTER_EYE_CORNERS)]))),
+        "turned_degrees": _turned(parameters),
+        "largest_shape": _largest_shape(parameters),
+    }
+    reasons = tuple(reason for limit in LIMITS if (reason := limit.reason(figures[limit.figure])) is not None)
+    return Quality("doubtful" if reasons else "good", reasons, figures)
+
+
+def _turned(parameters: FaceParameters) -> float | None:
+    """Angle between the face and the camera's axis about the vertical, degrees."""
+    if parameters.global_pose is None:
+        return None
+    forwards = rotation_vector_to_matrix(parameters.global_pose[0].double())[:, 2]
+    return math.degrees(math.atan2(abs(float(forwards[0])), float(forwards[2])))
+
+
+def _largest_shape(parameters: FaceParameters) -> float | None:
+    """Largest identity coefficient, where they are measured in standard deviations."""
+    if parameters.shape is None or parameters.unit_of("shape") != "sigma":
+        return None
+    return float(parameters.shape.abs().max())
