@@ -44,14 +44,8 @@ class Limit:
 
 LIMITS: Sequence[Limit] = (
     Limit("score", 0.75, True, "the detector is not sure that this is a face", "{:.2f}"),
-    Limit(
-        "movement",
-        0.05,
-        False,
-        "a second look does not find the landmarks in the same places",
-        "{:.1%} of eye distance",
-    ),
-    Limit("landmark_error", 0.08, False, "the fitted landmarks miss the detected ones", "{:.1%} of eye distance"),
+    Limit("movement", 0.05, False, "a second look finds other landmarks", "{:.3f} of the eye distance away"),
+    Limit("landmark_error", 0.08, False, "the fitted landmarks miss the detected ones", "{:.3f} of the eye distance"),
     Limit("eye_distance_px", 12, True, "the face is small", "{:.0f} pixels between the eyes"),
     Limit("turned_degrees", 50, False, "the head is turned far aside", "{:.0f} degrees"),
     Limit("largest_shape", 5, False, "the identity is outside of the model's range", "{:.1f} standard deviations"),

@@ -115,9 +115,7 @@ def test_no_face_is_an_empty_list(landmarker: MediaPipeLandmarker, fill: Callabl
     assert landmarker.detect(photo) == []
 
 
-def test_landmarks_of_faces_stay_at_a_second_look_and_others_move(
-    landmarker: MediaPipeLandmarker, portrait: ndarray
-) -> None:
+def test_landmarks_of_faces_stay_at_a_second_look(landmarker: MediaPipeLandmarker, portrait: ndarray) -> None:
     (face,) = landmarker.detect(portrait)
     assert face.movement is None
     (again,) = landmarker.look_again(portrait, [face])
