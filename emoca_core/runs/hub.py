@@ -9,6 +9,8 @@ from emoca_core.runs.cards import PACKAGE_WEIGHTS
 
 SCHEME = "hf://"
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
+ANSWER_S = 10.0
+"""Seconds after which a hub that is silent is one that cannot be reached."""
 WANTED = (PACKAGE_CARD, PACKAGE_WEIGHTS, "registry.yaml", "README.md", "LICENSES.md")
 """Files of a package; nothing else is downloaded."""
 
@@ -19,6 +21,20 @@ def is_repository(name: str) -> bool:
     if not _REPOSITORY.fullmatch(bare):
         return False
     return name.startswith(SCHEME) or not Path(bare.partition("/")[0]).exists()
+
+
+def answers(repository: str) -> bool:
+    """Whether the hub says anything at all within ``ANSWER_S``: its library waits for ever."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    try:
+        HfApi().model_info(repository, timeout=ANSWER_S)
+    except (HfHubHTTPError, HFValidationError):
+        return True  # what is wrong comes out when it is asked for the files
+    except Exception:  # what the library's own HTTP client raises changes with its versions
+        return False
+    return True
 
 
 def download(name: str) -> Path:
@@ -34,8 +50,13 @@ def download(name: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     repository, _, revision = name.removeprefix(SCHEME).partition("@")
+    silent = not answers(repository)
     try:
-        return Path(snapshot_download(repository, revision=revision or None, allow_patterns=list(WANTED)))
+        return Path(
+            snapshot_download(
+                repository, revision=revision or None, allow_patterns=list(WANTED), local_files_only=silent
+            )
+        )
     except LocalEntryNotFoundError:
         reason = "it is not in the cache of the Hugging Face hub, and the hub cannot be reached"
     except HfHubHTTPError as error:
