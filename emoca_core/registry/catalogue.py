@@ -65,6 +65,8 @@ class Use(_Strict):
     uses: str
     preset: str | None = None
     params: dict[str, Any] = Field(default_factory=dict)
+    untrained: bool = False
+    """Let it judge a training although its weights are random."""
 
 
 class Term(Use):

@@ -56,6 +56,11 @@ class Objective(nn.Module):
         return Losses(total, parts)
 
     @torch.no_grad()
+    def values(self, capture: Capture) -> dict[str, Tensor]:
+        """All terms, unweighted, by name."""
+        return {name: loss(capture) for name, loss in self.losses.items()}
+
+    @torch.no_grad()
     def measure(self, capture: Capture) -> dict[str, Tensor]:
         """The terms that are only measured, by name."""
         losses = self.losses

@@ -10,7 +10,7 @@ from accelerate.utils import set_seed
 
 from emoca_core.errors import EmocaError, ParamsError
 from emoca_core.files import sha256_of
-from emoca_core.interfaces import FaceDataset
+from emoca_core.interfaces import Capture, FaceDataset
 from emoca_core.method import Method, build_parts
 from emoca_core.registry import Registry, get_registry
 from emoca_core.registry import catalogue as catalogues
@@ -21,6 +21,7 @@ from emoca_core.runs.run_folder import Progress
 from emoca_core.runs.start import emotion_changes, start_changes, start_of
 from emoca_core.runs.trained_folder import find_method, open_folder
 from emoca_core.train.face_batches import collate_face_batch
+from emoca_core.train.judges import refuse_random_judges
 from emoca_core.train.loop import train
 from emoca_core.train.objective import build_objective
 from emoca_core.train.ring_batches import RingBatches
@@ -151,7 +152,17 @@ def prepare_stage(
     }
     card["assets"] = {name: {"file": str(path), "sha256": sha256_of(path)} for name, path in paths.items()}
     task = TASKS[stage](method, objective, chosen, card)
-    rehearse(task, training, chosen)
+    capture = rehearse(task, training)
+    refuse_random_judges(
+        capture,
+        objective,
+        chosen_recipe,
+        stage,
+        method.parts(),
+        catalogue,
+        registry,
+        trained_backbone=seen_through is not None,
+    )
     return StageRun(task, training, validation, chosen)
 
 
@@ -220,15 +231,18 @@ def ring_batches(faces: FaceDataset, settings: StageSettings) -> Callable[[int, 
     return batches
 
 
-def rehearse(task: ReconstructionTask, faces: FaceDataset, settings: StageSettings) -> None:
-    """Compute the objective of two faces, so that what cannot work fails now, with one line.
+def rehearse(task: ReconstructionTask, faces: FaceDataset) -> Capture:
+    """Compute the objective of two faces, so that what cannot work fails now, with one line; what was seen of them.
 
     Raises:
         ParamsError: What the terms say of these faces.
     """
     state = torch.get_rng_state()
     try:
-        task.eval().predict(collate_face_batch([faces[index] for index in range(min(2, len(faces)))]))
+        batch = collate_face_batch([faces[index] for index in range(min(2, len(faces)))])
+        task.eval().predict(batch)
+        with torch.no_grad():
+            return task.capture(batch)
     except (ValueError, KeyError) as error:
         if isinstance(error, EmocaError):
             raise

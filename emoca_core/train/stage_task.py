@@ -115,7 +115,7 @@ class ReconstructionTask(Task):
 
     @torch.no_grad()
     def predict(self, batch: FaceBatch) -> dict[str, Tensor]:
-        capture = self._capture(batch)
+        capture = self.capture(batch)
         losses: Losses = self.objective(capture)
         parts = {"loss": losses.total, **losses.parts, **self.objective.measure(capture)}
         rows = {name: value.float().expand(len(batch.crop)) for name, value in parts.items()}
@@ -129,7 +129,7 @@ class ReconstructionTask(Task):
     def pictures(self, batch: FaceBatch) -> dict[str, Tensor]:
         from emoca_core.train.pictures import capture_grid
 
-        return {"faces": capture_grid(self.method, self._capture(batch.map(lambda tensor: tensor[:SHOWN])))}
+        return {"faces": capture_grid(self.method, self.capture(batch.map(lambda tensor: tensor[:SHOWN])))}
 
     def trained_state(self) -> dict[str, Tensor]:
         return self.state_dict()
@@ -137,7 +137,7 @@ class ReconstructionTask(Task):
     def card(self) -> dict[str, Any]:
         return self._card
 
-    def _capture(self, batch: FaceBatch) -> Capture:
+    def capture(self, batch: FaceBatch) -> Capture:
         """Everything of a batch, as validation sees it: no exchange."""
         return self._decode(batch, self._encode(batch.crop), EVERYTHING)
 

@@ -179,7 +179,7 @@ RECIPE = {
     "encoder": {"uses": "TinyRegressor"},
     "face_model": {"uses": "open_head", "params": {"texture_size": 64, "mediapipe_landmarks": False}},
     "renderer": {"uses": "zbuffer"},
-    "emotion_backbone": {"uses": "TinyEmotion"},
+    "emotion_backbone": {"uses": "TinyEmotion", "untrained": True},
     "detail": {"uses": "TinyDetail"},
     "losses": {
         "photometric": {"uses": "TinyPhotometric", "weight": 2.0, "stage": "coarse"},
