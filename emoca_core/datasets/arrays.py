@@ -19,6 +19,9 @@ def read_array(path: Path, refuse: type[EmocaError]) -> ndarray:
     """
     try:
         with open_regular(path, TABLE_BYTES, refuse) as file:
+            if file.read(6) != b"\x93NUMPY":
+                raise ValueError("it begins in another way")
+            file.seek(0)
             return np.asarray(np.load(file, allow_pickle=False))
     except EmocaError:
         raise

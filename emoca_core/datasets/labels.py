@@ -56,7 +56,7 @@ class LabelCounts:
         """A line for each sort of label that is not used, or not of the usual classes."""
         lines = class_notes(self.labels, self.left_out)
         if self.one_level:
-            lines.append(f"{self.one_level} rows have only one of valence and arousal, which is not used")
+            lines.append(f"{_rows(self.one_level)} only one of valence and arousal, which is not used")
         return lines
 
 
@@ -99,10 +99,8 @@ def class_notes(labels: Sequence[str], left_out: Mapping[str, int]) -> list[str]
     if left_out:
         named = [f"'{n}' {count}{did_you_mean(n, labels).rstrip()}" for n, count in [*left_out.items()][:_NAMED]]
         more = f" and {len(left_out) - _NAMED} more classes" if len(left_out) > _NAMED else ""
-        total = sum(left_out.values())
-        lines.append(
-            f"{total} rows have a class that is not among {', '.join(labels) or 'none'}: {', '.join(named)}{more}"
-        )
+        have, task = _rows(sum(left_out.values())), ", ".join(labels) or "none"
+        lines.append(f"{have} a class that is not among {task}: {', '.join(named)}{more}")
     if own := [name for name in labels if name not in EXPRESSIONS]:
         lines.append(f"classes that only these data have: {', '.join(own[:_NAMED])}")
     if any(name.lstrip("+-").isdigit() for name in (*left_out, *labels)):
@@ -111,3 +109,7 @@ def class_notes(labels: Sequence[str], left_out: Mapping[str, int]) -> list[str]
             f"--classes {','.join(EXPRESSIONS)} --out NAMED.csv` names the numbers 0, 1, ... in the order given"
         )
     return lines
+
+
+def _rows(count: int) -> str:
+    return "1 row has" if count == 1 else f"{count} rows have"
