@@ -4,6 +4,7 @@ What is read is a regular file of bounded size.
 """
 
 import hashlib
+import io
 import json
 import math
 import os
@@ -16,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from emoca_core.errors import EmocaError, LimitError, OutputError, UnsafePathError
 from emoca_core.limits import Limit
@@ -143,7 +144,7 @@ def writing_to(folder: Path, then: str = "", also: tuple[type[Exception], ...] =
 # reading
 
 
-def open_regular(path: Path | str, limit: Limit, error: type[EmocaError] = LimitError) -> BinaryIO:
+def open_regular(path: Path | str, limit: Limit, error: type[EmocaError] = LimitError) -> io.BufferedReader:
     """Open a file of bounded size for reading. Never waits on a pipe, never starts a device.
 
     Args:

@@ -116,14 +116,24 @@ ASSET_BYTES = Limit("asset_bytes", 16 * GIB, "bytes")
 """One published file, and everything unpacked from it."""
 PICKLE_BYTES = Limit("pickle_bytes", 4 * GIB, "bytes")
 """One pickle, which is held in memory whole."""
-PICKLE_OBJECTS = Limit("pickle_objects", 1_000_000, "objects")
-"""Lists, texts, numbers and arrays that a pickle makes."""
-PICKLE_DEPTH = Limit("pickle_depth", 100, "levels of nesting")
-"""Lists in lists of a pickle."""
-HEADER_BYTES = Limit("header_bytes", 64 * MIB, "bytes")
+PICKLE_STEPS = Limit("pickle_steps", 1_000_000, "steps")
+"""Instructions of a pickle and their arguments; each makes at most one list, text, number or array."""
+PICKLE_DEPTH = Limit("pickle_depth", 64, "levels of nesting")
+"""Lists in lists, groups in groups, structs in structs of a published file."""
+EXPANDED_BYTES = Limit("expanded_bytes", 256 * MIB, "bytes")
+"""One array that is stored in a shorter form: a sparse matrix, a list, a tensor with a stride of 0."""
+HEADER_BYTES = Limit("header_bytes", 16 * MIB, "bytes")
 """The part of a file that says what the rest is: of safetensors, npy, TensorFlow's index."""
+NAME_CHARACTERS = Limit("name_characters", 4096, "characters")
+"""Name of one tensor."""
+TEXT_BYTES = Limit("text_bytes", 256 * MIB, "bytes")
+"""One text file that is held in memory whole: a mesh."""
 MEMBERS = Limit("members", 100_000, "members")
 """Entries of one archive, arrays of one file."""
+IMAGE_BYTES = Limit("image_bytes", 512 * MIB, "bytes")
+"""One picture."""
+IMAGE_PIXELS = Limit("image_pixels", 100_000_000, "pixels")
+"""One picture."""
 UNPACKED_RATIO = Limit("unpacked_ratio", 200, "times its packed size")
 """How much a compressed member may grow; small ones (``UNPACKED_FREE``) may grow as they like."""
 UNPACKED_FREE = 64 * MIB

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from emoca_core.errors import AssetFormatError
-from emoca_core.weights.restricted_pickle import to_array
+from emoca_core.weights.pickled_arrays import to_array
 
 Container = Literal["npz", "npy", "pickle", "mat", "weights", "hdf5", "obj", "picture", "folder", "other"]
 Shape = tuple[int, ...]
@@ -51,7 +51,9 @@ class Content:
             )
         try:
             return np.asarray(to_array(self.read(name)), dtype)
-        except AssetFormatError:
-            raise
+        except AssetFormatError as error:
+            if str(self.path) in str(error):
+                raise
+            raise AssetFormatError(f"{self.path}: '{name}' cannot be read: {error}") from None
         except Exception as error:  # a damaged member of an archive: zlib, value, key, ...
             raise AssetFormatError(f"{self.path}: '{name}' cannot be read: {error}") from None

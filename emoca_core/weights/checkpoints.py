@@ -1,14 +1,11 @@
 """Published weights into our modules, strictly: every tensor of a file is matched, renamed, or dropped for a reason.
 
-PyTorch files are read with ``weights_only=True`` (no code in them is ever run), beside safetensors, npz and TensorFlow
-V2 checkpoints. Nested dictionaries (``{"E_flame": {...}, "opt": {...}}``, Lightning's ``state_dict``) are flattened
-with dots, so that a key map is a table of flat names.
+PyTorch files are read by the restricted pickle machine (no code in them is ever run), beside safetensors, npz and
+TensorFlow V2 checkpoints. Nested dictionaries (``{"E_flame": {...}, "opt": {...}}``, Lightning's ``state_dict``) are
+flattened with dots, so that a key map is a table of flat names.
 """
 
-import pickle
 import re
-import warnings
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,22 +19,21 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from emoca_core.errors import AssetFormatError, MissingAssetError
-from emoca_core.files import sha256_of
+from emoca_core.files import open_regular, sha256_of
 from emoca_core.interfaces import ModuleComponent
+from emoca_core.limits import ASSET_BYTES, HEADER_BYTES
 from emoca_core.registry.assets import find_assets
 from emoca_core.registry.spec import ComponentParams
 from emoca_core.weights import RANDOM
+from emoca_core.weights.archives import open_archive
+from emoca_core.weights.npy import Npz
 from emoca_core.weights.tf_checkpoint import TensorFlowCheckpoint, bundle_prefix
+from emoca_core.weights.torch_file import read_torch
 
 _NOTHING_TO_READ = (RANDOM, "none")
 """``none`` leaves out an optional file, e.g. a mask; weights are never left out by accident."""
 UNTRAINED = "untrained"
 """Value of a ``weights`` parameter in recipes whose weights nobody has published."""
-_INERT_MODULES = (
-    *("omegaconf.", "yacs.", "pytorch_lightning.", "lightning.", "lightning_fabric."),
-    *("typing.", "pathlib.", "argparse.", "collections.", "numpy.", "_codecs."),
-)
-"""Where the bookkeeping of Lightning checkpoints comes from; its objects are replaced by empty ones."""
 _SHOWN = 8
 """Keys listed in an error before "and n more"."""
 
@@ -267,10 +263,13 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
     path = tf_index(Path(path))
     if path.suffix == ".index":
         return _read_tensorflow(path)
-    if not path.is_file():
-        raise MissingAssetError(f"there is no file {path}")
-    with open(path, "rb") as file:
-        head = file.read(16)
+    try:
+        with open_regular(path, ASSET_BYTES, AssetFormatError) as file:
+            head = file.read(16)
+    except FileNotFoundError:
+        raise MissingAssetError(f"there is no file {path}") from None
+    except OSError as error:
+        raise AssetFormatError(f"{path} cannot be read: {error.strerror or error}") from None
     if head[8:9] == b"{":
         return _read_safetensors(path)
     if head[:2] == b"PK" and _is_npz(path):
@@ -291,6 +290,8 @@ def _read_tensorflow(path: Path) -> Checkpoint:
 
 
 def _read_safetensors(path: Path) -> Checkpoint:
+    with open_regular(path, ASSET_BYTES, AssetFormatError) as head:
+        HEADER_BYTES.check(int.from_bytes(head.read(8), "little"), f"{path}: its header", AssetFormatError)
     try:
         file: Any = safe_open(path, framework="pt", device="cpu")
         names = list(file.keys())
@@ -300,82 +301,27 @@ def _read_safetensors(path: Path) -> Checkpoint:
 
 
 def _is_npz(path: Path) -> bool:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return all(name.endswith(".npy") for name in archive.namelist())
-    except zipfile.BadZipFile as error:
-        raise AssetFormatError(f"{path} is damaged: {error}") from None
+    with open_regular(path, ASSET_BYTES, AssetFormatError) as file, open_archive(file, path) as archive:
+        return all(name.endswith(".npy") for name in archive.namelist())
 
 
 def _read_npz(path: Path) -> Checkpoint:
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: torch.from_numpy(np.array(archive[name])) for name in archive.files}
-    except (ValueError, TypeError, OSError, zipfile.BadZipFile) as error:
-        raise AssetFormatError(f"{path} is not an npz file of plain arrays: {error}") from None
+    npz = Npz(path)
+    arrays = {name: torch.from_numpy(np.array(npz[name])) for name in npz.shapes}
     return Checkpoint(path, arrays, arrays.__getitem__)
 
 
 def _read_torch(path: Path) -> Checkpoint:
-    content = _unpickle(path)
     tensors: dict[str, Tensor] = {}
     ignored: list[str] = []
-    _flatten(content, "", tensors, ignored)
+    _flatten(read_torch(path), "", tensors, ignored)
     if not tensors:
         raise AssetFormatError(f"{path} holds no tensors")
     return Checkpoint(path, tensors, tensors.__getitem__, ignored)
 
 
-def _unpickle(path: Path) -> object:
-    """``torch.load`` that runs nothing and reads CUDA-tagged storages on any machine; zip files are mapped."""
-    is_zip = zipfile.is_zipfile(path)
-
-    def load() -> object:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about the age of the file's pickle
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
-
-    try:
-        try:
-            return load()
-        except pickle.UnpicklingError:
-            with torch.serialization.safe_globals(_stand_ins(path, is_zip)):
-                return load()
-    except pickle.UnpicklingError as error:
-        reason = str(error).strip().splitlines()
-        named = next((line for line in reason if "GLOBAL" in line), reason[0] if reason else "")
-        raise AssetFormatError(
-            f"{path} is refused: it is not a file of plain tensors, and loading it could run code "
-            f"({named.split(' Please use')[0].strip()})"
-        ) from None
-    except (RuntimeError, EOFError, ValueError, KeyError, IndexError, AttributeError, OSError, TypeError) as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise AssetFormatError(f"{path} is not an intact PyTorch file: {first}") from None
-
-
-class _Inert(dict[object, object]):
-    """Takes the place of a configuration object inside a checkpoint; keeps nothing and does nothing."""
-
-    def __new__(cls, *args: object, **kwargs: object) -> "_Inert":
-        return super().__new__(cls)
-
-    def __init__(self, *args: object, **kwargs: object) -> None:
-        super().__init__()
-
-    def __setstate__(self, state: object) -> None:
-        pass
-
-
-def _stand_ins(path: Path, is_zip: bool) -> list[Callable[..., Any] | tuple[Callable[..., Any], str]]:
-    """Harmless replacements for the bookkeeping classes that a Lightning checkpoint names; none for anything else."""
-    if not is_zip or not hasattr(torch.serialization, "get_unsafe_globals_in_checkpoint"):
-        return []
-    plain: dict[str, type] = {f"builtins.{kind.__name__}": kind for kind in (dict, list, tuple, str, int, float, bool)}
-    named = torch.serialization.get_unsafe_globals_in_checkpoint(path)
-    return [(plain.get(name, _Inert), name) for name in named if name in plain or name.startswith(_INERT_MODULES)]
-
-
 def _flatten(value: object, name: str, tensors: dict[str, Tensor], ignored: list[str]) -> None:
+    """Tensors by dotted names. Configuration objects keep their tensors, if they have any, to themselves."""
     if isinstance(value, Tensor):
         tensors[name] = value.detach()
     elif isinstance(value, Mapping) and value:

@@ -1,11 +1,15 @@
 """Wavefront OBJ meshes: positions, texture coordinates and polygons, nothing else."""
 
+import io
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from emoca_core.errors import AssetFormatError
+from emoca_core.files import open_regular
+from emoca_core.limits import TEXT_BYTES
 
 
 @dataclass(frozen=True)
@@ -32,15 +36,16 @@ def read_obj(path: Path | str) -> ObjMesh:
         AssetFormatError: Not an OBJ file, or an index outside the mesh.
     """
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            lines = [line.split() for line in file if line[:2] in ("v ", "vt", "f ")]
+        lines = [line.split() for line in _lines(path) if line[:2] in ("v ", "vt", "f ")]
         vertices = _numbers([words[1:4] for words in lines if words[0] == "v"], 3)
         uv = _numbers([words[1:3] for words in lines if words[0] == "vt"], 2)
         corners = [corner for words in lines if words[0] == "f" for corner in _triangulated(words[1:])]
         faces = _indices([corner.split("/")[0] for corner in corners], len(vertices))
         second = [corner.split("/")[1] if "/" in corner else "" for corner in corners]
         uv_faces = _indices(second, len(uv)) if second and all(second) else np.zeros((0, 3), np.int64)
-    except (ValueError, IndexError) as error:
+    except (ValueError, IndexError, OverflowError) as error:
+        if isinstance(error, AssetFormatError):
+            raise
         raise AssetFormatError(f"{path} is not a readable OBJ mesh: {error}") from None
     if not len(vertices) or not len(faces):
         raise AssetFormatError(f"{path} is not an OBJ mesh: it has {len(vertices)} vertices and {len(faces)} faces")
@@ -49,13 +54,20 @@ def read_obj(path: Path | str) -> ObjMesh:
 
 def read_obj_vertices(path: Path | str) -> np.ndarray:
     """Only the positions [V, 3]: morph targets repeat everything else."""
-    with open(path, encoding="utf-8", errors="replace") as file:
-        rows = [line[2:] for line in file if line.startswith("v ")]
+    rows = [line[2:] for line in _lines(path) if line.startswith("v ")]
     try:
         values = np.array(" ".join(rows).split(), dtype=np.float64)
         return values.reshape(len(rows), -1)[:, :3]
     except ValueError as error:
         raise AssetFormatError(f"{path} is not a readable OBJ mesh: {error}") from None
+
+
+def _lines(path: Path | str) -> Iterator[str]:
+    with (
+        open_regular(path, TEXT_BYTES, AssetFormatError) as file,
+        io.TextIOWrapper(file, encoding="utf-8", errors="replace") as text,
+    ):
+        yield from text
 
 
 def _numbers(rows: list[list[str]], width: int) -> np.ndarray:

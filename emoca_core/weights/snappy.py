@@ -1,5 +1,7 @@
 """Snappy decompression: TensorFlow 1.1 compressed the index of its checkpoints with it."""
 
+from emoca_core.limits import HEADER_BYTES
+
 
 def snappy_decompress(data: bytes) -> bytes:
     """Decompress one raw Snappy block (no framing).
@@ -10,8 +12,9 @@ def snappy_decompress(data: bytes) -> bytes:
     Source: "Snappy compressed format description", google/snappy format_description.txt.
     """
     length, position = _varint(data)
+    HEADER_BYTES.check(length, "a Snappy block")
     out = bytearray()
-    while position < len(data):
+    while position < len(data) and len(out) <= length:
         tag = data[position]
         position += 1
         if tag & 3 == 0:

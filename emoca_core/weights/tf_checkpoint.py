@@ -7,6 +7,8 @@ sums; all that is read is checked.
 Source: the LevelDB table format, and tensor_bundle.proto, tensor_shape.proto and types.proto of TensorFlow.
 """
 
+import math
+import os
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +20,8 @@ from jaxtyping import Shaped
 from numpy import ndarray
 
 from emoca_core.errors import AssetFormatError, unknown_name
+from emoca_core.files import open_regular, read_regular
+from emoca_core.limits import ASSET_BYTES, HEADER_BYTES, MEMBERS, NAME_CHARACTERS
 from emoca_core.weights.crc32c import masked_crc32c
 from emoca_core.weights.snappy import snappy_decompress
 
@@ -96,7 +100,7 @@ class TensorFlowCheckpoint(Mapping[str, Shaped[ndarray, "..."]]):
         prefix = bundle_prefix(path)
         index = prefix.with_name(prefix.name + ".index")
         try:
-            table = dict(_read_table(index.read_bytes()))
+            table = dict(_read_table(read_regular(index, HEADER_BYTES, AssetFormatError)))
             header = _fields(table.pop(b""))
             if _integer(header, 2):
                 raise AssetFormatError("it was written on a big-endian machine, which is not supported")
@@ -123,7 +127,7 @@ class TensorFlowCheckpoint(Mapping[str, Shaped[ndarray, "..."]]):
             kind = "partitioned" if entry.sliced else f"of TensorFlow type {entry.dtype}"
             raise AssetFormatError(f"variable '{name}' of {self.prefix} is {kind}, which is not supported")
         dtype = np.dtype(DTYPES[entry.dtype])
-        if entry.size != dtype.itemsize * int(np.prod(entry.shape, dtype=np.int64)):
+        if entry.size != dtype.itemsize * math.prod(entry.shape):
             raise AssetFormatError(f"variable '{name}' of {self.prefix}: {entry.size} bytes for shape {entry.shape}")
         data = self._bytes(name, entry)
         if masked_crc32c(data) != entry.checksum:
@@ -139,10 +143,10 @@ class TensorFlowCheckpoint(Mapping[str, Shaped[ndarray, "..."]]):
     def _bytes(self, name: str, entry: Entry) -> bytearray:
         shard = self.prefix.with_name(f"{self.prefix.name}.data-{entry.shard:05d}-of-{self.shards:05d}")
         try:
-            if entry.offset + entry.size > shard.stat().st_size:
-                raise AssetFormatError(f"{shard} ends inside variable '{name}': the file is truncated")
-            data = bytearray(entry.size)  # writable, so that torch can share it
-            with open(shard, "rb") as file:
+            with open_regular(shard, ASSET_BYTES, AssetFormatError) as file:
+                if entry.offset + entry.size > os.fstat(file.fileno()).st_size:
+                    raise AssetFormatError(f"{shard} ends inside variable '{name}': the file is truncated")
+                data = bytearray(entry.size)  # writable, so that torch can share it
                 file.seek(entry.offset)
                 file.readinto(data)
         except OSError as error:
@@ -165,8 +169,11 @@ def _read_table(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     footer = data[-FOOTER_SIZE:]
     _, position = _block_handle(footer, 0)  # of the meta index, which bundles leave empty
     handle, _ = _block_handle(footer, position)
+    count = 0
     for _, value in _read_block(data, handle):
-        yield from _read_block(data, _block_handle(value, 0)[0])
+        for item in _read_block(data, _block_handle(value, 0)[0]):
+            MEMBERS.check(count := count + 1, "the index", AssetFormatError)  # many handles may name one block
+            yield item
 
 
 def _read_block(data: bytes, handle: tuple[int, int]) -> Iterator[tuple[bytes, bytes]]:
@@ -190,6 +197,7 @@ def _read_block(data: bytes, handle: tuple[int, int]) -> Iterator[tuple[bytes, b
         unshared, position = _varint(block, position)
         length, position = _varint(block, position)
         key = key[:shared] + block[position : position + unshared]
+        NAME_CHARACTERS.check(len(key), "a name in the index", AssetFormatError)
         position += unshared
         yield key, block[position : position + length]
         position += length

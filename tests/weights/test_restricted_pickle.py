@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emoca_core.errors import AssetFormatError
-from emoca_core.weights.restricted_pickle import load_pickle, to_array
+from emoca_core.weights.pickled_arrays import to_array
+from emoca_core.weights.restricted_pickle import load_pickle
 
 PROTOCOLS = range(6)
 
