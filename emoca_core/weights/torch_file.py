@@ -21,8 +21,8 @@ from emoca_core.errors import AssetFormatError
 from emoca_core.files import open_regular
 from emoca_core.limits import ASSET_BYTES, EXPANDED_BYTES, MEMBERS
 from emoca_core.weights.archives import open_archive
+from emoca_core.weights.pickle_machine import ARRAY_BUILDERS, Builder, Machine
 from emoca_core.weights.pickled_arrays import Passive
-from emoca_core.weights.restricted_pickle import ARRAY_BUILDERS, Builder, Machine
 
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 """Files of before version 1.6 start with the pickle of this number."""
