@@ -72,6 +72,8 @@ def train_emotion(
     manifest = Manifest.open(data)
     rows = {split: manifest.of_split(split) for split in splits}
     labels = choose_classes(classes or PRESETS[preset]["labels"], rows[splits[0]])
+    if not labels:
+        raise ParamsError(f"{data} ({splits[0]}) names no expression: leave --classes out, and add --no-balanced")
     left_out = {split: _told(rows[split], labels, f"{data} ({split})", say or _to_stderr) for split in rows}
     if "labels" in (data_params or {}):
         raise ParamsError("the classes of the data are those of the network: name them by `classes`, not by `labels`")

@@ -75,7 +75,7 @@ def class_balanced_weights(labels: Int[Tensor, "N"]) -> Float[Tensor, "N"]:
     """
     known = labels >= 0
     if not known.any():
-        raise ParamsError("balanced sampling needs at least one labelled sample")
+        raise ParamsError("balanced sampling needs at least one labelled sample; --no-balanced does without")
     counts = torch.bincount(labels[known])
     return torch.where(known, 1.0 / counts[labels.clamp(min=0)].double(), torch.zeros((), dtype=torch.float64))
 

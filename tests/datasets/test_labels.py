@@ -141,6 +141,23 @@ def test_counts(tmp_path):
         usable_labels(Manifest.open(tmp_path / "none.csv"), ("happy",), "my rows")
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--no-balanced", "--classes", "data"], "names no expression: leave --classes out"),
+        ([], "--no-balanced does without"),
+    ],
+)
+def test_valence_and_arousal_alone_say_how(tmp_path, capsys, words, message):
+    file = manifest(tmp_path, [""])
+    lines = file.read_text().splitlines()
+    file.write_text(
+        "\n".join(["path,split,valence,arousal", *(f"{line}0.5,{n / 30}" for n, line in enumerate(lines[1:]))])
+    )
+    assert train(file, tmp_path / "out", *words) == 2
+    assert message in capsys.readouterr().err
+
+
 def test_the_classes_of_data_and_network_cannot_differ(tmp_path, capsys):
     file = manifest(tmp_path, ["happy", "sad"])
     assert train(file, tmp_path / "out", "--data-set", "labels=[sad, happy]") == 2
