@@ -365,5 +365,6 @@ def test_new_plugin_is_all_or_nothing(tmp_path, capsys, monkeypatch):
 
     monkeypatch.setattr(Path, "write_text", full)
     assert main(["new", "plugin", "my_part", "--kind", "loss", "--into", str(tmp_path)]) == 2
-    assert capsys.readouterr().err == "emoca: No space left on device\n"
+    said = capsys.readouterr().err
+    assert said == f"emoca: cannot write to {tmp_path}: No space left on device. Nothing was written.\n"
     assert list(tmp_path.iterdir()) == []

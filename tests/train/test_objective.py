@@ -112,7 +112,11 @@ def test_a_run_is_refused_with_all_reasons_before_it_starts(registry, tmp_path):
 
 
 def test_data_without_truth_cannot_be_compared_with_it(registry, tmp_path):
-    parts = {"encoder": toy_stage.TinyRegressor()}
+    parts = {
+        "encoder": toy_stage.TinyRegressor(),
+        "face_model": registry.build("face_model", "open_head"),
+        "renderer": registry.build("renderer", "zbuffer"),
+    }
     recipe = Recipe.model_validate(toy_stage.RECIPE | {"losses": {"truth": {"uses": "TinyTruth"}}})
     options = {"catalogue": get_catalogue(), "registry": registry}
     with pytest.raises(RecipeError, match="term 'truth' reads truth: the data do not know the true code"):
