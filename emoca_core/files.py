@@ -268,7 +268,12 @@ def begin_folder(folder: Path) -> None:
         FileExistsError: There is one already.
     """
     folder.mkdir(parents=True)
-    write_json(folder / MARKER, {"format": _FORMAT, "files": None})
+    try:
+        write_json(folder / MARKER, {"format": _FORMAT, "files": None})
+    except BaseException:
+        with suppress(OSError):
+            folder.rmdir()
+        raise
 
 
 def mark_made(folder: Path) -> None:
