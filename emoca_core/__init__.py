@@ -8,7 +8,7 @@ from emoca_core.registry.spec import ComponentParams, ComponentSpec
 from emoca_core.version import VERSION
 
 if TYPE_CHECKING:
-    from emoca_core.api import CapturedFace, Method, load_method, reconstruct
+    from emoca_core.api import CapturedFace, Method, Objective, load_method, reconstruct
 
 __version__ = VERSION
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "ComponentParams",
     "ComponentSpec",
     "Method",
+    "Objective",
     "Registry",
     "get_registry",
     "hookimpl",
@@ -26,7 +27,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import what needs torch only when it is asked for."""
-    if name in ("CapturedFace", "Method", "load_method", "reconstruct"):
+    if name in ("CapturedFace", "Method", "Objective", "load_method", "reconstruct"):
         from emoca_core import api
 
         return getattr(api, name)

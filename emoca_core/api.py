@@ -4,14 +4,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from emoca_core.method import Method, build_parts, pick_device
+from emoca_core.method import Method, Objective, build_parts, pick_device
 from emoca_core.reconstruction import CapturedFace, reconstruct
 from emoca_core.registry import catalogue as catalogues
 from emoca_core.registry import get_registry
 from emoca_core.runs.loading import load_trained
-from emoca_core.runs.trained_folder import find_method
+from emoca_core.runs.start import emotion_changes
+from emoca_core.runs.trained_folder import find_method, open_folder
 
-__all__ = ["CapturedFace", "Method", "load_method", "reconstruct"]
+__all__ = ["CapturedFace", "Method", "Objective", "load_method", "reconstruct"]
 
 
 def load_method(
@@ -19,6 +20,7 @@ def load_method(
     *,
     registry_file: str | Path | None = None,
     change: Mapping[str, Any] | None = None,
+    emotion: str | Path | None = None,
     device: str = "auto",
 ) -> Method:
     """Assemble a recipe by name, ready for inference.
@@ -28,6 +30,7 @@ def load_method(
             ``emoca train``, a folder of ``emoca package``, or its repository on the Hugging Face hub.
         registry_file: Your own registry.yaml, merged on top of the catalogue.
         change: Merged into the recipe, e.g. ``{"renderer": {"uses": "pytorch3d"}}``.
+        emotion: Run folder of ``emoca train emotion`` whose backbone takes the place of the recipe's.
         device: ``"auto"`` takes CUDA where there is one, else the CPU; or a torch device name.
 
     Raises:
@@ -39,10 +42,12 @@ def load_method(
     registry = get_registry()
     catalogue = catalogues.get_catalogue(registry_file, registry)
     recipe, trained = find_method(name, catalogue, registry)
-    if change:
-        recipe = catalogues.changed(recipe, change)
+    judge = open_folder(Path(emotion)) if emotion else None
+    recipe = catalogues.changed(recipe, emotion_changes(judge, registry) if judge else {}, change or {})
     parts = build_parts(recipe, catalogue, registry)
     method = Method(trained.name if trained else name, recipe, parts)
     if trained:
         load_trained(parts, trained)
+    if judge:
+        load_trained(parts, judge)
     return method.eval().to(pick_device(device))

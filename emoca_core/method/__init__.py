@@ -2,5 +2,6 @@
 
 from emoca_core.method.assembly import build_parts, pick_device
 from emoca_core.method.method import Method
+from emoca_core.method.objective import Objective
 
-__all__ = ["Method", "build_parts", "pick_device"]
+__all__ = ["Method", "Objective", "build_parts", "pick_device"]

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from emoca_core.interfaces import EmotionPrediction, FaceSample
 from emoca_core.measures.metrics import expression_metrics, valence_arousal_metrics
+from emoca_core.method.objective import Losses
 from emoca_core.train.emotion_objective import EmotionObjectiveSettings, emotion_objective
-from emoca_core.train.task import Losses, Step, Task
+from emoca_core.train.task import Step, Task
 
 QUANTITIES = ("valence", "arousal")
 

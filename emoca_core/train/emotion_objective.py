@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from emoca_core.interfaces import EmotionPrediction
-from emoca_core.train.task import Losses, Step
+from emoca_core.method.objective import Losses
+from emoca_core.train.task import Step
 
 EPSILON = 1e-8
 """Added to variances so that a constant prediction has a finite gradient; AffectNet's variances are about 0.1."""

@@ -13,10 +13,10 @@ import torch
 
 from emoca_core.errors import RecipeError
 from emoca_core.interfaces import Capture, EmotionBackbone
+from emoca_core.method.objective import Objective, build_objective
 from emoca_core.registry import Registry
 from emoca_core.registry.catalogue import Catalogue, Recipe
 from emoca_core.registry.terms import Stage, terms_of
-from emoca_core.train.objective import Objective, build_objective
 
 TOLERANCE = 1e-4
 """Relative; float32 gives the same weights the same value but for the order of sums."""

@@ -17,10 +17,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from emoca_core.errors import EmocaError, ParamsError
+from emoca_core.method.objective import Losses
 from emoca_core.progress import progress_bar
 from emoca_core.runs.run_folder import Progress, RunFolder
 from emoca_core.train.sampling import Batches, DrawnDataset, EvaluationBatches, NumberedDataset, TrainBatches
-from emoca_core.train.task import Losses, Step, Task
+from emoca_core.train.task import Step, Task
 from emoca_core.train.train_settings import TrainSettings
 
 

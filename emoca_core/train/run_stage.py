@@ -12,6 +12,7 @@ from emoca_core.errors import EmocaError, ParamsError
 from emoca_core.files import sha256_of
 from emoca_core.interfaces import Capture, FaceDataset
 from emoca_core.method import Method, build_parts
+from emoca_core.method.objective import build_objective
 from emoca_core.registry import Registry, get_registry
 from emoca_core.registry import catalogue as catalogues
 from emoca_core.registry.catalogue import Catalogue, Recipe, get_catalogue
@@ -23,7 +24,6 @@ from emoca_core.runs.trained_folder import find_method, open_folder
 from emoca_core.train.face_batches import collate_face_batch
 from emoca_core.train.judges import refuse_random_judges
 from emoca_core.train.loop import train
-from emoca_core.train.objective import build_objective
 from emoca_core.train.ring_batches import RingBatches
 from emoca_core.train.sampling import Batches
 from emoca_core.train.stage_settings import StageSettings, stage_settings

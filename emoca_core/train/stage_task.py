@@ -16,14 +16,14 @@ from torch import Tensor, nn
 from emoca_core.errors import RecipeError
 from emoca_core.interfaces import Capture, FaceCrop, FaceParameters
 from emoca_core.method.method import EVERYTHING, Method
+from emoca_core.method.objective import Losses, Objective
 from emoca_core.registry.terms import Stage
 from emoca_core.runs.trained_part import frozen_parts, set_mode, sha256_of_tensors, trained_part
 from emoca_core.train import measures
 from emoca_core.train.exchange import ring_means, ring_permutation
 from emoca_core.train.face_batches import FaceBatch
-from emoca_core.train.objective import Objective
 from emoca_core.train.stage_settings import StageSettings
-from emoca_core.train.task import Losses, Step, Task
+from emoca_core.train.task import Step, Task
 
 SHOWN = 8
 """Faces in a validation's picture."""

@@ -2,12 +2,13 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
+
+from emoca_core.method.objective import Losses
 
 
 @dataclass(frozen=True)
@@ -24,14 +25,6 @@ class Step:
     """Parts that the batch of an optimiser step is split into: accumulation steps times processes."""
     logged: bool = True
     """Whether the parts of the loss will be logged; what is only measured need not be computed otherwise."""
-
-
-@dataclass(frozen=True)
-class Losses:
-    """The loss of one batch and its named parts for the log."""
-
-    total: Float[Tensor, ""]
-    parts: Mapping[str, Float[Tensor, ""]] = field(default_factory=dict)
 
 
 class Task(nn.Module, ABC):

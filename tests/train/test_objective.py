@@ -11,9 +11,9 @@ from emoca_core import Registry
 from emoca_core.cli import main
 from emoca_core.errors import EmocaError, RecipeError
 from emoca_core.interfaces import Capture, FaceCrop, FaceParameters, Loss
+from emoca_core.method.objective import Objective, build_objective
 from emoca_core.registry.catalogue import Recipe, Term, get_catalogue
 from emoca_core.registry.terms import check_terms, terms_of
-from emoca_core.train.objective import Objective, build_objective
 from emoca_core.train.run_stage import prepare_stage
 
 sys.path.insert(0, str(Path(__file__).parent))

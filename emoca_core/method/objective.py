@@ -1,22 +1,39 @@
-"""The objective of a stage: the recipe's terms, built, weighted and named."""
+"""The objective of a recipe: its terms, built, weighted and named. For training, and for whatever else descends it."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from emoca_core.errors import EmocaError, RecipeError
 from emoca_core.interfaces import Capture, Loss, Parts
-from emoca_core.registry import Registry
-from emoca_core.registry.catalogue import Catalogue, Recipe, Term
+from emoca_core.method.method import Method
+from emoca_core.registry import Registry, get_registry
+from emoca_core.registry.catalogue import Catalogue, Recipe, Term, changed, get_catalogue
 from emoca_core.registry.spec import Kind
 from emoca_core.registry.terms import Stage, terms_of, unavailable, unfilled
-from emoca_core.train.task import Losses
+
+
+@dataclass(frozen=True)
+class Losses:
+    """A loss and its named, unweighted parts."""
+
+    total: Float[Tensor, ""]
+    parts: Mapping[str, Float[Tensor, ""]] = field(default_factory=dict)
 
 
 class Objective(nn.Module):
     """Terms that drive the training, and terms that are only measured. Frozen, always in evaluation mode.
+
+    It can be evaluated and differentiated outside training as well: ``examples/optimise_emotion.py`` descends it for
+    the expression of one photo.
+
+    Example:
+        ``objective = Objective.of(method, {"emotion": {"uses": "emotion_consistency"}})``, then
+        ``objective(method.decode(crop, parameters)).total.backward()``.
 
     Attributes:
         weights: Factor of every term that drives the training, by name.
@@ -38,6 +55,33 @@ class Objective(nn.Module):
         if not driving:
             raise RecipeError(f"no term drives the training: {', '.join(terms) or 'the recipe has none'}")
         self.requires_grad_(False).eval()
+
+    @classmethod
+    def of(
+        cls,
+        method: Method,
+        terms: Mapping[str, Any] | None = None,
+        stage: Stage = "coarse",
+        registry: Registry | None = None,
+    ) -> "Objective":
+        """The objective of a method, on the device of the method.
+
+        Args:
+            method: What makes the captures.
+            terms: Terms by name, as the ``losses`` of a recipe; by default those of the method's own recipe.
+            stage: Which of them count.
+            registry: Where the losses are registered; everything installed by default.
+
+        Raises:
+            RecipeError: No term drives, a term cannot be built, or it reads what the method does not fill.
+        """
+        registry = registry or get_registry()
+        recipe = method.recipe
+        if terms is not None:
+            recipe = changed(recipe.model_copy(update={"losses": {}}), {"losses": dict(terms)})
+        catalogue = get_catalogue(None, registry)
+        built = build_objective(recipe, stage, method.parts(), catalogue, registry, truth=True)
+        return built.to(method.device)
 
     def train(self, mode: bool = True) -> "Objective":
         """Stay in evaluation mode."""
