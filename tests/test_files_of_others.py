@@ -4,6 +4,7 @@ Beside each room lies a folder that belongs to somebody else, dressed up as what
 Whatever happens at the entrance, that folder has to be as it was.
 """
 
+import ast
 import contextlib
 import importlib.util
 import json
@@ -44,6 +45,8 @@ def _toys():
 
 
 toys = _toys()
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(autouse=True)
@@ -319,3 +322,50 @@ def test_the_traps_would_catch(name, room, outside, monkeypatch):
     with contextlib.suppress(EmocaError, OSError):
         ENTRANCES[name](room, outside)
     assert content(outside) != before
+
+
+# one home
+
+HOME = ROOT / "emoca_core/files.py"
+OWN = {  # functions that touch files in a way of their own, and where else they may stand
+    "rmtree": [],
+    "rmdir": [],
+    "removedirs": [],
+    "unlink": ["claims.py", "captured.py", "results.py"],  # the lock file, and the marks that say "complete"
+    "rename": [],
+    "remove": [],
+    "replace": ["run_folder.py"],  # a checkpoint gets its name
+    "move": [],
+    "mkdtemp": [],
+    "mkstemp": [],
+    "TemporaryDirectory": ["evaluate.py"],  # a probe is trained in the system's own folder
+    "symlink_to": [],
+    "umask": [],
+    "dump": [],
+    "model_dump_json": ["common.py"],
+    # hashes, texts inside of other formats, and comparisons; never a file
+    "dumps": ["results.py", "detections.py", "codes.py", "write_tensors.py", "preprocess.py"],
+}
+MODULES = {"os", "shutil", "tempfile", "json"}
+
+
+def calls(path: Path):
+    """Module or object, and name, of every call of an attribute."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            owner = node.func.value.id if isinstance(node.func.value, ast.Name) else ""
+            yield node.lineno, owner, node.func.attr
+
+
+def test_files_are_deleted_renamed_and_written_as_json_in_one_place():
+    sources = [*(ROOT / "emoca_core").rglob("*.py"), *(ROOT / "plugins").rglob("*.py")]
+    assert HOME in sources and {name for _, _, name in calls(HOME)} >= {"rmtree", "rmdir", "unlink", "replace", "dumps"}
+    found = [
+        f"{path.relative_to(ROOT)}:{line}: {owner}.{name}"
+        for path in sources
+        for line, owner, name in calls(path)
+        if path != HOME and name in OWN and path.name not in OWN[name]
+        # texts, data and lists have methods of the same names
+        if not (name in ("replace", "rename", "remove", "move", "dump", "dumps") and owner not in MODULES)
+    ]
+    assert not found, "use emoca_core.files"

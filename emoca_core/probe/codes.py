@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from numpy import ndarray
-from safetensors.numpy import load_file
 from torch import Tensor
 
 from emoca_core.datasets import Manifest
@@ -32,7 +31,7 @@ from emoca_core.interfaces import (
     FaceParameters,
 )
 from emoca_core.probe.detections import Detections, cache_folder, manifest_hash
-from emoca_core.probe.processes import PART, Part, fill_parts, parts_of
+from emoca_core.probe.processes import PART, Part, fill_parts, parts_of, read_part
 from emoca_core.registry.spec import Kind
 from emoca_core.weights.write_tensors import write_tensors
 
@@ -177,7 +176,7 @@ def extract_codes(
         write_tensors(part.file, {"codes": codes}, {"description": json.dumps(description, default=str)})
 
     fill_parts(parts, encode, write, source.name)
-    codes = [load_file(part.file)["codes"] for part in parts]
+    codes = [read_part(part.file)["codes"] for part in parts]
     width = max(part.shape[1] for part in codes)
     return np.concatenate([part if part.shape[1] == width else np.full((len(part), width), np.nan) for part in codes])
 

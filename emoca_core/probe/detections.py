@@ -10,14 +10,15 @@ from pathlib import Path
 import numpy as np
 import platformdirs
 from numpy import ndarray
-from safetensors.numpy import load_file
+from pydantic import RootModel
 
 from emoca_core.datasets import Manifest
 from emoca_core.errors import ImageError
 from emoca_core.files import write_json
 from emoca_core.images.photos import read_photo
 from emoca_core.interfaces import Detection, Landmarker
-from emoca_core.probe.processes import PART, Part, fill_parts, parts_of
+from emoca_core.parsing import read_record
+from emoca_core.probe.processes import PART, Part, fill_parts, parts_of, read_part
 from emoca_core.weights.write_tensors import write_tensors
 
 
@@ -32,6 +33,10 @@ class Detections:
 
     faces: Mapping[int, Detection]
     unreadable: Mapping[int, str]
+
+
+class _Reasons(RootModel[dict[int, str]]):
+    """Rows whose image cannot be read, with the reason."""
 
 
 def cache_folder(kind: str, description: Mapping[str, object]) -> Path:
@@ -69,9 +74,8 @@ def detect_faces(manifest: Manifest, landmarker: Landmarker, name: str) -> Detec
     faces: dict[int, Detection] = {}
     unreadable: dict[int, str] = {}
     for part in parts:
-        arrays: dict[str, ndarray] = load_file(part.file)
-        unreadable |= {int(row): text for row, text in json.loads(_reasons(part).read_text()).items()}
-        faces |= dict(_unpack(arrays))
+        unreadable |= read_record(_reasons(part), _Reasons).root
+        faces |= dict(_unpack(read_part(part.file)))
     return Detections(faces, unreadable)
 
 

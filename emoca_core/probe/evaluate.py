@@ -13,7 +13,6 @@ from accelerate.utils import set_seed
 from jaxtyping import Float, Int
 from numpy import ndarray
 from pydantic import Field
-from safetensors.numpy import load_file as load_arrays
 from safetensors.torch import load_file
 
 from emoca_core.datasets import Manifest
@@ -21,6 +20,7 @@ from emoca_core.datasets.folds import Split
 from emoca_core.datasets.labels import Classes, choose_classes, usable_labels
 from emoca_core.probe.detections import cache_folder
 from emoca_core.probe.network import HIDDEN_LAYERS, WIDTH, ProbeNetwork
+from emoca_core.probe.processes import read_part
 from emoca_core.progress import progress_bar
 from emoca_core.runs.cards import RUN_WEIGHTS
 from emoca_core.train.emotion import EmotionBatch, EmotionTask
@@ -158,7 +158,7 @@ def probe_predictions(
         order = np.argsort(rows)
         pooled = {key: np.concatenate([part[key] for part in parts])[order] for key in parts[0]}
         write_tensors(file, {"rows": rows[order], "fold": fold[order], **pooled})
-    return Predictions(**load_arrays(file))
+    return Predictions(**read_part(file))
 
 
 def train_probe(codes: Float[ndarray, "N D"], labels: Labels, split: Split, settings: ProbeSettings) -> ProbeNetwork:

@@ -10,12 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 import torch
 from accelerate import PartialState
 from accelerate.state import AcceleratorState
 from accelerate.utils import broadcast_object_list, gather_object
+from jaxtyping import Shaped
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
 
-from emoca_core.errors import EmocaError
+from emoca_core.errors import AssetFormatError, EmocaError
 from emoca_core.method import pick_device
 from emoca_core.progress import progress_bar
 
@@ -75,6 +79,18 @@ def fill_parts(
         state.wait_for_everyone()
         bar.update(len(window))
     bar.close()
+
+
+def read_part(file: Path) -> dict[str, Shaped[np.ndarray, "..."]]:
+    """The arrays of a file of the cache.
+
+    Raises:
+        AssetFormatError: It is damaged.
+    """
+    try:
+        return load_file(file)
+    except (SafetensorError, OSError) as error:
+        raise AssetFormatError(f"{file} is damaged: remove it, and it is computed again ({error})") from None
 
 
 def process_count() -> int:

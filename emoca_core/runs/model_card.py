@@ -35,7 +35,10 @@ def _body(card: Mapping[str, Any]) -> Iterator[str]:
     yield from (_brought(card["assets"]) if card["assets"] else ["Nothing: everything is open or in this folder.\n"])
     yield f"## Validation\n\nBest step ({card['step']}) of the {card['stage']} stage.\n"
     yield "| metric | value |\n| --- | --- |"
-    yield from (f"| {metric} | {value:.4g} |" for metric, value in sorted(card["metrics"].items()))
+    yield from (
+        f"| {metric} | {'undefined' if value is None else f'{value:.4g}'} |"
+        for metric, value in sorted(card["metrics"].items())
+    )
     yield "\n## Training\n\n| run | recipe | stage | step | commit |\n| --- | --- | --- | --- | --- |"
     for run in card["trainings"]:
         yield f"| {run['run']} | {run['name']} | {run['stage']} | {run['step']} | {run['commit'] or 'unknown'} |"

@@ -38,7 +38,8 @@ from emoca_core.parsing import parse_record, read_record
 from emoca_core.runs.cards import RUN_CARD, RUN_WEIGHTS
 from emoca_core.weights.write_tensors import write_tensors
 
-METRICS, CHECKPOINTS = "metrics.jsonl", "checkpoints"
+METRICS, CHECKPOINTS, TRACKED = "metrics.jsonl", "checkpoints", "emoca"
+"""In a run folder: the log, the states to resume from, the files of a tracker."""
 PACKAGES = ("emoca-core", "torch", "accelerate", "timm", "numpy")
 
 
@@ -105,7 +106,7 @@ class RunFolder:
             EmocaError: It holds a run and ``resume`` is off, the settings differ from those of the run to resume, or
                 a file of the run is damaged or leads out of the folder.
         """
-        for name in ("run.json", METRICS, CHECKPOINTS, "pictures"):
+        for name in ("run.json", METRICS, CHECKPOINTS, TRACKED, "pictures"):
             path_below(self.path, name)
         last = self.last
         if not (self.path / "run.json").exists():

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 from emoca_core.errors import EmocaError, ParamsError
 from emoca_core.method.objective import Losses
 from emoca_core.progress import progress_bar
-from emoca_core.runs.run_folder import Progress, RunFolder
+from emoca_core.runs.run_folder import TRACKED, Progress, RunFolder
 from emoca_core.train.sampling import Batches, DrawnDataset, EvaluationBatches, NumberedDataset, TrainBatches
 from emoca_core.train.task import Step, Task
 from emoca_core.train.train_settings import TrainSettings
@@ -89,6 +89,8 @@ def train(
         if accelerator.is_main_process:
             folder.start({"train": settings.model_dump(mode="json"), "task": task.card()}, resume)
         accelerator.wait_for_everyone()
+        if settings.tracker != "none":
+            accelerator.init_trackers(TRACKED)
         return run.go(run.load() if resume and folder.last else Progress())
 
 
@@ -285,8 +287,6 @@ def _accelerator(settings: TrainSettings, out: Path) -> Accelerator:
         )
     except ValueError as error:  # Accelerate keeps one precision for each process
         raise ParamsError(f"training with precision={settings.precision} is not possible here: {error}") from None
-    if tracked:
-        accelerator.init_trackers("emoca")
     return accelerator
 
 

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from emoca_core.claims import LOCK, Claim
 from emoca_core.cli import main
 from emoca_core.datasets import Manifest, ManifestRow, write_manifest
 from emoca_core.datasets.preprocess import PART, PreprocessSettings, preprocess
-from emoca_core.errors import OutputError
+from emoca_core.errors import EmocaError, OutputError
 from emoca_core.images.crops import SHARED_CROP, transform_points
 from emoca_core.interfaces import Detection, Landmarker
 from emoca_plugins.encoders.box_crops import SmirkCrop
@@ -337,3 +338,25 @@ def test_join_names_the_splits_that_there_are(tmp_path, capsys):
     error = capsys.readouterr().err
     assert "trian" in error and "train" in error and "Traceback" not in error
     assert not out.exists()
+
+
+def test_a_folder_is_filled_by_one_process_at_a_time(photos, tmp_path):
+    out, settings = tmp_path / "out", PreprocessSettings(SHARED_CROP)
+    out.mkdir()
+    claim = Claim.take(out)
+    with pytest.raises(OutputError, match="another process is filling"):
+        preprocess(photos, out, BrightSpots(), settings)
+    assert [path.name for path in out.iterdir()] == [LOCK]
+    claim.release()
+    preprocess(photos, out, BrightSpots(), settings)
+    assert not list(out.rglob(".*"))
+
+
+@pytest.mark.parametrize("name", ["settings.json", "000000000.json", "000000000.parquet"])
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff"])
+def test_damaged_progress_is_one_line_that_names_it(photos, tmp_path, name, content):
+    out, settings = tmp_path / "out", PreprocessSettings(SHARED_CROP)
+    preprocess(photos, out, BrightSpots(), settings)
+    (out / "progress" / name).write_bytes(content)
+    with pytest.raises(EmocaError, match=rf"^[^\n]*{name}[^\n]*$"):
+        preprocess(photos, out, BrightSpots(), settings)
