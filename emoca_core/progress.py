@@ -46,12 +46,16 @@ def progress_bar(
 
 
 class _Lines:
-    """Takes the texts with which tqdm overwrites its line, and writes each of them as a line of its own."""
+    """Takes the texts with which tqdm overwrites its line, and writes each new one as a line of its own."""
+
+    def __init__(self) -> None:
+        self._last = ""
 
     def write(self, text: str) -> None:
-        """Write a text unless it only clears the line."""
-        if line := text.strip():
+        """Write a text unless it only clears the line, or stands there already."""
+        if (line := text.strip()) and line != self._last:
             sys.stderr.write(f"{line}\n")
+            self._last = line
 
     def flush(self) -> None:
         """At once, so that whoever follows the log sees it."""

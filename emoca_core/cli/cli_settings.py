@@ -1,4 +1,4 @@
-"""Values of options: ``--set name=value``, and whole numbers within bounds."""
+"""Values of options: ``--set name=value``, and numbers within bounds."""
 
 import argparse
 from collections.abc import Callable, Iterable
@@ -22,6 +22,17 @@ def whole(least: int = 1, most: int = limits.COUNT) -> Callable[[str], int]:
         return value
 
     return read
+
+
+def share(text: str) -> float:
+    """A type of option for ``argparse``: a number from 0 to 1."""
+    try:
+        value = float(text) if len(text) <= limits.NUMBER_DIGITS.most else -1.0
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:  # NaN is not either
+        raise argparse.ArgumentTypeError(f"'{shown(text)}' is no number from 0 to 1")
+    return value
 
 
 def settings_from(assignments: Iterable[str]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from emoca_core.cli import BAD_INPUT, Subparsers
-from emoca_core.cli.cli_settings import settings_from, whole
+from emoca_core.cli.cli_settings import settings_from, share, whole
 from emoca_core.errors import ParamsError, unknown_name
 from emoca_core.limits import BATCH
 
@@ -35,6 +35,13 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
     parser.add_argument("paths", nargs="+", metavar="PATH", help="photo, folder (searched recursively) or pattern")
     parser.add_argument("--out", default="captures", metavar="DIR", help="output folder (default: %(default)s)")
     parser.add_argument("--overwrite", action="store_true", help="do finished photos again")
+    parser.add_argument(
+        "--min-score",
+        type=share,
+        default=0.0,
+        metavar="X",
+        help="leave out faces that the detector is less sure of, 0 to 1 (default: take all that it reports)",
+    )
     parser.add_argument("--same-person", action="store_true", help="one identity for the largest face of every photo")
     add_method_arguments(parser)
     return parser
@@ -83,7 +90,12 @@ def reconstruct(method: "Method", args: argparse.Namespace, paths: Iterable[str 
     """Run a method over photos, and sum up on stderr."""
     from emoca_core.reconstruction import Settings, reconstruct_to_folder
 
-    settings = Settings(args.crop, getattr(args, "same_person", False), args.batch_size)
+    settings = Settings(
+        crop=args.crop,
+        same_person=getattr(args, "same_person", False),
+        batch_size=args.batch_size,
+        min_score=getattr(args, "min_score", 0.0),
+    )
     report = reconstruct_to_folder(method, paths, out, settings=settings, overwrite=args.overwrite)
     print(summary(report), file=sys.stderr)
     return report
@@ -92,6 +104,10 @@ def reconstruct(method: "Method", args: argparse.Namespace, paths: Iterable[str 
 def summary(report: "Report") -> str:
     """One line."""
     parts = [f"{_count(report.faces, 'face')} from {_count(report.photos, 'photo')}"]
+    if report.doubtful:
+        parts.append(f"{report.doubtful} doubtful")
+    if report.left_out:
+        parts.append(f"{_count(report.left_out, 'face')} below the score")
     if report.skipped:
         parts.append(f"{_count(report.skipped, 'photo')} finished before")
     if report.without_face:

@@ -1,5 +1,6 @@
 """Whether a captured face can be trusted."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -26,6 +27,9 @@ class Quality:
         return self.verdict == "doubtful"
 
     def describe(self) -> dict[str, Any]:
-        """JSON-ready."""
-        figures = {name: None if value is None else round(value, 4) for name, value in self.figures.items()}
+        """JSON-ready; a figure that is not finite is ``None``."""
+        figures = {
+            name: round(value, 4) if value is not None and math.isfinite(value) else None
+            for name, value in self.figures.items()
+        }
         return {"verdict": self.verdict, "reasons": list(self.reasons), "figures": figures}

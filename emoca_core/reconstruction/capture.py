@@ -37,13 +37,26 @@ class FoundFace:
     rule: str
 
 
+@dataclass(frozen=True)
+class FoundFaces:
+    """What a photo shows.
+
+    Attributes:
+        faces: Those that are taken, largest first.
+        left_out: Scores of faces below ``min_score``.
+    """
+
+    faces: Sequence[FoundFace]
+    left_out: Sequence[float]
+
+
 def reconstruct(method: Method, photos: str | Path | Iterable[str | Path], **settings: Any) -> list[CapturedFace]:
     """Reconstruct every face of some photos.
 
     Args:
         method: What ``emoca_core.load_method`` returned.
         photos: Files, folders or glob patterns.
-        **settings: Fields of ``Settings``: ``crop``, ``same_person``, ``batch_size``.
+        **settings: Fields of ``Settings``: ``crop``, ``same_person``, ``batch_size``, ``min_score``.
 
     Returns:
         The faces in the order of the photos, the largest face of a photo first. Photos without a face add none.
@@ -53,12 +66,12 @@ def reconstruct(method: Method, photos: str | Path | Iterable[str | Path], **set
         RecipeError: The method has no landmarker.
     """
     chosen = Settings(**settings)
-    found = (face for path in find_photos(photos) for face in find_faces(method, read_photo(path), chosen))
+    found = (face for path in find_photos(photos) for face in find_faces(method, read_photo(path), chosen).faces)
     size = None if chosen.same_person else chosen.batch_size
     return [face for batch in batched(found, size) for face in capture_faces(method, batch, chosen)]
 
 
-def find_faces(method: Method, photo: Photo, settings: Settings) -> list[FoundFace]:
+def find_faces(method: Method, photo: Photo, settings: Settings) -> FoundFaces:
     """Detect the faces of a photo and cut them out: all of them, or the largest where all photos show one person.
 
     Raises:
@@ -69,12 +82,14 @@ def find_faces(method: Method, photo: Photo, settings: Settings) -> list[FoundFa
         raise RecipeError(f"recipe '{method.name}' has no landmarker, so it cannot find faces in photos")
     rule = choose_crop(settings.crop, method.encoder.crop_rule)
     detections = method.landmarker.detect(photo.pixels)
-    if settings.same_person:
-        detections = detections[:1]
-    return [
+    left_out = [one.score for one in detections if one.score < settings.min_score]
+    taken = [one for one in detections if one.score >= settings.min_score]
+    taken = method.landmarker.look_again(photo.pixels, taken[:1] if settings.same_person else taken)
+    faces = [
         FoundFace(photo, index, detection, rule(photo.pixels, detection), rule.name)
-        for index, detection in enumerate(detections)
+        for index, detection in enumerate(taken)
     ]
+    return FoundFaces(faces, left_out)
 
 
 def capture_faces(method: Method, faces: Sequence[FoundFace], settings: Settings) -> list[CapturedFace]:

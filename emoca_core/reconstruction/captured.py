@@ -30,8 +30,9 @@ from emoca_core.export.obj import write_obj
 from emoca_core.export.overlay import overlay_picture
 from emoca_core.files import atomic_write, sha256_of
 from emoca_core.images.photos import Photo
-from emoca_core.interfaces import Detection, FaceGeometry, FaceParameters
+from emoca_core.interfaces import Detection, FaceGeometry, FaceParameters, Quality
 from emoca_core.method import Method
+from emoca_core.reconstruction.quality import judge
 from emoca_core.rendering.detail import detail_normals
 from emoca_core.rendering.uv_space import UvSpace
 from emoca_core.version import VERSION
@@ -118,6 +119,11 @@ class CapturedFace:
             return arkit_activations(self.method.face_model, self._on_device())
         return self.detected_arkit
 
+    @cached_property
+    def quality(self) -> Quality:
+        """Whether the face can be trusted, and why not."""
+        return judge(self.detection, self.landmarks, self.parameters)
+
     @property
     def detected_arkit(self) -> dict[str, float] | None:
         """The landmarker's own scores."""
@@ -184,6 +190,7 @@ class CapturedFace:
                 "box_px": np.round(detection.box.astype(np.float64), 3).tolist(),
                 "notes": list(detection.notes),
             },
+            "quality": self.quality.describe(),
             "crop": {
                 "policy": self.crop.policy,
                 "rule": self.crop.rule,

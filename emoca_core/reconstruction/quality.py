@@ -23,7 +23,8 @@ class Limit:
         value: The last value that is fine.
         at_least: Whether smaller figures are doubtful, instead of larger ones.
         says: The reason.
-        shown: How the figure and the limit are written.
+        shown: How the figure is written.
+        lost: The reason where the figure is not finite, if that is another one.
     """
 
     figure: str
@@ -31,24 +32,32 @@ class Limit:
     at_least: bool
     says: str
     shown: str
+    lost: str = ""
 
     def reason(self, figure: float | None) -> str | None:
         """Why a figure is doubtful; ``None`` if it is not, or not known."""
         if figure is None or (figure >= self.value if self.at_least else figure <= self.value):
             return None
         if not math.isfinite(figure):
-            return self.says
-        bound = "at least" if self.at_least else "at most"
-        return f"{self.says} ({self.shown.format(figure)}, {bound} {self.shown.format(self.value)} expected)"
+            return self.lost or self.says
+        bound = "from" if self.at_least else "up to"
+        return f"{self.says} ({self.shown.format(figure)}; {bound} {self.value:g} is fine)"
 
 
 LIMITS: Sequence[Limit] = (
-    Limit("score", 0.75, True, "the detector is not sure that this is a face", "{:.2f}"),
-    Limit("movement", 0.05, False, "a second look finds other landmarks", "{:.3f} of the eye distance away"),
+    Limit("score", 0.75, True, "the detector is not sure that this is a face", "score {:.2f}"),
+    Limit(
+        figure="movement",
+        value=0.05,
+        at_least=False,
+        says="a second look finds other landmarks",
+        shown="{:.3f} of the eye distance away",
+        lost="a second look finds no face",
+    ),
     Limit("landmark_error", 0.08, False, "the fitted landmarks miss the detected ones", "{:.3f} of the eye distance"),
-    Limit("eye_distance_px", 12, True, "the face is small", "{:.0f} pixels between the eyes"),
-    Limit("turned_degrees", 50, False, "the head is turned far aside", "{:.0f} degrees"),
-    Limit("largest_shape", 5, False, "the identity is outside of the model's range", "{:.1f} standard deviations"),
+    Limit("eye_distance_px", 12.0, True, "the face is small", "{:.0f} pixels between the eyes"),
+    Limit("turned_degrees", 50.0, False, "the head is turned far aside", "{:.0f} degrees"),
+    Limit("largest_shape", 5.0, False, "the identity is outside of the model's range", "{:.1f} standard deviations"),
 )
 """What is looked at, in the order of the reasons."""
 

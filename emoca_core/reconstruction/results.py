@@ -166,6 +166,7 @@ def fingerprint_of(method: Method, settings: Settings) -> str:
         "assets": describe_assets(method),
         "crop": settings.crop,
         "same_person": settings.same_person,
+        "min_score": settings.min_score,
     }
     return _hash(facts)
 

@@ -39,11 +39,17 @@ class _Arkit(BaseModel):
     values: dict[str, float] = {}
 
 
+class _Quality(BaseModel):
+    verdict: str = ""
+    reasons: list[str] = []
+
+
 class _FaceRecord(BaseModel):
     """What the page shows of ``face.json``."""
 
     face: _Face
     recipe: _Recipe
+    quality: _Quality = _Quality()
     files: list[str]
     landmarks: _Landmarks | None
     arkit: _Arkit | None
@@ -85,10 +91,15 @@ def _row(name: str, folder: Path, record: _FaceRecord) -> SheetRow:
         photo=name,
         title=f"face {record.face.index}, {record.recipe.name}",
         facts=list(_facts(record)),
+        warning=_warning(record.quality),
         thumbnail=folder / "thumbnail.jpg" if "thumbnail.jpg" in record.files else None,
         picture=folder / "overlay.png",
         files=[(label, folder / file) for file, label in _LINKS.items() if file in (*record.files, RECORD)],
     )
+
+
+def _warning(quality: _Quality) -> str:
+    return f"doubtful: {'; '.join(quality.reasons)}" if quality.verdict == "doubtful" else ""
 
 
 def _facts(record: _FaceRecord) -> Iterator[str]:

@@ -18,7 +18,7 @@ from emoca_core.images.photo_search import find_photos
 from emoca_core.images.photos import Photo, read_photo
 from emoca_core.method import Method
 from emoca_core.progress import progress_bar
-from emoca_core.reconstruction.capture import FoundFace, capture_faces, find_faces
+from emoca_core.reconstruction.capture import FoundFace, FoundFaces, capture_faces, find_faces
 from emoca_core.reconstruction.capture_settings import Settings
 from emoca_core.reconstruction.results import (
     CONTACT_SHEET,
@@ -43,6 +43,8 @@ class Report:
     Attributes:
         photos: Photos with at least one face, finished in this run.
         faces: Faces written in this run.
+        doubtful: Of these, faces whose quality is doubtful.
+        left_out: Faces with a score below ``min_score``, in this run.
         skipped: Photos with at least one face that were finished before.
         without_face: Photos in which there is no face, found in this run or before.
         failed: Input and reason.
@@ -51,6 +53,8 @@ class Report:
 
     photos: int = 0
     faces: int = 0
+    doubtful: int = 0
+    left_out: int = 0
     skipped: int = 0
     without_face: list[Path] = field(default_factory=list)
     failed: list[tuple[str, str]] = field(default_factory=list)
@@ -74,7 +78,8 @@ def reconstruct_to_folder(
         out: Output folder; what lies under it is never an input.
         settings: Crop policy, shared identity, batch size.
         overwrite: Do finished photos again.
-        say: Receives one line for each photo that fails or shows no face; by default it goes to stderr.
+        say: Receives one line for each photo that fails or shows no face, and for each doubtful face; by default it
+            goes to stderr.
 
     Raises:
         OutputError: The output folder cannot be written, or the disk is full. What was finished before stays.
@@ -265,16 +270,27 @@ class _Run:
             self.has_written = True
             job.result.start()
             try:
-                faces = find_faces(self.method, job.photo, self.settings)
+                found = find_faces(self.method, job.photo, self.settings)
+                if note := self._note(job.photo, found):
+                    self.say(f"{job.photo.path}: {note}")
             except _BAD_FACE as error:
                 self._fail_job(job, error)
                 continue
-            job.faces = len(faces)
-            if not faces:
-                self.say(f"{job.photo.path}: no face found")
+            job.faces = len(found.faces)
+            self.report.left_out += len(found.left_out)
+            if not found.faces:
                 self.report.without_face.append(job.photo.path)
                 self._finish(job)
-            yield from ((job, face) for face in faces)
+            yield from ((job, face) for face in found.faces)
+
+    def _note(self, photo: Photo, found: FoundFaces) -> str:
+        """What to tell of a photo without faces, or of faces that are left out."""
+        if found.left_out:
+            scores = ", ".join(f"{score:.2f}" for score in found.left_out)
+            return f"left out for a score below {self.settings.min_score:g}: {scores}"
+        if found.faces or self.method.landmarker is None:
+            return ""
+        return self.method.landmarker.explain_no_face(photo.pixels)
 
     def _capture(self, batch: Sequence[tuple[_Job, FoundFace]]) -> None:
         try:
@@ -295,6 +311,9 @@ class _Run:
                 continue
             job.written += 1
             self.report.faces += 1
+            if face.quality.is_doubtful:
+                self.report.doubtful += 1
+                self.say(f"{job.photo.path}: face {face.index} is doubtful: {'; '.join(face.quality.reasons)}")
             if job.written == job.faces:
                 self.report.photos += 1
                 self._finish(job)
