@@ -13,9 +13,9 @@ from accelerate.utils import set_seed
 from emoca_core.datasets import Manifest
 from emoca_core.datasets.labels import Classes, choose_classes, usable_labels
 from emoca_core.errors import EmocaError, ParamsError, unknown_name
-from emoca_core.interfaces import EXPRESSIONS, FaceDataset, FaceSample
-from emoca_core.registry import get_registry
-from emoca_core.registry.catalogue import backbones_by_name, get_catalogue
+from emoca_core.interfaces import EXPRESSIONS, EmotionBackbone, FaceDataset, FaceSample
+from emoca_core.registry import Registry, get_registry
+from emoca_core.registry.catalogue import Catalogue, backbones_by_name, get_catalogue
 from emoca_core.registry.spec import validated
 from emoca_core.runs.run_folder import Progress
 from emoca_core.train.emotion import EmotionTask, collate_faces
@@ -82,21 +82,9 @@ def train_emotion(
         for split in splits
     ]
     set_seed(chosen.seed)  # before the network: its initialisation is part of the run
-    named = backbones_by_name(catalogue, registry)
-    if backbone not in named:
-        raise unknown_name("emotion backbone or preset", backbone, named)
-    use = named[backbone]
-    params = {**catalogue.params("emotion_backbone", use), **(backbone_params or {})}
-    network = registry.build("emotion_backbone", use.uses, params)
-    if tuple(network.labels) != labels:
-        if "labels" not in type(network).Params.model_fields:
-            raise ParamsError(
-                f"{use.uses} cannot learn the classes {', '.join(labels)}: it recognises "
-                f"{', '.join(network.labels) or 'none'} and has no parameter `labels`"
-            )
-        network = registry.build("emotion_backbone", use.uses, {**params, "labels": labels})
+    uses, network = _backbone(backbone, backbone_params or {}, labels, registry, catalogue)
     card = {
-        "emotion_backbone": {"uses": use.uses, "params": network.params.model_dump(mode="json")},
+        "emotion_backbone": {"uses": uses, "params": network.params.model_dump(mode="json")},
         "labels_left_out": left_out,
     }
     task = EmotionTask(network, labels, EmotionObjectiveSettings(weights=preset), card)
@@ -111,6 +99,25 @@ def train_emotion(
         sampling_weights=_balanced(faces[0]) if balanced else None,
         resume=resume,
     )
+
+
+def _backbone(
+    name: str, changes: Mapping[str, Any], labels: tuple[str, ...], registry: Registry, catalogue: Catalogue
+) -> tuple[str, EmotionBackbone]:
+    """The component behind a name, and its network for these classes."""
+    named = backbones_by_name(catalogue, registry)
+    if name not in named:
+        raise unknown_name("emotion backbone or preset", name, named)
+    uses, params = named[name].uses, {**catalogue.params("emotion_backbone", named[name]), **changes}
+    network: EmotionBackbone = registry.build("emotion_backbone", uses, params)
+    if tuple(network.labels) == labels:
+        return uses, network
+    if "labels" not in type(network).Params.model_fields:
+        raise ParamsError(
+            f"{uses} cannot learn the classes {', '.join(labels)}: it recognises "
+            f"{', '.join(network.labels) or 'none'} and has no parameter `labels`"
+        )
+    return uses, registry.build("emotion_backbone", uses, {**params, "labels": labels})
 
 
 def _told(rows: Manifest, labels: tuple[str, ...], what: str, say: Callable[[str], None]) -> dict[str, int]:

@@ -280,7 +280,7 @@ def test_import_with_cleaning_and_folds(tmp_path, capsys):
         ),
         (["check", "nothing.csv"], "there is no manifest nothing.csv"),
         (["check", "faces.csv", "--classes", "happy,joy"], "a set of classes names every class once, not: happy, joy"),
-        (["check", "faces.csv", "--workers", "0"], "invalid _positive value"),
+        (["check", "faces.csv", "--workers", "0"], "'0' is no whole number from 1"),
         (["preprocess", "faces.csv", "--out", "o", "--crop", "shred"], "Did you mean 'shared'"),
         (["preprocess", "faces.csv", "--out", "o", "--landmarker", "medapipe"], "Did you mean 'mediapipe'"),
     ],

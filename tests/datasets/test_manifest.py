@@ -157,7 +157,7 @@ def test_what_would_never_end_is_not_opened(tmp_path, suffix):
     (tmp_path / f"zero{suffix}").symlink_to("/dev/zero")
     (tmp_path / f"folder{suffix}").mkdir()
     for name, kind in (("pipe", "a named pipe"), ("zero", "a device"), ("folder", "a folder")):
-        with pytest.raises(AssetFormatError, match=f"{name}{suffix} is {kind}, which is not read"):
+        with pytest.raises(AssetFormatError, match=f"{name}{suffix}: it is {kind}, which is not read"):
             Manifest.open(tmp_path / f"{name}{suffix}")
 
 
