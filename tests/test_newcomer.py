@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from emoca_core.registry.kinds import KINDS
+
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "examples" / "emoca-colour-histogram"
 FACES = 28
@@ -54,14 +56,43 @@ class Newcomer:
         return self.run("emoca_core", *line.split())
 
 
+INSTALL = "pip install --quiet --no-deps --no-index --no-build-isolation --ignore-installed"
+QUICK = "--set batch_size=8 --set tracker=none --set progress=false --set pictures_every=0"
+OWN = tuple(kind for kind in ("face_model", "landmarker", "loss", "exporter") if kind in KINDS)
+"""What the author writes besides the backbone."""
+RECIPE = """
+version: 1
+recipes:
+  mine:
+    summary: Everything but the encoder and the renderer is the author's.
+    landmarker: {uses: my_landmarker}
+    encoder: {uses: regressor, params: {model: mobilenetv3_small_050, weights: random, image_size: 64, hidden: 16}}
+    face_model: {uses: my_face_model}
+    renderer: {uses: zbuffer}
+    emotion_backbone: {uses: colour_histogram}
+    losses:
+      emotion: {uses: emotion_consistency, stage: coarse}
+      small: {uses: my_loss, stage: coarse}
+    probe: [shape]
+"""
+
+
 @pytest.fixture(scope="module")
 def newcomer(tmp_path_factory) -> Newcomer:
-    """With the example installed."""
+    """With the example installed, rendered faces, and a backbone that was trained on them."""
     somebody = Newcomer(tmp_path_factory.mktemp("newcomer"))
     source = somebody.folder / "source"  # building writes beside the sources
     shutil.copytree(EXAMPLE, source, ignore=shutil.ignore_patterns("__pycache__"))
-    install = "pip install --quiet --no-deps --no-index --no-build-isolation --ignore-installed"
-    somebody.run(*install.split(), source)
+    somebody.run(*INSTALL.split(), source)
+    somebody.emoca(
+        f"data render synthetic_faces --out faces --set length={FACES} --set image_size=112 "
+        "--set face_model.params.texture_size=64 --split train=0.6 validation=0.4 --by identity"
+    )
+    trained = somebody.emoca(
+        "train emotion --backbone colour_histogram --data faces/manifest.parquet --out runs/colour --set max_steps=20 "
+        f"--set epochs=20 --set learning_rate=0.01 --set validate_every=10 {QUICK} --data-set image_size=48"
+    )
+    assert "20 steps, best score" in trained
     return somebody
 
 
@@ -74,16 +105,6 @@ def test_the_walk_from_the_list_to_the_benchmark(newcomer):
     quiet = ("-q", "-p", "no:cacheprovider", "-c", os.devnull)  # without this project's settings
     assert "2 passed" in newcomer.run("pytest", *quiet, EXAMPLE / "tests")
 
-    newcomer.emoca(
-        f"data render synthetic_faces --out faces --set length={FACES} --set image_size=112 "
-        "--set face_model.params.texture_size=64 --split train=0.6 validation=0.4 --by identity"
-    )
-    trained = newcomer.emoca(
-        "train emotion --backbone colour_histogram --data faces/manifest.parquet --out runs/colour "
-        "--set max_steps=20 --set epochs=20 --set batch_size=8 --set learning_rate=0.01 --set tracker=none "
-        "--set validate_every=10 --set progress=false --data-set image_size=48"
-    )
-    assert "20 steps, best score" in trained
     best = json.loads((newcomer.folder / "runs" / "colour" / "best.json").read_text("utf-8"))
     assert best["emotion_backbone"]["uses"] == "colour_histogram"
 
@@ -95,6 +116,37 @@ def test_the_walk_from_the_list_to_the_benchmark(newcomer):
     result = json.loads((newcomer.folder / "table" / "result.json").read_text("utf-8"))
     assert [method["name"] for method in result["methods"]] == ["colour_histogram", "colour"]
     assert "colour_histogram" in (newcomer.folder / "table" / "report.html").read_text("utf-8")
+
+
+@pytest.mark.slow
+def test_the_walk_of_a_plugin_author(newcomer):
+    """A face model, a landmarker, a loss and an exporter of one's own: trained with --emotion, used, probed."""
+    for kind in OWN:
+        newcomer.emoca(f"new plugin my-{kind.replace('_', '-')} --kind {kind}")
+    packages = [newcomer.folder / f"emoca-my-{kind.replace('_', '-')}" for kind in OWN]
+    newcomer.run(*INSTALL.split(), *packages)
+    quiet = ("-q", "-p", "no:cacheprovider", "--import-mode=importlib", "-c", os.devnull)
+    assert f"{len(OWN)} passed" in newcomer.run("pytest", *quiet, *(package / "tests" for package in packages))
+    (newcomer.folder / "mine.yaml").write_text(RECIPE, "utf-8")
+
+    trained = newcomer.emoca(
+        "--registry mine.yaml train coarse --recipe mine --data faces/manifest.parquet --emotion runs/colour "
+        f"--out runs/mine --set max_steps=3 --set epochs=3 {QUICK} --data-set image_size=64"
+    )
+    assert "3 steps, best loss" in trained
+    best = json.loads((newcomer.folder / "runs" / "mine" / "best.json").read_text("utf-8"))
+    assert best["emotion"]["file"].endswith("colour/best.safetensors")
+
+    photo = ROOT / "examples" / "photos" / "astronaut.jpg"
+    write = ["--write", "glb,my_exporter"] if "exporter" in OWN else []
+    newcomer.run("emoca_core", "reconstruct", photo, "--recipe", "runs/mine", "--out", "found", *write)
+    assert list((newcomer.folder / "found").rglob("*.glb"))
+
+    table = newcomer.emoca(
+        "benchmark --methods runs/mine,colour_histogram --data faces/manifest.parquet --out table2 --folds 3 "
+        "--landmarker my_landmarker --set width=16 --set epochs=1 --set batch_size=8 --resamples 50"
+    )
+    assert "mine" in {line.split()[0] for line in table.splitlines() if line.strip()}
 
 
 def code_lines(node: ast.AST) -> set[int]:
