@@ -94,7 +94,10 @@ def _take(content: Content, recognised: Format, name: str | None, folder: Path, 
         return Added(content.path, known, unchanged=True)
     arrays = convert(content, recognised)
     prove(content, recognised, registry)
-    return Added(content.path, _keep(asset, recognised, arrays, content.path.name, origin_hash, folder))
+    return Added(
+        content.path,
+        _keep(asset, recognised, arrays, content.path.name, origin_hash, folder, _switches(content, recognised)),
+    )
 
 
 def prove(content: Content, recognised: Format, registry: Registry) -> None:
@@ -104,11 +107,12 @@ def prove(content: Content, recognised: Format, registry: Registry) -> None:
         AssetFormatError: A tensor is missing, unexpected, of the wrong shape, or not finite.
     """
     for use in recognised.used_by:
+        params = use.params(content) if callable(use.params) else use.params
         if any(use.where in name for name in content.shapes):
             import torch
 
             with torch.device("meta"):
-                registry.build(use.kind, use.name, {**use.params, use.parameter: str(content.path.absolute())})
+                registry.build(use.kind, use.name, {**params, use.parameter: str(content.path.absolute())})
 
 
 def _assemble(bundle: Bundle, parts: Mapping[str, Content], formats: Iterable[Format], folder: Path) -> Added:
@@ -123,15 +127,29 @@ def _assemble(bundle: Bundle, parts: Mapping[str, Content], formats: Iterable[Fo
     try:
         arrays = bundle.build(parts)
         target.check(arrays, first.parent)
-        return Added(first.parent, _keep(bundle.asset, target, arrays, origin, hashes, folder))
+        return Added(first.parent, _keep(bundle.asset, target, arrays, origin, hashes, folder, {}))
     except (AssetFormatError, ValueError, IndexError) as error:
         return Added(first.parent, problem=f"the parts of '{bundle.asset}' do not fit together: {error}")
 
 
-def _keep(asset: str, recognised: Format, arrays: Arrays, origin: str, origin_hash: str, folder: Path) -> AssetRecord:
+def _switches(content: Content, recognised: Format) -> dict[str, bool]:
+    """What the file says of its training, as far as the format keeps it."""
+    said = {name.rpartition(".")[2]: value for name, value in content.settings.items()}
+    return {name: said[name] for name in recognised.switches if isinstance(said.get(name), bool)}
+
+
+def _keep(
+    asset: str,
+    recognised: Format,
+    arrays: Arrays,
+    origin: str,
+    origin_hash: str,
+    folder: Path,
+    switches: Mapping[str, bool],
+) -> AssetRecord:
     suffix = ".safetensors" if recognised.containers == ("weights",) else ".npz"
     path = path_below(folder, asset + suffix, what="asset")
-    write_converted(path, recognised.name, arrays)
+    write_converted(path, recognised.name, arrays, switches)
     record = AssetRecord(
         name=asset,
         file=path.name,

@@ -30,6 +30,7 @@ class Content:
         container: How it is stored.
         shapes: Shape of every entry that is an array, known without loading it where the container allows.
         read: Loads an entry by name.
+        settings: What the file says of itself, for weights of networks.
         format: What a converted file of the asset folder was; ``None`` for a published file.
     """
 
@@ -38,6 +39,7 @@ class Content:
     shapes: Mapping[str, Shape] = field(default_factory=dict)
     read: Callable[[str], Any] = field(default=lambda name: None, repr=False)
     format: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     def array(self, name: str, dtype: Any = None) -> np.ndarray:
         """An entry as a plain array.

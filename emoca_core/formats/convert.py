@@ -68,18 +68,21 @@ def open_asset(path: Path | str, wanted: Format) -> Content:
     return content
 
 
-def write_converted(path: Path, format_name: str, arrays: Mapping[str, np.ndarray]) -> None:
+def write_converted(
+    path: Path, format_name: str, arrays: Mapping[str, np.ndarray], switches: Mapping[str, bool] | None = None
+) -> None:
     """Keep converted arrays: tensors of networks as safetensors, everything else as npz. Atomic.
 
     Args:
         path: Ends in ``.safetensors`` or ``.npz``.
         format_name: Name of the format they come from.
         arrays: What it was converted to.
+        switches: What a network was trained for, kept beside its tensors.
     """
     if path.suffix == ".safetensors":
         from emoca_core.weights.write_tensors import write_tensors  # which imports torch
 
-        write_tensors(path, arrays, {"format": "pt"})
+        write_tensors(path, arrays, {"format": "pt", **{n: str(on).lower() for n, on in (switches or {}).items()}})
     else:
         with atomic_write(path) as temporary:
             np.savez(temporary, **{MARK: np.array(format_name)}, **arrays)  # type: ignore[arg-type]

@@ -11,7 +11,11 @@ _BOOKKEEPING = ("opt_", "opt.", "optimizer", "sched_", "lr_scheduler", "callback
 
 
 def network_formats(
-    asset: str, entries: Mapping[str, str], *used_by: Use, prefixes: tuple[str, ...] = ("",)
+    asset: str,
+    entries: Mapping[str, str],
+    *used_by: Use,
+    prefixes: tuple[str, ...] = ("",),
+    switches: tuple[str, ...] = (),
 ) -> tuple[Format, ...]:
     """Formats of one network's weights, one for each prefix that its names may have.
 
@@ -20,6 +24,7 @@ def network_formats(
         entries: A few tensors and their shapes, enough to tell the network from all others.
         used_by: Components that read the file.
         prefixes: Leading parts of all names.
+        switches: Settings of the training that the converted file keeps.
     """
     return tuple(
         Format(
@@ -29,6 +34,7 @@ def network_formats(
             convert=_tensors,
             containers=("weights",),
             used_by=used_by,
+            switches=switches,
         )
         for prefix in prefixes
     )

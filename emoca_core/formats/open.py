@@ -138,7 +138,7 @@ def _weights(path: Path, file: io.BufferedReader) -> Content:
 
     tensors = read_checkpoint(path)
     shapes = {name: tuple(tensors[name].shape) for name in tensors}
-    return Content(path, "weights", shapes, tensors.__getitem__)
+    return Content(path, "weights", shapes, tensors.__getitem__, settings=tensors.settings)
 
 
 def _hdf5(path: Path, file: io.BufferedReader) -> Content:

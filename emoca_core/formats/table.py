@@ -31,14 +31,14 @@ class Use:
     Attributes:
         kind: Kind of the component.
         name: Its name.
-        params: Its parameters besides the file, so that it needs no other file.
+        params: Its parameters besides the file, so that it needs no other file; or a function that tells them.
         parameter: The parameter that takes the file.
         where: Names that begin so are its business; a file with none of them is complete without.
     """
 
     kind: Kind
     name: str
-    params: Mapping[str, Any] = field(default_factory=dict)
+    params: Mapping[str, Any] | Callable[[Content], Mapping[str, Any]] = field(default_factory=dict)
     parameter: str = "weights"
     where: str = ""
 
@@ -82,6 +82,7 @@ class Format:
             itself, unless ``assets`` names another one than the bundle.
         indices: Converted array of indices -> converted array whose rows they number.
         used_by: Components that read the file, for weights of networks.
+        switches: Settings of the training that the converted file keeps, because its component asks for them.
         key_file: For folders: the file that tells whether this one is known already.
     """
 
@@ -95,6 +96,7 @@ class Format:
     part_of: Bundle | None = None
     indices: Mapping[str, str] = field(default_factory=dict)
     used_by: tuple[Use, ...] = ()
+    switches: tuple[str, ...] = ()
     key_file: Callable[[Path], Path] = itself
 
     @property

@@ -21,19 +21,21 @@ from torch import Tensor, nn
 from emoca_core.errors import AssetFormatError, MissingAssetError
 from emoca_core.files import open_regular, sha256_of
 from emoca_core.interfaces import ModuleComponent
-from emoca_core.limits import ASSET_BYTES, HEADER_BYTES
+from emoca_core.limits import ASSET_BYTES, HEADER_BYTES, PICKLE_DEPTH
 from emoca_core.registry.assets import find_assets
 from emoca_core.registry.spec import ComponentParams
 from emoca_core.weights import RANDOM
 from emoca_core.weights.archives import open_archive
 from emoca_core.weights.npy import Npz
 from emoca_core.weights.tf_checkpoint import TensorFlowCheckpoint, bundle_prefix
-from emoca_core.weights.torch_file import read_torch
+from emoca_core.weights.torch_file import Inert, read_torch
 
 _NOTHING_TO_READ = (RANDOM, "none")
 """``none`` leaves out an optional file, e.g. a mask; weights are never left out by accident."""
 UNTRAINED = "untrained"
 """Value of a ``weights`` parameter in recipes whose weights nobody has published."""
+_TRUTH = {"true": True, "false": False}
+"""Settings that ``emoca assets add`` keeps beside the tensors."""
 _SHOWN = 8
 """Keys listed in an error before "and n more"."""
 
@@ -44,19 +46,29 @@ class Checkpoint(Mapping[str, Shaped[Tensor, "..."]]):
     Attributes:
         path: The file.
         ignored: Entries that are not tensors (epoch numbers, configurations).
+        settings: Plain values among them, by flat name.
     """
 
     def __init__(
-        self, path: Path, names: Iterable[str], read: Callable[[str], Tensor], ignored: Iterable[str] = ()
+        self,
+        path: Path,
+        names: Iterable[str],
+        read: Callable[[str], Tensor],
+        ignored: Iterable[str] = (),
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         """Wrap a function that reads one tensor."""
-        self.path, self.ignored = path, tuple(ignored)
+        self.path, self.ignored, self.settings = path, tuple(ignored), settings or {}
         self._names, self._read = dict.fromkeys(names), read
 
     def __getitem__(self, name: str) -> Shaped[Tensor, "..."]:
         if name not in self._names:
             raise KeyError(name)
         return self._read(name)
+
+    def setting(self, name: str) -> Any:
+        """What the file says of itself under a name, wherever it stands; ``None`` where it says nothing."""
+        return next((value for key, value in self.settings.items() if key.rpartition(".")[2] == name), None)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
@@ -294,10 +306,10 @@ def _read_safetensors(path: Path) -> Checkpoint:
         HEADER_BYTES.check(int.from_bytes(head.read(8), "little"), f"{path}: its header", AssetFormatError)
     try:
         file: Any = safe_open(path, framework="pt", device="cpu")
-        names = list(file.keys())
+        names, notes = list(file.keys()), dict(file.metadata() or {})
     except (SafetensorError, OSError) as error:
         raise AssetFormatError(f"{path} is not an intact safetensors file: {error}") from None
-    return Checkpoint(path, names, file.get_tensor)
+    return Checkpoint(path, names, file.get_tensor, settings={n: _TRUTH[t] for n, t in notes.items() if t in _TRUTH})
 
 
 def _is_npz(path: Path) -> bool:
@@ -313,22 +325,30 @@ def _read_npz(path: Path) -> Checkpoint:
 
 def _read_torch(path: Path) -> Checkpoint:
     tensors: dict[str, Tensor] = {}
-    ignored: list[str] = []
-    _flatten(read_torch(path), "", tensors, ignored)
+    settings: dict[str, Any] = {}
+    ignored = list(_flatten(read_torch(path), "", tensors, settings))
     if not tensors:
         raise AssetFormatError(f"{path} holds no tensors")
-    return Checkpoint(path, tensors, tensors.__getitem__, ignored)
+    return Checkpoint(path, tensors, tensors.__getitem__, ignored, settings)
 
 
-def _flatten(value: object, name: str, tensors: dict[str, Tensor], ignored: list[str]) -> None:
-    """Tensors by dotted names. Configuration objects keep their tensors, if they have any, to themselves."""
+def _flatten(
+    value: Any, name: str, tensors: dict[str, Tensor], settings: dict[str, Any], depth: int = 0
+) -> Iterator[str]:
+    """Sort tensors and settings by dotted names, and give the names of what is no tensor."""
+    PICKLE_DEPTH.check(depth, name, AssetFormatError)
     if isinstance(value, Tensor):
         tensors[name] = value.detach()
     elif isinstance(value, Mapping) and value:
         for key, item in value.items():
-            _flatten(item, f"{name}.{key}" if name else str(key), tensors, ignored)
+            yield from _flatten(item, f"{name}.{key}" if name else str(key), tensors, settings, depth + 1)
     else:
-        ignored.append(name)
+        yield name
+        plain = value.plain() if isinstance(value, Inert) else value
+        if isinstance(plain, bool | int | float | str):
+            settings[name] = plain
+        elif plain is not value:  # the entries of a configuration object; tensors in it stay there
+            list(_flatten(plain, name, {}, settings, depth + 1))
 
 
 def _check(path: Path, targets: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:

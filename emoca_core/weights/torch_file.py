@@ -128,7 +128,7 @@ def build_tensor(storage: object, offset: object, size: object, stride: object, 
         raise AssetFormatError(f"a tensor of {sizes} reaches beyond its {storage.data.nbytes()} bytes")
     if count * itemsize > storage.data.nbytes():
         EXPANDED_BYTES.check(count * itemsize, f"a tensor of {sizes}", AssetFormatError)
-    return torch.empty(0, dtype=storage.dtype).set_(storage.data, numbers[0], sizes, strides)
+    return torch.empty(0, dtype=storage.dtype, device="cpu").set_(storage.data, numbers[0], sizes, strides)
 
 
 def _naturals(numbers: object) -> tuple[int, ...]:

@@ -1,5 +1,9 @@
 """EMOCA: frozen DECA plus an expression encoder, from Lightning checkpoints."""
 
+import sys
+import types
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -8,6 +12,7 @@ from published import deviation, golden, keyed_state
 from torch import Tensor
 
 from emoca_core.errors import AssetFormatError
+from emoca_core.formats.add import add_files
 from emoca_core.interfaces import FaceCrop
 from emoca_core.weights.checkpoints import load_into, read_checkpoint
 from emoca_plugins.encoders import deca
@@ -21,6 +26,8 @@ GEOMETRY = {
     "deca.render.dense_faces": torch.zeros(1, 2, 3, dtype=torch.int64),
     "deca.uv_face_eye_mask": torch.zeros(1, 1, 4, 4),
     "deca.fixed_uv_dis": torch.zeros(4, 4),
+    "deca.displacement_mask": torch.zeros(1, 1, 4, 4),
+    "emotion_mlp.model.0.weight": torch.zeros(2, 2),
 }
 LOSSES = {
     "deca.perceptual_loss.featlayer.mean": torch.zeros(1, 3, 1, 1),
@@ -41,7 +48,11 @@ def checkpoint(flame_state: dict[str, Tensor], tmp_path_factory: pytest.TempPath
     return write(tmp_path_factory.mktemp("emoca") / "EMOCA.ckpt", flame_state, 50)
 
 
-def write(path: Path, flame_state: dict[str, Tensor], outputs: int) -> Path:
+class AttributeDict(dict):
+    __module__ = "pytorch_lightning.utilities.parsing"
+
+
+def write(path: Path, flame_state: dict[str, Tensor], outputs: int, **switches: bool) -> Path:
     expression = {**flame_state}
     for name in ("layers.2.weight", "layers.2.bias"):
         expression[name] = flame_state[name][150 : 150 + outputs].clone()
@@ -56,8 +67,24 @@ def write(path: Path, flame_state: dict[str, Tensor], outputs: int) -> Path:
         "optimizer_states": [{"state": {0: {"exp_avg": torch.zeros(3)}}}],
         "state_dict": {**state, **GEOMETRY, **LOSSES},
     }
-    torch.save(content, path)
+    if switches:
+        content["hyper_parameters"] = AttributeDict(model_params=AttributeDict(switches), path=Path("x"))
+    with as_lightning():
+        torch.save(content, path)
     return path
+
+
+@contextmanager
+def as_lightning() -> Iterator[None]:
+    """Let ``AttributeDict`` be found where it says it is, while it is written."""
+    names = ("pytorch_lightning", "pytorch_lightning.utilities", "pytorch_lightning.utilities.parsing")
+    sys.modules.update({name: types.ModuleType(name) for name in names})
+    sys.modules[names[-1]].AttributeDict = AttributeDict
+    try:
+        yield
+    finally:
+        for name in names:
+            del sys.modules[name]
 
 
 @pytest.fixture(scope="module")
@@ -85,16 +112,17 @@ def test_geometry_in_the_file_is_left_to_the_users_assets(encoder: Emoca) -> Non
 
 
 @pytest.mark.parametrize(
-    ("outputs", "layout"),
+    ("outputs", "said", "layout"),
     [
-        (53, {"expression": 50, "jaw_pose": 3}),
-        (56, {"expression": 50, "global_pose": 3, "jaw_pose": 3}),
+        (53, {"exp_deca_jaw_pose": True, "exp_deca_global_pose": False}, {"expression": 50, "jaw_pose": 3}),
+        (53, {"exp_deca_jaw_pose": False, "exp_deca_global_pose": True}, {"expression": 50, "global_pose": 3}),
+        (56, {}, {"expression": 50, "global_pose": 3, "jaw_pose": 3}),
     ],
 )
 def test_switches_follow_the_checkpoint(
-    flame_state: dict[str, Tensor], tmp_path: Path, outputs: int, layout: dict[str, int]
+    flame_state: dict[str, Tensor], tmp_path: Path, outputs: int, said: dict[str, bool], layout: dict[str, int]
 ) -> None:
-    path = write(tmp_path / "e.ckpt", flame_state, outputs)
+    path = write(tmp_path / "e.ckpt", flame_state, outputs, **said)
     encoder = Emoca(Emoca.Params(weights=str(path)))
     assert encoder.expression_layout == layout
     image = torch.rand(1, 3, 224, 224)
@@ -108,6 +136,42 @@ def test_switches_follow_the_checkpoint(
         start += size
     for name in set(blocks) - set(layout):
         assert torch.equal(blocks[name], coarse[name])
+
+
+def test_53_outputs_of_a_file_that_says_nothing_are_asked_for(flame_state: dict[str, Tensor], tmp_path: Path) -> None:
+    path = write(tmp_path / "e.ckpt", flame_state, 53)
+    with pytest.raises(AssetFormatError, match=r"53 outputs.*jaw_pose: true, or global_pose: true"):
+        Emoca(Emoca.Params(weights=str(path)))
+    for params, pose in (
+        ({"jaw_pose": True}, "jaw_pose"),
+        ({"global_pose": True}, "global_pose"),
+        ({"jaw_pose": False}, "global_pose"),
+    ):
+        assert set(Emoca(Emoca.Params(weights=str(path), **params)).expression_layout) == {"expression", pose}
+
+
+def test_what_an_added_file_says_of_its_training_is_kept(
+    flame_state: dict[str, Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EMOCA_ASSETS", str(tmp_path / "assets"))
+    path = write(tmp_path / "e.ckpt", flame_state, 53, exp_deca_jaw_pose=False, exp_deca_global_pose=True)
+    with as_lightning():
+        content = torch.load(path, weights_only=False)
+    for name in [name for name in content["state_dict"] if "_detail." in name]:
+        del content["state_dict"][name]
+    with as_lightning():
+        torch.save(content, path)
+    (added,) = add_files([path])
+    assert added.problem is None
+    assert set(Emoca(Emoca.Params()).expression_layout) == {"expression", "global_pose"}
+
+    wild = {**content["state_dict"], "deca.E_flame.layers.0.bias": torch.full((1024,), torch.nan)}
+    fewer = {name: value for name, value in content["state_dict"].items() if "layer2.0.bn1.weight" not in name}
+    problems = ((wild, "not finite: flame_network.layers.0.bias"), (fewer, "missing: flame_network.encoder"))
+    for state, problem in problems:
+        torch.save({"state_dict": state}, path)
+        (refused,) = add_files([path])
+        assert refused.record is None and problem in refused.problem
 
 
 def test_asking_for_a_jaw_that_was_not_trained_is_refused(checkpoint: Path) -> None:

@@ -84,6 +84,17 @@ def test_other_formats(tmp_path: Path, state: dict[str, Tensor]) -> None:
         assert_loaded(module, state)
 
 
+@pytest.mark.parametrize("legacy", [False, True])
+def test_files_are_read_where_networks_are_built_without_memory(
+    tmp_path: Path, state: dict[str, Tensor], legacy: bool
+) -> None:
+    path = saved(tmp_path, state, _use_new_zipfile_serialization=not legacy)
+    with torch.device("meta"):  # as ``emoca assets add`` proves a file
+        checkpoint = read_checkpoint(path)
+        load_into(Tiny(), checkpoint, KeyMap())
+    assert all(torch.equal(checkpoint[name], tensor) for name, tensor in state.items())
+
+
 def test_content_decides_not_the_name(tmp_path: Path, state: dict[str, Tensor]) -> None:
     save_file(state, tmp_path / "weights.tar")
     assert set(read_checkpoint(tmp_path / "weights.tar")) == set(state)

@@ -42,9 +42,9 @@ KEYS = KeyMap(
     drop={
         r"(E_flame|E_expression)\.": "belongs to the encoder",
         r"(flame|flametex|render)\.": "a copy of FLAME's geometry or texture; the user's own assets are taken instead",
-        r"(uv_face_eye_mask|uv_face_mask|fixed_uv_dis)$": "UV maps come from the user's own assets",
+        r"(uv_face_eye_mask|uv_face_mask|fixed_uv_dis|displacement_mask)$": "UV maps come from the user's own assets",
         r"\w*loss\w*\.": "a loss of the training",
-        r"mlp\.": "emotion head on top of the codes",
+        r"(emotion_)?mlp\.": "emotion head on top of the codes",
         r"(opt|optimizer\w*|sched\w*|lr_schedulers|callbacks|loops|global_step|epoch)(\.|$)": "state of the training",
     },
 )

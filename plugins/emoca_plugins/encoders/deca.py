@@ -26,7 +26,8 @@ NOT_ENCODERS = {
     r"(flame|flametex|render)\.": GEOMETRY,
     r"(uv_face_eye_mask|uv_face_mask|fixed_uv_dis)$": GEOMETRY,
     r"\w*loss\w*\.": "a loss of the training",
-    r"mlp\.": "emotion head on top of the codes",
+    r"displacement_mask$": "a mask of the training's detail; the user's own assets are taken instead",
+    r"(emotion_)?mlp\.": "emotion head on top of the codes",
     r"(opt|optimizer\w*|sched\w*|lr_schedulers|callbacks|loops|global_step|epoch)(\.|$)": "state of the training",
 }
 """What DECA's and EMOCA's files hold besides encoders -> why it is left out."""

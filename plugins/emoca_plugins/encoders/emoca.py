@@ -7,6 +7,7 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
+from emoca_core.errors import AssetFormatError
 from emoca_core.interfaces import Block, Encoder, FaceCrop, FaceParameters
 from emoca_core.weights.checkpoints import (
     Checkpoint,
@@ -29,6 +30,9 @@ KEYS = KeyMap(
     drop=deca.NOT_ENCODERS,
 )
 _LAST = "layers.2.weight"
+SWITCHES = ("exp_deca_global_pose", "exp_deca_jaw_pose")
+"""Settings of EMOCA's training, in the hyperparameters of its checkpoints: whether the head pose and the jaw come from
+the expression encoder."""
 
 
 class Emoca(Encoder):
@@ -45,7 +49,8 @@ class Emoca(Encoder):
 
         jaw_pose: bool | None = None
         """Take the jaw from the expression encoder too. By default what the checkpoint was trained for: no, as
-        released with the paper; 53 outputs are read as expression and jaw, 56 as expression, head and jaw."""
+        released with the paper; with 56 outputs both poses. 53 outputs may be either pose: unless the file says which,
+        it has to be said here."""
         global_pose: bool | None = None
         """Take the head pose from the expression encoder too. By default what the checkpoint was trained for."""
         start: Literal["checkpoint", "deca"] = "checkpoint"
@@ -113,7 +118,9 @@ def clone_for(network: CoefficientRegressor, layout: dict[Block, int]) -> Coeffi
 
 def _layout(params: Emoca.Params, checkpoint: Checkpoint | None) -> dict[Block, int]:
     """Blocks of the expression encoder's output: expression, then head pose, then jaw."""
-    trained = _trained_switches(checkpoint) if checkpoint and params.start == "checkpoint" else (False, False)
+    trained = (False, False)
+    if checkpoint and params.start == "checkpoint":
+        trained = _trained_switches(checkpoint, params)
     global_pose = trained[0] if params.global_pose is None else params.global_pose
     jaw_pose = trained[1] if params.jaw_pose is None else params.jaw_pose
     layout: dict[Block, int] = {"expression": 50}
@@ -124,8 +131,23 @@ def _layout(params: Emoca.Params, checkpoint: Checkpoint | None) -> dict[Block, 
     return layout
 
 
-def _trained_switches(checkpoint: Checkpoint) -> tuple[bool, bool]:
-    """Head pose and jaw switches of a checkpoint, by the size of its last layer."""
+def _trained_switches(checkpoint: Checkpoint, params: Emoca.Params) -> tuple[bool, bool]:
+    """Head pose and jaw switches of a checkpoint, by the size of its last layer and what the file says of itself.
+
+    Raises:
+        AssetFormatError: One of the two was on, and nothing says which.
+    """
     last: list[Tensor] = [checkpoint[n] for n in checkpoint if n.endswith(_LAST) and "E_expression." in n]
     outputs = last[0].shape[0] if last else 50
-    return outputs == 56, outputs in (53, 56)
+    if outputs != 53:
+        return outputs == 56, outputs == 56
+    said = [checkpoint.setting(name) for name in SWITCHES]
+    chosen = (params.global_pose, params.jaw_pose)
+    for global_pose, jaw_pose in (chosen, said):
+        if global_pose is not None or jaw_pose is not None:
+            jaw = bool(jaw_pose) if global_pose is None else not global_pose
+            return not jaw, jaw
+    raise AssetFormatError(
+        f"{checkpoint.path}: its expression encoder has 53 outputs, which are expression and jaw or expression and "
+        "head pose. Say which it was trained for: jaw_pose: true, or global_pose: true"
+    )

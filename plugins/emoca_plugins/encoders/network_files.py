@@ -1,14 +1,23 @@
 """Published weights of encoders, recognised by tensors that only one network has."""
 
-from emoca_core.formats import BARE, Format, Use, network_formats
+from emoca_core.formats import BARE, Content, Format, Use, network_formats
 from emoca_core.formats.networks import WRAPPERS
 
 _E_FLAME = {"E_flame.layers.2.weight": "236 1024"}
 _EMOCA = {**_E_FLAME, "E_expression.layers.2.weight": "_ 1024"}
 _EMOCA_V2 = {**_EMOCA, "flame.lmk_faces_idx_mediapipe": "105"}
 _LIGHTNING = ("state_dict.deca.", "deca.")
+_SWITCHES = ("exp_deca_global_pose", "exp_deca_jaw_pose")
+
+
+def _some_switch(content: Content) -> dict[str, bool]:
+    """A checkpoint that does not say which pose it has can be added; who uses it has to say."""
+    last = [shape for name, shape in content.shapes.items() if name.endswith("E_expression.layers.2.weight")]
+    return {"jaw_pose": True, "global_pose": False} if last and last[0][0] == 53 else {}
+
+
 _READERS = (
-    Use("encoder", "emoca"),
+    Use("encoder", "emoca", _some_switch),
     Use("detail", "deca", {"mask": "none", "fixed_displacement": "none"}, where="E_detail."),
 )
 _DECA_READERS = (Use("encoder", "deca"), _READERS[1])
@@ -21,8 +30,10 @@ def _tddfa(name: str, first: str, last: tuple[str, ...], shape: str) -> tuple[Fo
 
 
 FORMATS: tuple[Format, ...] = (
-    *network_formats("emoca_v2", _EMOCA_V2, *_READERS, prefixes=_LIGHTNING),  # before v1, which it contains
-    *network_formats("emoca_v1", _EMOCA, *_READERS, prefixes=_LIGHTNING),
+    *network_formats(
+        "emoca_v2", _EMOCA_V2, *_READERS, prefixes=_LIGHTNING, switches=_SWITCHES
+    ),  # before v1, which it contains
+    *network_formats("emoca_v1", _EMOCA, *_READERS, prefixes=_LIGHTNING, switches=_SWITCHES),
     *network_formats("deca", _E_FLAME, *_DECA_READERS),
     *network_formats(
         "deep3dface", {"backbone.conv1.weight": "64 3 7 7"}, Use("encoder", "deep3dface"), prefixes=("net_recon.",)
