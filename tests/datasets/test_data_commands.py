@@ -175,11 +175,11 @@ def test_two_processes_make_the_same(tmp_path, monkeypatch):
 WAITING = """
 import multiprocessing, sys
 from concurrent.futures import ProcessPoolExecutor
-from emoca_core.datasets.preprocess import _begin
+from emoca_core.datasets.preprocess import _take_job
 
 if __name__ == "__main__":
     import os
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _begin, (None,)) as pool:
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _take_job, (None,)) as pool:
         print(pool.submit(os.getpid).result(), flush=True)
         sys.stdin.read()
 """
