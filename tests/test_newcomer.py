@@ -130,7 +130,7 @@ def test_the_walk_of_a_plugin_author(newcomer):
     (newcomer.folder / "mine.yaml").write_text(RECIPE, "utf-8")
 
     trained = newcomer.emoca(
-        "--registry mine.yaml train coarse --recipe mine --data faces/manifest.parquet --emotion runs/colour "
+        "--catalogue mine.yaml train coarse --recipe mine --data faces/manifest.parquet --emotion runs/colour "
         f"--out runs/mine --set max_steps=3 --set epochs=3 {QUICK} --data-set image_size=64"
     )
     assert "3 steps, best loss" in trained

@@ -111,7 +111,7 @@ def _run(given: Sequence[str]) -> int:
     except SystemExit as stop:  # --help, --version and errors
         code = stop.code if isinstance(stop.code, int) else DONE
     else:
-        with _user_registry(args.registry):
+        with _user_catalogue(args.catalogue):
             code = cast(int, args.run(args))
     sys.stdout.flush()  # here, so that a closed pipe is noticed while it can be handled
     return code
@@ -136,7 +136,7 @@ def build_parser(commands: Sequence[str] = COMMANDS) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"emoca-core {VERSION}")
-    parser.set_defaults(registry=None, debug=False)
+    parser.set_defaults(catalogue=None, debug=False)
     _add_common_arguments(parser)  # before there are subparsers, which get them one by one
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for name in commands:
@@ -155,14 +155,15 @@ def _add_common_arguments(parser: argparse.ArgumentParser) -> None:
                 _add_common_arguments(subparser)
     keep = argparse.SUPPRESS
     parser.add_argument(
-        "--registry", metavar="FILE", default=keep, help="your own registry.yaml, merged on top (or EMOCA_REGISTRY)"
+        "--catalogue", metavar="FILE", default=keep, help="your own registry.yaml, merged on top (or EMOCA_CATALOGUE)"
     )
+    parser.add_argument("--registry", dest="catalogue", default=keep, help=argparse.SUPPRESS)  # the word until 0.1
     parser.add_argument("--debug", action="store_true", default=keep, help="show the traceback of an error")
 
 
 @contextmanager
-def _user_registry(file: str | None) -> Iterator[None]:
-    """Let everything that reads the catalogue, however deep, see the file that ``--registry`` names."""
+def _user_catalogue(file: str | None) -> Iterator[None]:
+    """Let everything that reads the catalogue, however deep, see the file that ``--catalogue`` names."""
     before = os.environ.get(ENVIRONMENT_VARIABLE)
     if file is not None:
         os.environ[ENVIRONMENT_VARIABLE] = file

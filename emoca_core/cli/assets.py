@@ -35,7 +35,7 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Add files, or print the list."""
-    catalogue = get_catalogue(args.registry)
+    catalogue = get_catalogue(args.catalogue)
     return _add(args.files, args.name, catalogue) if args.files else _list(args, catalogue)
 
 

@@ -29,7 +29,7 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> int:
     """Check the recipes one after the other; 2 if any of them cannot be built."""
     registry = get_registry()
-    catalogue = get_catalogue(args.registry, registry)
+    catalogue = get_catalogue(args.catalogue, registry)
     recipes = {name: find_method(name, catalogue, registry) for name in args.recipes or sorted(catalogue.recipes)}
     failed = [name for name, found in recipes.items() if not check_recipe(name, *found, catalogue, registry)]
     if failed:

@@ -29,7 +29,7 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> int:
     """Print the facts, one per line, then what is wrong; 1 if anything is."""
     registry = get_registry()
-    for label, value in facts(args.registry, registry):
+    for label, value in facts(args.catalogue, registry):
         print(f"{label:<24} {value}")
     problems = [str(problem) for problem in registry.problems]
     if args.deep:

@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     sections = (*registry.kinds, *OTHER_SECTIONS)
     if args.kind is not None and args.kind not in sections:
         raise unknown_name("kind", args.kind, sections)
-    catalogue = get_catalogue(args.registry, registry)
+    catalogue = get_catalogue(args.catalogue, registry)
     wanted = [args.kind] if args.kind else sections
     tables = {section: rows for section in wanted if (rows := rows_of(section, catalogue, registry))}
     print("\n\n".join(format_table(section, rows, _width()) for section, rows in tables.items()) or "nothing")

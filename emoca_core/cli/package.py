@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     from emoca_core.runs.package import package_run
 
     registry = get_registry()
-    card = package_run(args.folder, args.out, get_catalogue(args.registry, registry), registry)
+    card = package_run(args.folder, args.out, get_catalogue(args.catalogue, registry), registry)
     weights = card["weights"]
     print(f"{args.out}: {weights['tensors']} tensors, {weights['values']:,} values")
     for name in card["assets"]:

@@ -83,7 +83,7 @@ def load(args: argparse.Namespace) -> "Method":
     change = parse_changes(args.changes)
     from emoca_core.api import load_method
 
-    return load_method(args.recipe, registry_file=args.registry, change=change, device=args.device)
+    return load_method(args.recipe, registry_file=args.catalogue, change=change, device=args.device)
 
 
 def reconstruct(method: "Method", args: argparse.Namespace, paths: Iterable[str | Path], out: Path) -> "Report":

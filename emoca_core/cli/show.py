@@ -30,7 +30,7 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> int:
     """Print a page for everything of that name."""
     registry = get_registry()
-    catalogue = get_catalogue(args.registry, registry)
+    catalogue = get_catalogue(args.catalogue, registry)
     sections = (*registry.kinds, *OTHER_SECTIONS)
     if args.kind is not None and args.kind not in sections:
         raise unknown_name("kind", args.kind, sections)

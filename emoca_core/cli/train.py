@@ -104,7 +104,7 @@ def run_stage(args: argparse.Namespace) -> None:
         change=settings_from(args.recipe_set),
         start=args.start,
         emotion=args.emotion,
-        registry_file=args.registry,
+        registry_file=args.catalogue,
         resume=args.resume,
     )
     best = "no validation" if progress.best is None else f"best loss {progress.best:.4f} at step {progress.best_step}"

@@ -22,7 +22,9 @@ from emoca_core.registry.kinds import KINDS, KindSpec, part_kinds
 from emoca_core.registry.offers import Origin, Problem, contained, said_by
 from emoca_core.registry.spec import Kind
 
-ENVIRONMENT_VARIABLE = "EMOCA_REGISTRY"
+ENVIRONMENT_VARIABLE = "EMOCA_CATALOGUE"
+OLD_VARIABLE = "EMOCA_REGISTRY"
+"""The word until 0.1, understood for one version more."""
 PACKAGE_CARD = "card.json"
 """What makes a folder a package: its registry.yaml belongs to the weights beside it."""
 
@@ -218,7 +220,7 @@ def _find_weights(recipe: Any, path: Traversable | Path) -> None:
 
 
 def get_catalogue(user_file: Path | str | None = None, registry: Registry | None = None) -> Catalogue:
-    """The project's file, then those of plugins, then the user's (argument, else ``EMOCA_REGISTRY``).
+    """The project's file, then those of plugins, then the user's (argument, else ``EMOCA_CATALOGUE``).
 
     A plugin's file adds to what is there. What it would replace, and a file that is not valid, is left out and reported
     to the registry; the user's file may replace everything.
@@ -227,7 +229,7 @@ def get_catalogue(user_file: Path | str | None = None, registry: Registry | None
         CatalogueError: The user's file is not valid.
     """
     registry = registry or get_registry()
-    user_file = user_file or os.environ.get(ENVIRONMENT_VARIABLE)
+    user_file = user_file or os.environ.get(ENVIRONMENT_VARIABLE) or os.environ.get(OLD_VARIABLE)
     shipped = tuple((origin, path) for origin, paths in registry.catalogues.items() for path in paths)
     user = Path(user_file) if user_file else None
     catalogue, problems = _cached(shipped, user, tuple(registry.kinds.values()))

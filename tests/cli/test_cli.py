@@ -71,7 +71,7 @@ def local(monkeypatch, tmp_path):
     )
     for module in ("list", "show", "check", "doctor", "new"):
         monkeypatch.setattr(f"emoca_core.cli.{module}.get_registry", lambda: registry)
-    monkeypatch.setenv("EMOCA_REGISTRY", str(file))
+    monkeypatch.setenv("EMOCA_CATALOGUE", str(file))
     return registry
 
 
@@ -263,8 +263,8 @@ def test_doctor_tells_versions_device_and_plugins(local, capsys):
         (["new", "plugin", "Über-Name", "--kind", "loss"], "cannot be a name"),
         (["new", "plugin", "colour", "--kind", "emotion_backbone"], "exists already, in plugin 'local'"),
         (["new", "plugin", "x"], "--kind"),
-        (["--registry", "nowhere.yaml", "list"], "cannot read nowhere.yaml"),
-        (["list", "--registry", "nowhere.yaml"], "cannot read nowhere.yaml"),
+        (["--catalogue", "nowhere.yaml", "list"], "cannot read nowhere.yaml"),
+        (["list", "--catalogue", "nowhere.yaml"], "cannot read nowhere.yaml"),
         (["list", "--nonsense"], "--nonsense"),
     ],
 )
@@ -288,13 +288,13 @@ def test_debug_shows_the_traceback(local, capsys):
 def test_registry_option_reaches_everything_and_is_forgotten(tmp_path, capsys, monkeypatch):
     from emoca_core.registry.catalogue import get_catalogue
 
-    monkeypatch.delenv("EMOCA_REGISTRY", raising=False)
+    monkeypatch.delenv("EMOCA_CATALOGUE", raising=False)
     file = tmp_path / "mine.yaml"
     file.write_text("version: 1\nassets: {gold: {summary: A file., files: [g], license: NC, obtain: Dig.}}\n")
-    assert main(["list", "asset", "--registry", str(file)]) == 0
+    assert main(["list", "asset", "--catalogue", str(file)]) == 0
     assert "gold" in capsys.readouterr().out
     assert "gold" not in get_catalogue().assets
-    assert "EMOCA_REGISTRY" not in os.environ
+    assert "EMOCA_CATALOGUE" not in os.environ
 
 
 @pytest.mark.parametrize(
@@ -368,3 +368,16 @@ def test_new_plugin_is_all_or_nothing(tmp_path, capsys, monkeypatch):
     said = capsys.readouterr().err
     assert said == f"emoca: cannot write to {tmp_path}: No space left on device. Nothing was written.\n"
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("words", [["--catalogue"], ["--registry"], []])
+def test_the_catalogue_may_be_called_by_its_old_name(words, tmp_path, monkeypatch, capsys):
+    file = tmp_path / "mine.yaml"
+    asset = {"summary": "Mine.", "files": ["a"], "license": "MIT", "obtain": "here"}
+    file.write_text(yaml.safe_dump({"version": 1, "assets": {"of_mine": asset}}))
+    if not words:
+        monkeypatch.setenv("EMOCA_REGISTRY", str(file))
+    assert main(["list", "asset", *[part for word in words for part in (word, str(file))]]) == 0
+    assert "of_mine" in capsys.readouterr().out
+    assert main(["--help"]) == 0
+    assert "--registry" not in capsys.readouterr().out

@@ -126,7 +126,7 @@ def toys(tmp_path, monkeypatch):
     registry = toy_registry()
     monkeypatch.setattr(sources, "get_registry", lambda: registry)
     monkeypatch.setattr("emoca_core.registry.get_registry", lambda: registry)
-    return ["--registry", str(tmp_path / "toys.yaml"), "--landmarker", "ToyLandmarker", "--crop", "native"]
+    return ["--catalogue", str(tmp_path / "toys.yaml"), "--landmarker", "ToyLandmarker", "--crop", "native"]
 
 
 SETTINGS = [arg for name, value in SMALL.items() for arg in ("--set", f"{name}={value}")]

@@ -217,7 +217,7 @@ def test_recipe_limits_the_list(folder, tmp_path, capsys):
     mine = tmp_path / "registry.yaml"
     parts = "encoder: {uses: landmark_fit}\n    face_model: {uses: ict_facekit}\n    renderer: {uses: zbuffer}"
     mine.write_text(f"version: 1\nrecipes:\n  mine:\n    summary: mine\n    {parts}\n")
-    assert main(["--registry", str(mine), "assets", "--recipe", "mine"]) == 0
+    assert main(["--catalogue", str(mine), "assets", "--recipe", "mine"]) == 0
     out = capsys.readouterr().out
     assert "- ict_facekit  missing" in out and "used by  mine" in out and "bfm09" not in out
 

@@ -36,7 +36,7 @@ def read(file):
 
 
 def test_a_killed_sweep_goes_on_to_table_and_picture(toys, tmp_path, monkeypatch):
-    monkeypatch.setenv("EMOCA_REGISTRY", str(toy_stage.recipe_file(tmp_path)))
+    monkeypatch.setenv("EMOCA_CATALOGUE", str(toy_stage.recipe_file(tmp_path)))
     whole = {"encoder.params.frozen": False, "landmarker": {"uses": "mediapipe"}}
     plan = {
         **{"stage": "coarse", "recipe": "toy", "data": "synthetic_faces", "seeds": [1], "recipe-set": whole},

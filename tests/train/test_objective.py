@@ -159,12 +159,12 @@ def test_settings_that_contradict_each_other_are_refused(registry, tmp_path, set
 
 def test_emoca_check_reads_what_the_terms_read(registry, tmp_path, capsys):
     file = toy_stage.recipe_file(tmp_path)
-    assert main(["--registry", str(file), "check", "toy"]) == 0
+    assert main(["--catalogue", str(file), "check", "toy"]) == 0
     blind = tmp_path / "blind.yaml"
     content = yaml.safe_load(file.read_text())
     content["recipes"]["toy"].pop("emotion_backbone")
     blind.write_text(yaml.safe_dump(content))
-    assert main(["--registry", str(blind), "check", "toy"]) == 2
+    assert main(["--catalogue", str(blind), "check", "toy"]) == 2
     assert (
         "term 'emotion' reads emotion_of_input, emotion_of_rendering: the recipe has no emotion_backbone"
         in capsys.readouterr().out

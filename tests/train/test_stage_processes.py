@@ -23,7 +23,7 @@ LAUNCH = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "
 
 def start(folder, stage, name, *arguments, processes=1, **environment):
     command = [sys.executable, *(LAUNCH if processes == 2 else []), SCRIPT, stage]
-    command += ["--registry", str(toy_stage.recipe_file(folder)), "--recipe", "toy", "--data", "synthetic_faces"]
+    command += ["--catalogue", str(toy_stage.recipe_file(folder)), "--recipe", "toy", "--data", "synthetic_faces"]
     command += ["--out", str(folder / name), *arguments]
     threads = {"OMP_NUM_THREADS": "1"}
     return subprocess.run(
