@@ -3,6 +3,7 @@
 from emoca_core.reconstruction.capture import reconstruct
 from emoca_core.reconstruction.capture_settings import Settings
 from emoca_core.reconstruction.captured import CapturedFace
+from emoca_core.reconstruction.captured_sequence import CapturedSequence
 from emoca_core.reconstruction.to_folder import Report, reconstruct_to_folder
 
-__all__ = ["CapturedFace", "Report", "Settings", "reconstruct", "reconstruct_to_folder"]
+__all__ = ["CapturedFace", "CapturedSequence", "Report", "Settings", "reconstruct", "reconstruct_to_folder"]
