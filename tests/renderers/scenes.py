@@ -65,5 +65,5 @@ def make_scene(batch: int = 2, rings: int = 12, sectors: int = 20) -> Scene:
     return Scene(turned(vertices, batch), topology, camera)
 
 
-def zbuffer(kernel: str = "numba", fill_rule: str = "strict") -> ZBuffer:
-    return ZBuffer(ZBuffer.Params(kernel=kernel, fill_rule=fill_rule))
+def zbuffer(kernel: str = "numba", fill_rule: str = "strict", depth: str = "exact") -> ZBuffer:
+    return ZBuffer(ZBuffer.Params(kernel=kernel, fill_rule=fill_rule, depth=depth))

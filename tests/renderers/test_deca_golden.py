@@ -30,7 +30,7 @@ def same_pixels(picture: Tensor, expected: Tensor, atol: float = 1e-4) -> None:
 
 @pytest.fixture(scope="module", params=["numba", "torch"])
 def renderer(request: pytest.FixtureRequest) -> ZBuffer:
-    return ZBuffer(ZBuffer.Params(kernel=request.param))
+    return ZBuffer(ZBuffer.Params(kernel=request.param, depth="pytorch3d"))
 
 
 @pytest.fixture(scope="module")

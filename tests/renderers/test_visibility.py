@@ -17,7 +17,9 @@ RULES = ("strict", "top_left")
 NAN, INF = float("nan"), float("inf")
 
 
-def naive_triangles(vertices: Tensor, faces: Tensor, size: tuple[int, int], fill_rule: str) -> np.ndarray:
+def naive_triangles(
+    vertices: Tensor, faces: Tensor, size: tuple[int, int], fill_rule: str, pytorch3d: bool = False
+) -> np.ndarray:
     """A z-buffer by the book, in rational numbers: no fixed point, no boxes, no increments. Only snapping is shared."""
     height, width = size
     snapped = [
@@ -31,6 +33,9 @@ def naive_triangles(vertices: Tensor, faces: Tensor, size: tuple[int, int], fill
     for index, face in enumerate(faces.tolist()):
         corners, depths = [snapped[v] for v in face], [Fraction(float(vertices[v, 2])) for v in face]
         area = cross(corners[0], corners[1], corners[2])
+        # PyTorch3D: the areas of the parts over (twice the signed area + 1e-8), in NDC, clockwise positive
+        doubled = -area * 4 / (height * width)
+        ratio = doubled / (doubled + Fraction(1, 10**8)) if pytorch3d else Fraction(1)
         if area < 0:
             corners[1:], depths[1:], area = corners[:0:-1], depths[:0:-1], -area
         if area == 0:
@@ -42,7 +47,7 @@ def naive_triangles(vertices: Tensor, faces: Tensor, size: tuple[int, int], fill
                 parts = [cross(start, end, pixel) for start, end in edges]
                 if not all(owns(part, *edge, fill_rule) for part, edge in zip(parts, edges, strict=True)):
                     continue
-                depth = np.float32(sum(p * z for p, z in zip(parts, depths, strict=True)) / area)
+                depth = np.float32(ratio * sum(p * z for p, z in zip(parts, depths, strict=True)) / area)
                 if depth < nearest[row, column]:
                     nearest[row, column], seen[row, column] = depth, index
     return seen
@@ -70,6 +75,32 @@ def test_against_rational_arithmetic(kernel: str, fill_rule: str, seed: int) -> 
     assert np.array_equal(zbuffer(kernel, fill_rule).rasterize(vertices, faces, size).triangles[0].numpy(), expected)
 
 
+@pytest.mark.parametrize("kernel", ["numba", "torch"])
+@pytest.mark.parametrize("seed", range(2))
+def test_depth_as_pytorch3d_compares_it(kernel: str, seed: int) -> None:
+    """Small triangles, in both windings, just before and behind a large one: the epsilon decides who is seen."""
+    generator = torch.Generator().manual_seed(seed)
+    height, width = size = (9, 13)
+    large = torch.tensor([[-3.0, -3, 2], [3, -3, 2], [0, 4, 2]])
+    row, column = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    centre = torch.stack([(2 * column + 1) / width - 1, (2 * row + 1) / height - 1], -1).reshape(-1, 1, 2).float()
+    around = torch.tensor([[-1.0, -1], [1, -1], [0, 1]]) * 10 ** (
+        -3.5 + torch.rand(len(centre), 1, 1, generator=generator)
+    )
+    near = 2 + 0.05 * (torch.rand(len(centre), 1, 1, generator=generator) - 0.5).expand(-1, 3, -1)
+    small = torch.cat([centre + around, near], -1)
+    vertices = torch.cat([large[None], small]).reshape(1, -1, 3)
+    faces = torch.arange(vertices.shape[1]).reshape(-1, 3)
+    faces[2::2] = faces[2::2].flip(1)
+    exact, theirs = (
+        zbuffer(kernel, depth=depth).rasterize(vertices, faces, size).triangles[0].numpy()
+        for depth in ("exact", "pytorch3d")
+    )
+    assert (exact != theirs).sum() > 5  # or the rule would not be seen
+    assert np.array_equal(exact, naive_triangles(vertices[0], faces, size, "strict"))
+    assert np.array_equal(theirs, naive_triangles(vertices[0], faces, size, "strict", pytorch3d=True))
+
+
 @pytest.mark.parametrize("fill_rule", RULES)
 @pytest.mark.parametrize("kernel", ["numba", "torch"])
 def test_edges_through_pixel_centres(kernel: str, fill_rule: str) -> None:
@@ -94,10 +125,11 @@ def test_edges_through_pixel_centres(kernel: str, fill_rule: str) -> None:
 
 @pytest.mark.parametrize("fill_rule", RULES)
 @pytest.mark.parametrize("size", [(96, 96), (61, 130)])
-def test_kernels_agree_bit_by_bit(fill_rule: str, size: tuple[int, int]) -> None:
+@pytest.mark.parametrize("depth", ["exact", "pytorch3d"])
+def test_kernels_agree_bit_by_bit(fill_rule: str, size: tuple[int, int], depth: str) -> None:
     scene = make_scene(3, 40, 60)
     fast, reference = (
-        zbuffer(kernel, fill_rule).rasterize(scene.projected, scene.topology.faces, size)
+        zbuffer(kernel, fill_rule, depth).rasterize(scene.projected, scene.topology.faces, size)
         for kernel in ("numba", "torch")
     )
     # the goal is 99.99 %; integers and one order of rounding make it all of them, ties included

@@ -9,6 +9,8 @@ exact: no holes and no double hits along shared edges, and the same pixels on ev
 - Depth is linear in the image. In float64 it is ``z0 + ((z1 - z0) e1 + (z2 - z0) e2) / area`` at the leftmost column of
   the triangle's box in the pixel's row, plus the slope times the columns from there; rounded to float32. All kernels
   round in this order, so that they agree bit by bit.
+- ``pytorch3d`` depth is what PyTorch3D compares: it divides by twice the signed area plus 1e-8, which makes the depth
+  of a whole triangle A / (A + 1e-8) times the exact one. Where surfaces nearly touch, another triangle may win.
 - The nearest triangle wins; of equally near ones, the lowest index.
 - Dropped whole: triangles with a vertex behind the camera (depth < 1e-8), not finite, or more than 16,384 pixels
   off-screen, and degenerate ones (twice the area at most 1e-8 in NDC, PyTorch3D's limit). Nothing is clipped.
@@ -21,6 +23,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 FillRule = Literal["strict", "top_left"]
+Depth = Literal["exact", "pytorch3d"]
 
 SUBPIXEL_BITS = 16
 ONE = 1 << SUBPIXEL_BITS
@@ -46,6 +49,15 @@ AREA_EPSILON = 1e-8
 def min_area_fixed(height: int, width: int) -> int:
     """``MIN_AREA`` in fixed-point units squared."""
     return int(MIN_AREA * (0.5 * width) * (0.5 * height) * ONE * ONE)
+
+
+def area_padding(depth: Depth, height: int, width: int) -> int:
+    """What is added to twice the signed area before depths are compared, fixed-point units squared; 0 if exact.
+
+    The area is that of ``barycentric``: positive where corners run clockwise in an image whose rows go down. It is
+    larger than the padding, or the triangle is not drawn.
+    """
+    return min_area_fixed(height, width) if depth == "pytorch3d" else 0
 
 
 def snap(

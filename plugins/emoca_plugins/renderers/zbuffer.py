@@ -13,7 +13,7 @@ from torch import Tensor
 from emoca_core.errors import ParamsError
 from emoca_core.interfaces.renderer import Fragments, Renderer
 from emoca_core.registry.spec import ComponentParams
-from emoca_plugins.renderers.coverage import FillRule, check_faces, check_image_size
+from emoca_plugins.renderers.coverage import Depth, FillRule, check_faces, check_image_size
 
 Kernel = Literal["numba", "torch", "triton"]
 _DEVICE_OF = {"numba": "cpu", "triton": "cuda"}
@@ -37,6 +37,10 @@ class ZBuffer(Renderer):
         """Who owns a pixel whose centre lies exactly on an edge: nobody, as in PyTorch3D (``strict``), or the triangle
         whose top or left edge it is (``top_left``)."""
 
+        depth: Depth = "exact"
+        """Depth that decides which triangle is seen: the plane's (``exact``), or the slightly different one that
+        PyTorch3D compares (``pytorch3d``), for the same pixels as DECA's and EMOCA's public code on folded meshes."""
+
     params: Params
 
     def rasterize(
@@ -47,7 +51,7 @@ class ZBuffer(Renderer):
         points = vertices.detach().to(_working_dtype(vertices))
         small_faces = faces.to(torch.int32).contiguous()
         kernel = self._kernel(points)
-        triangles, depth = kernel.visibility(points, small_faces, image_size, self.params.fill_rule)
+        triangles, depth = kernel.visibility(points, small_faces, image_size, self.params.fill_rule, self.params.depth)
         return Fragments(vertices, faces, triangles, depth, native=small_faces)
 
     def interpolate(

@@ -22,7 +22,9 @@ from emoca_plugins.renderers.coverage import (
     MIN_DEPTH,
     ONE,
     SUBPIXEL_BITS,
+    Depth,
     FillRule,
+    area_padding,
     min_area_fixed,
 )
 
@@ -36,6 +38,7 @@ def visibility(
     faces: Int[Tensor, "F 3"],
     image_size: tuple[int, int],
     fill_rule: FillRule = "strict",
+    depth_rule: Depth = "exact",
 ) -> tuple[Int[Tensor, "B H W"], Float[Tensor, "B H W"]]:
     """Which triangle each pixel sees, and at what depth; -1 where none. float32 on the CPU."""
     height, width = image_size
@@ -44,9 +47,10 @@ def visibility(
     triangles = np.empty((len(points), height, width), np.int32)
     depth = np.empty((len(points), height, width), np.float32)
     area, top_left = min_area_fixed(height, width), fill_rule == "top_left"
+    padding = area_padding(depth_rule, height, width)
 
     def draw(item: int, first: int, last: int) -> None:
-        _rasterize(points[item], corners, first, last, area, top_left, triangles[item], depth[item])
+        _rasterize(points[item], corners, first, last, area, padding, top_left, triangles[item], depth[item])
 
     _for_each_band(draw, len(points), height)
     return torch.from_numpy(triangles), torch.from_numpy(depth)
@@ -176,7 +180,7 @@ def _bias(dx, dy, top_left):
 
 @compiled(error_model="numpy")
 @no_type_check
-def _rasterize(points, faces, first, last, min_area, top_left, triangles, depth):
+def _rasterize(points, faces, first, last, min_area, padding, top_left, triangles, depth):
     """Draw the rows first..last-1 of one image."""
     height, width = depth.shape
     xs, ys = _snap(points, height, width)
@@ -198,9 +202,13 @@ def _rasterize(points, faces, first, last, min_area, top_left, triangles, depth)
             continue
         z0, z1, z2 = np.float64(points[a, 2]), np.float64(points[b, 2]), np.float64(points[c, 2])
         area = (x1 - x0) * (y2 - y0) - (y1 - y0) * (x2 - x0)
+        signed = -area
         if area < 0:
             x1, x2, y1, y2, z1, z2, area = x2, x1, y2, y1, z2, z1, -area
         if area > min_area:
+            if padding:
+                ratio = np.float64(signed) / np.float64(signed + padding)
+                z0, z1, z2 = z0 * ratio, z1 * ratio, z2 * ratio
             box = (left, right, top, bottom)
             _draw(f, x0, x1, x2, y0, y1, y2, z0, z1, z2, area, box, top_left, triangles, depth)
     for r in range(first, last):

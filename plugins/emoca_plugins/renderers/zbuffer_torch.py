@@ -11,7 +11,9 @@ from emoca_plugins.renderers.coverage import (
     AREA_EPSILON,
     ONE,
     SUBPIXEL_BITS,
+    Depth,
     FillRule,
+    area_padding,
     min_area_fixed,
     snap,
 )
@@ -27,13 +29,14 @@ def visibility(
     faces: Int[Tensor, "F 3"],
     image_size: tuple[int, int],
     fill_rule: FillRule = "strict",
+    depth_rule: Depth = "exact",
 ) -> tuple[Int[Tensor, "B H W"], Float[Tensor, "B H W"]]:
     """Which triangle each pixel sees, and at what depth; -1 where none."""
     height, width = image_size
     if vertices.device.type == "mps":  # has no float64
-        index, depth = visibility(vertices.cpu(), faces.cpu(), image_size, fill_rule)
+        index, depth = visibility(vertices.cpu(), faces.cpu(), image_size, fill_rule, depth_rule)
         return index.to(vertices.device), depth.to(vertices.device)
-    triangles = _Triangles(vertices, faces.long(), image_size, fill_rule)
+    triangles = _Triangles(vertices, faces.long(), image_size, fill_rule, depth_rule)
     buffer = torch.full((len(vertices) * height * width,), _EMPTY, dtype=torch.int64, device=vertices.device)
     for first, last in _portions(triangles.candidates):
         pixel, key = triangles.fragments(first, last)
@@ -86,11 +89,15 @@ def _doubled_area(p: Tensor, u: Tensor, v: Tensor) -> Tensor:
 class _Triangles:
     """Drawable triangles of a batch, one row each, in fixed point and wound clockwise on screen."""
 
-    def __init__(self, vertices: Tensor, faces: Tensor, image_size: tuple[int, int], fill_rule: FillRule) -> None:
+    def __init__(
+        self, vertices: Tensor, faces: Tensor, image_size: tuple[int, int], fill_rule: FillRule, depth: Depth
+    ) -> None:
         self.height, self.width = image_size
-        x, y, depth = snap(vertices, image_size)
-        x, y, z = (value[:, faces] for value in (x, y, depth))  # B, F, 3 corners
+        x, y, z = (value[:, faces] for value in snap(vertices, image_size))  # B, F, 3 corners
         area = (x[..., 1] - x[..., 0]) * (y[..., 2] - y[..., 0]) - (y[..., 1] - y[..., 0]) * (x[..., 2] - x[..., 0])
+        if padding := area_padding(depth, *image_size):
+            padded = torch.where(area.abs() > padding, padding - area, 1)  # smaller ones are not drawn
+            z = torch.where(z >= 0, z * (-area.double() / padded.double())[..., None], z)
         flipped = (area < 0)[..., None]
         x, y, z = (torch.where(flipped, value[..., [0, 2, 1]], value) for value in (x, y, z))
         # first and last pixel whose centre is in the box

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from emoca_plugins.renderers.coverage import FillRule, min_area_fixed, snap
+from emoca_plugins.renderers.coverage import Depth, FillRule, area_padding, min_area_fixed, snap
 
 _EMPTY = torch.iinfo(torch.int64).max
 _TRIANGLES_PER_PROGRAM = 32
@@ -26,6 +26,7 @@ def visibility(
     faces: Int[Tensor, "F 3"],
     image_size: tuple[int, int],
     fill_rule: FillRule = "strict",
+    depth_rule: Depth = "exact",
 ) -> tuple[Int[Tensor, "B H W"], Float[Tensor, "B H W"]]:
     """Which triangle each pixel sees, and at what depth; -1 where none. float32 on CUDA."""
     height, width = image_size
@@ -44,6 +45,7 @@ def visibility(
             height,
             width,
             min_area_fixed(height, width),
+            area_padding(depth_rule, height, width),
             TOP_LEFT=fill_rule == "top_left",
             BLOCK=_TRIANGLES_PER_PROGRAM,
             num_warps=1,
@@ -138,7 +140,7 @@ class _Interpolate(torch.autograd.Function):
 @triton.jit
 @no_type_check
 def _rasterize(
-    X, Y, Z, FACES, KEYS, vertices, faces, height, width, min_area, TOP_LEFT: tl.constexpr, BLOCK: tl.constexpr
+    X, Y, Z, FACES, KEYS, vertices, faces, height, width, min_area, padding, TOP_LEFT: tl.constexpr, BLOCK: tl.constexpr
 ):
     """Draw BLOCK triangles of one image, one per lane, stepping through the largest of their boxes."""
     item = tl.program_id(1).to(tl.int64)
@@ -151,6 +153,10 @@ def _rasterize(
     y0, yb, yc = tl.load(Y + a).to(tl.int64), tl.load(Y + b).to(tl.int64), tl.load(Y + c).to(tl.int64)
     z0, zb, zc = tl.load(Z + a), tl.load(Z + b), tl.load(Z + c)  # -1 where the vertex is unusable
     area = (xb - x0) * (yc - y0) - (yb - y0) * (xc - x0)
+    # padding 0 is a factor of exactly 1; smaller triangles than the padding are not drawn
+    padded = tl.where(tl.abs(area) > padding, padding - area, -area)
+    ratio = -area.to(tl.float64) / tl.where(area == 0, 1, padded).to(tl.float64)
+    z0, zb, zc = tl.where(z0 > 0, z0 * ratio, z0), tl.where(zb > 0, zb * ratio, zb), tl.where(zc > 0, zc * ratio, zc)
     flipped = area < 0
     x1, x2 = tl.where(flipped, xc, xb), tl.where(flipped, xb, xc)
     y1, y2 = tl.where(flipped, yc, yb), tl.where(flipped, yb, yc)
