@@ -28,11 +28,13 @@ test: lint ## lint, types and the fast tests
 test-all: lint ## also the slow tests
 	$(PYTEST)
 
+ON_PHOTOS := benchmarks/landmark_fit.py benchmarks/quality.py
+
 bench: $(STAMP) ## measure speed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group bench
-	@set -e; for file in $(filter-out benchmarks/landmark_fit.py benchmarks/results_table.py,$(wildcard benchmarks/*.py)); do \
-		echo "== $$file"; $(BIN)/python $$file; done
-	@echo "== benchmarks/landmark_fit.py"; $(BIN)/python benchmarks/landmark_fit.py examples/photos
+	@set -e; for file in $(filter-out $(ON_PHOTOS) benchmarks/results_table.py,$(wildcard benchmarks/*.py)); do \
+		echo "== $$file"; $(BIN)/python $$file; done; \
+	for file in $(ON_PHOTOS); do echo "== $$file"; $(BIN)/python $$file examples/photos; done
 
 docs: $(STAMP) ## write the documentation to site/
 	$(BIN)/python docs/make_site.py
