@@ -1,6 +1,6 @@
-"""How often ``open_fit`` doubts the faces of some folders, and why: the measure behind its limits (docs/landmark-fit.md).
+"""How often ``open_fit`` doubts the faces of some folders, and why: the measure behind its limits.
 
-    python benchmarks/quality.py FOLDER... [--every 1]
+python benchmarks/quality.py FOLDER... [--every 1] [--list]
 """
 
 import argparse
