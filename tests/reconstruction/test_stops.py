@@ -1,6 +1,7 @@
 """Stops, and several processes at one output folder: nothing is lost, half done or done twice, and nothing is left."""
 
 import errno
+import gc
 import json
 import os
 import signal
@@ -9,12 +10,15 @@ import sys
 import threading
 import time
 from collections import Counter
+from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pytest
 from safetensors.numpy import load_file
 
 from emoca_core.claims import LOCK, Claim
+from emoca_core.images.photos import Photo
 from emoca_core.reconstruction import Settings, reconstruct_to_folder
 from emoca_core.reconstruction.captured import CapturedFace
 
@@ -213,3 +217,55 @@ def test_names_that_are_not_utf8_cost_nothing(take_photo, tmp_path, method):
     for record in (tmp_path / "out").rglob("*.json"):
         assert "\\ud" not in json.dumps(json.loads(record.read_text())), "readers of JSON refuse lone surrogates"
     assert reconstruct_to_folder(method, [tmp_path / "in"], tmp_path / "out").skipped == 2
+
+
+HOSTILE = [
+    *("<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "'; drop table faces; --", "&amp;", "a&b"),
+    *("a b", " leading", "trailing ", "tab\there", "new\nline", "\x1b[31mred", "\u202eltr", "back\\slash"),
+    *("up\\..\\..\\up", "%2e%2e%2f", "#fragment", "?query=1", "javascript:alert(1)", "ünï", "CON", "x" * 240),
+    *("-rf", "$(touch x)", "`touch x`"),
+]
+
+
+def test_hostile_names_are_text_and_links_of_the_page(take_photo, tmp_path, method):
+    plain = take_photo(tmp_path / "plain").read_bytes()
+    (tmp_path / "in").mkdir()
+    for number, name in enumerate(HOSTILE):
+        path = tmp_path / "in" / f"{name}.png"
+        if len(os.fsencode(path.name)) > 255 or "/" in name:
+            path = tmp_path / "in" / f"{number}.png"
+        path.write_bytes(plain)
+    photos = len(list((tmp_path / "in").iterdir()))
+    report = reconstruct_to_folder(method, [tmp_path / "in"], tmp_path / "out")
+    assert (report.photos, report.failed) == (photos, []) and photos == len(HOSTILE)
+    page = Links()
+    page.feed((tmp_path / "out/index.html").read_text(encoding="utf-8"))
+    assert page.scripts == 0 and len(page.links) >= 4 * photos
+    for link in page.links:
+        target = tmp_path / "out" / unquote(urlsplit(link).path)
+        assert not urlsplit(link).scheme and target.is_file() and target.is_relative_to(tmp_path / "out"), link
+
+
+class Links(HTMLParser):
+    """As a browser sees the page."""
+
+    def __init__(self):
+        super().__init__()
+        self.links, self.scripts = [], 0
+
+    def handle_starttag(self, tag, attributes):
+        self.scripts += tag == "script" or any(name.startswith("on") for name, _ in attributes)
+        self.links += [value for name, value in attributes if name in ("href", "src")]
+
+
+def test_memory_does_not_grow_with_the_number_of_photos(take_photo, tmp_path, build_method, guess):
+    for number in range(30):
+        take_photo(tmp_path / f"in/{number:02}")
+    alive = []
+
+    def count(crop):
+        alive.append(sum(type(thing) is Photo for thing in gc.get_objects()))
+
+    settings = Settings(batch_size=4)
+    reconstruct_to_folder(build_method(guess(trouble=count)), [tmp_path / "in"], tmp_path / "out", settings=settings)
+    assert len(alive) == 8 and 4 <= max(alive) <= 2 * settings.batch_size, "the batch in hand, and the one before"

@@ -80,6 +80,20 @@ def test_a_killed_run_resumes_to_the_same_numbers(tmp_path):
         assert all(torch.equal(whole[key], resumed[key]) for key in whole)
 
 
+@pytest.mark.slow
+def test_a_run_killed_eight_times_ends_with_the_same_weights(tmp_path):
+    toy_run.run(tmp_path / "whole")
+    for step in (1, 3, 4, 5, 7, 8, 9, 11):
+        killed = start(str(tmp_path / "killed"), "--resume", "--kill-at", str(step))
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+    toy_run.run(tmp_path / "killed", resume=True)
+    assert_same_log(tmp_path / "whole", tmp_path / "killed", tolerance=0.0)
+    for name in ("best.safetensors", f"checkpoints/{RunFolder(tmp_path / 'whole').last.name}/model.safetensors"):
+        whole, resumed = (load_file(tmp_path / run / name) for run in ("whole", "killed"))
+        assert whole.keys() == resumed.keys() and all(torch.equal(whole[key], resumed[key]) for key in whole)
+    assert not list((tmp_path / "killed").rglob(".*")), "nothing is left of the killed ones"
+
+
 def test_a_loss_that_is_not_finite_stops_with_the_last_good_checkpoint(tmp_path):
     with pytest.raises(TrainingDivergedError, match=r"the loss is nan at step 6 .*step-00000004"):
         toy_run.run(tmp_path, explode_at=5)
