@@ -53,6 +53,9 @@ TERMINATED = 143  # 128 + SIGTERM
 EXIT_CODES = (DONE, SOME_FAILED, BAD_INPUT, FAULT, INTERRUPTED, BROKEN_PIPE, TERMINATED)
 """All that the command can end with; docs/outputs.md says what they mean."""
 
+_READABLE = 3000
+"""Characters of a message."""
+
 Subparsers = Any  # argparse keeps the type of add_subparsers() private
 
 
@@ -73,7 +76,7 @@ class _Parser(argparse.ArgumentParser):
     """Says what is wrong in one line."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(BAD_INPUT, f"{self.prog}: {printable(message)} (see {self.prog} --help)\n")
+        self.exit(BAD_INPUT, f"{self.prog}: {_short(printable(message))} (see {self.prog} --help)\n")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -100,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         except BaseException as error:  # a plugin may end the program, a library written in Rust may panic
             if "--debug" in given:
                 traceback.print_exc()
-            print(f"emoca: {_explain(error)}", file=sys.stderr)
+            print(f"emoca: {_short(_explain(error))}", file=sys.stderr)
             return BAD_INPUT if _is_expected(error) else FAULT
 
 
@@ -174,6 +177,11 @@ def _user_catalogue(file: str | None) -> Iterator[None]:
             os.environ.pop(ENVIRONMENT_VARIABLE)
             if before is not None:
                 os.environ[ENVIRONMENT_VARIABLE] = before
+
+
+def _short(message: str) -> str:
+    """A message that somebody can read, whatever names it repeats."""
+    return message if len(message) <= _READABLE else f"{message[:_READABLE]}..."
 
 
 def _is_expected(error: BaseException) -> bool:

@@ -52,7 +52,7 @@ def settings_from(assignments: Iterable[str]) -> dict[str, Any]:
             place = place.setdefault(key, {})
             if not isinstance(place, dict):
                 raise ParamsError(f"'{name}' is set inside '{key}', which already has a value")
-        place[last] = parse_yaml(text, f"the value of '{assignment}'", ParamsError)
+        place[last] = parse_yaml(text, f"the value of '{shown(assignment)}'", ParamsError)
     return settings
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from emoca_core.errors import EmocaError, MissingAssetError, RecipeError
+from emoca_core.errors import EmocaError, MissingAssetError, ParamsError, RecipeError
 from emoca_core.interfaces import Parts
 from emoca_core.registry import Registry
 from emoca_core.registry.catalogue import Catalogue, Recipe
@@ -85,7 +85,7 @@ def pick_device(name: str) -> torch.device:
 
 
 def _joined(errors: list[EmocaError]) -> EmocaError:
-    if len(errors) == 1:
+    if len(errors) == 1 and not isinstance(errors[0], ParamsError):  # which is a recipe that cannot be built
         return errors[0]
     kind: Callable[[str], EmocaError] = (
         MissingAssetError if all(isinstance(e, MissingAssetError) for e in errors) else RecipeError
