@@ -232,14 +232,18 @@ def get_catalogue(user_file: Path | str | None = None, registry: Registry | None
     user_file = user_file or os.environ.get(ENVIRONMENT_VARIABLE) or os.environ.get(OLD_VARIABLE)
     shipped = tuple((origin, path) for origin, paths in registry.catalogues.items() for path in paths)
     user = Path(user_file) if user_file else None
-    catalogue, problems = _cached(shipped, user, tuple(registry.kinds.values()))
+    states = tuple(_state(path) for path in (default_path(), *(path for _, path in shipped), user))
+    catalogue, problems = _cached(shipped, user, tuple(registry.kinds.values()), states)
     registry.problems += [problem for problem in problems if problem not in registry.problems]
     return catalogue
 
 
 @functools.lru_cache(maxsize=8)
 def _cached(
-    shipped: tuple[tuple[Origin, Traversable], ...], user: Path | None, kinds: tuple[KindSpec, ...]
+    shipped: tuple[tuple[Origin, Traversable], ...],
+    user: Path | None,
+    kinds: tuple[KindSpec, ...],
+    states: tuple[tuple[str, int, int] | None, ...],
 ) -> tuple[Catalogue, list[Problem]]:
     base, by_name = read(default_path()), {kind.name: kind for kind in kinds}
     with_plugins, problems = _with_plugins(base, shipped, by_name)
@@ -275,6 +279,17 @@ def _take_out(own: dict[str, Any], merged: Mapping[str, Any]) -> list[str]:
     for _, name, entries in taken:
         del entries[name]
     return [f"{what} '{name}'" for what, name, _ in taken]
+
+
+def _state(path: Traversable | Path | None) -> tuple[str, int, int] | None:
+    """What changes when a file is edited, or another folder is the current one."""
+    if not isinstance(path, Path):
+        return None
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return None
+    return os.path.abspath(path), status.st_mtime_ns, status.st_size
 
 
 def backbones_by_name(catalogue: Catalogue, registry: Registry) -> dict[str, Use]:

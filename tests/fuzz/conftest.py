@@ -29,7 +29,9 @@ def toys():
     registry.pm.unregister(name="toys")
 
 
-def _toy_method():
+@pytest.fixture(scope="session")
+def method():
+    """A method of tiny parts that finds one face in every picture."""
     path = Path(__file__).parents[1] / "reconstruction" / "conftest.py"
     spec = importlib.util.spec_from_file_location("toy_method", path)
     module = importlib.util.module_from_spec(spec)
@@ -38,7 +40,7 @@ def _toy_method():
 
 
 @pytest.fixture
-def place(tmp_path, monkeypatch):
+def place(tmp_path, monkeypatch, method):
     """An empty folder to work in, and beside it one that belongs to somebody else."""
     outside = tmp_path / "outside"
     (outside / "step-00000001").mkdir(parents=True)
@@ -50,7 +52,6 @@ def place(tmp_path, monkeypatch):
         monkeypatch.setenv(variable, str(tmp_path / "work" / folder))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    method = _toy_method()
     monkeypatch.setattr(method.landmarker, "detect", lambda photo: [method.landmarker._face(photo, 0)])
     monkeypatch.setattr("emoca_core.cli.reconstruct.load", lambda args: method)
     monkeypatch.setattr("emoca_core.export.overlay.PANEL", 60)

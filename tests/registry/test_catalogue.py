@@ -338,3 +338,13 @@ def test_a_change_that_gives_no_recipe_is_refused(change, said):
         changed(get_catalogue().recipe("open_fit"), change)
     with pytest.raises(RecipeError, match=said):
         load_method("open_fit", change=change)
+
+
+def test_a_file_that_is_edited_is_read_again(tmp_path, monkeypatch):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "mine.yaml").write_text(recipes(f"{{extends: open_fit, summary: {folder}}}"))
+        monkeypatch.chdir(tmp_path / folder)
+        assert get_catalogue("mine.yaml").recipe("mine").summary == folder
+    (tmp_path / "b" / "mine.yaml").write_text(recipes("{extends: open_fit, summary: edited}"))
+    assert get_catalogue("mine.yaml").recipe("mine").summary == "edited"
