@@ -43,6 +43,6 @@ def create_trunk(name: str, pretrained: bool, options: Mapping[str, Any] | None 
     return trunk
 
 
-def feature_size(trunk: nn.Module) -> int:
+def head_width(trunk: nn.Module) -> int:
     """Length of the pooled features; some networks have a layer between pooling and classifier."""
     return int(cast(Any, trunk).head_hidden_size)

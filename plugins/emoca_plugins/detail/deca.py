@@ -16,7 +16,7 @@ from emoca_core.formats import open_asset
 from emoca_core.interfaces import Block, DetailModel, FaceCrop, FaceParameters
 from emoca_core.registry.spec import ImageSize
 from emoca_core.weights.checkpoints import KeyMap, WeightsParams, find_all_weights, load_published
-from emoca_core.weights.timm_trunk import create_trunk, feature_size
+from emoca_core.weights.timm_trunk import create_trunk, head_width
 from emoca_plugins.detail.deca_files import DECA_FIXED_DISPLACEMENT, DECA_UV_MASK
 
 SIZE = 224
@@ -56,7 +56,7 @@ class DetailEncoder(nn.Module):
     def __init__(self, trunk: str = "resnet50") -> None:
         super().__init__()
         self.encoder = create_trunk(trunk, pretrained=False)
-        self.layers = nn.Sequential(nn.Linear(feature_size(self.encoder), 1024), nn.ReLU(), nn.Linear(1024, CODE))
+        self.layers = nn.Sequential(nn.Linear(head_width(self.encoder), 1024), nn.ReLU(), nn.Linear(1024, CODE))
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 128"]:
         """Code of RGB in [0, 1]."""

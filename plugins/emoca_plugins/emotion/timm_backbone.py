@@ -12,7 +12,7 @@ from emoca_core import ComponentParams
 from emoca_core.interfaces import EXPRESSIONS, EmotionBackbone, EmotionPrediction
 from emoca_core.registry.spec import ImageSize
 from emoca_core.weights.checkpoints import KeyMap, load_published
-from emoca_core.weights.timm_trunk import create_trunk, feature_size
+from emoca_core.weights.timm_trunk import create_trunk, head_width
 
 
 class TimmBackbone(EmotionBackbone):
@@ -55,7 +55,7 @@ class TimmBackbone(EmotionBackbone):
         unit = self.params.normalization == "none"
         self.register_buffer("mean", torch.tensor([0.0] * 3 if unit else config["mean"]).view(3, 1, 1), False)
         self.register_buffer("deviation", torch.tensor([1.0] * 3 if unit else config["std"]).view(3, 1, 1), False)
-        width = feature_size(self.trunk)
+        width = head_width(self.trunk)
         self.head = nn.Linear(width, len(self.labels) + 2)
         self.feature_dims = {"pooled": width, "map": int(cast(Any, self.trunk).num_features)}
         if self.params.trunk == "frozen":

@@ -12,7 +12,7 @@ from emoca_core.interfaces import Block, Encoder, FaceCrop, FaceParameters, Pers
 from emoca_core.weights.checkpoints import KeyMap, WeightsParams, load_published
 from emoca_plugins.encoders.point_crops import Deep3DFaceCrop
 from emoca_plugins.encoders.preprocessing import axis_rotations, resized, split_code
-from emoca_plugins.encoders.resnet_trunk import feature_size, resnet_trunk
+from emoca_plugins.encoders.resnet_trunk import feature_width, resnet_trunk
 from emoca_plugins.encoders.spherical_harmonics import lighting_from_bfm
 
 LAYOUT = {"shape": 80, "expression": 64, "albedo": 80, "angles": 3, "light": 27, "translation": 3}
@@ -68,7 +68,7 @@ class Deep3DFace(Encoder):
         super().__init__(params)
         self.backbone = resnet_trunk(self.params.depth, sum(HEADS) if self.params.use_last_fc else 0)
         heads = () if self.params.use_last_fc else HEADS
-        self.final_layers = nn.ModuleList(nn.Conv2d(feature_size(self.backbone), size, 1) for size in heads)
+        self.final_layers = nn.ModuleList(nn.Conv2d(feature_width(self.backbone), size, 1) for size in heads)
         self.load_report = load_published(self, "deep3dface", self.params.weights, KEYS)
 
     def forward(self, crop: FaceCrop) -> FaceParameters:

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from emoca_core.interfaces import Block
-from emoca_core.weights.timm_trunk import create_trunk, feature_size
+from emoca_core.weights.timm_trunk import create_trunk, head_width
 
 FIRST_SPREAD = 0.01
 """Standard deviation of the untrained head's output: close to neutral, but not cut off from the trunk."""
@@ -41,7 +41,7 @@ class Network(nn.Module):
         statistics = (config["mean"], config["std"]) if normalization == "pretrained" else ([0.0] * 3, [1.0] * 3)
         for name, values in zip(("mean", "deviation"), statistics, strict=True):
             self.register_buffer(name, torch.tensor(values).view(3, 1, 1), persistent=False)
-        features, outputs = feature_size(self.trunk), sum(layout.values())
+        features, outputs = head_width(self.trunk), sum(layout.values())
         hidden_layer = [nn.Linear(features, hidden), nn.ReLU()] if hidden else []
         self.layers = nn.Sequential(*hidden_layer, nn.Linear(hidden or features, outputs))
         last = cast(nn.Linear, self.layers[-1])

@@ -17,7 +17,7 @@ def resnet_trunk(depth: int, outputs: int = 0) -> nn.Module:
     return timm.create_model(f"resnet{depth}", pretrained=False, num_classes=outputs)
 
 
-def feature_size(trunk: nn.Module) -> int:
+def feature_width(trunk: nn.Module) -> int:
     """Length of a timm trunk's pooled features."""
     return int(cast(Any, trunk).num_features)
 
@@ -31,7 +31,7 @@ class CoefficientRegressor(nn.Module):
     def __init__(self, outputs: int) -> None:
         super().__init__()
         self.encoder = resnet_trunk(50)
-        self.layers = nn.Sequential(nn.Linear(feature_size(self.encoder), 1024), nn.ReLU(), nn.Linear(1024, outputs))
+        self.layers = nn.Sequential(nn.Linear(feature_width(self.encoder), 1024), nn.ReLU(), nn.Linear(1024, outputs))
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B D"]:
         """Coefficients of RGB in [0, 1], without ImageNet statistics."""
