@@ -20,8 +20,8 @@ HELP = "turn photos into 3D faces"
 
 SOME_FAILED = 1
 _EPILOG = """\
-DIR/<photo>/face_0/ holds face.glb, face.obj, face.safetensors, face.json and overlay.png; DIR/index.html shows them
-all. Finished photos are skipped, so the same command goes on after a stop.
+DIR/<photo>/face_0/ holds face.glb, face.obj, face.safetensors, face.json and overlay.png, or what --write names;
+DIR/index.html shows them all. Finished photos are skipped, so the same command goes on after a stop.
 
 exit code: 0 all photos were done (one without a face counts as done, if another has one), 1 some photos could not be
 used, 2 no face came out, the output cannot be written, or the command is wrong, 130 stopped with Ctrl-C.
@@ -41,6 +41,12 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
         default=0.0,
         metavar="X",
         help="leave out faces that the detector is less sure of, 0 to 1 (default: take all that it reports)",
+    )
+    parser.add_argument(
+        "--write",
+        type=_names,
+        metavar="NAMES",
+        help="formats, e.g. glb,ply; see `emoca list exporter` (default: glb,obj,codes,overlay; json always)",
     )
     parser.add_argument("--same-person", action="store_true", help="one identity for the largest face of every photo")
     add_method_arguments(parser)
@@ -88,7 +94,7 @@ def load(args: argparse.Namespace) -> "Method":
 
 def reconstruct(method: "Method", args: argparse.Namespace, paths: Iterable[str | Path], out: Path) -> "Report":
     """Run a method over photos, and sum up on stderr."""
-    from emoca_core.reconstruction import Settings, reconstruct_to_folder
+    from emoca_core.reconstruction import DEFAULT_WRITE, Settings, reconstruct_to_folder
 
     settings = Settings(
         crop=args.crop,
@@ -96,7 +102,8 @@ def reconstruct(method: "Method", args: argparse.Namespace, paths: Iterable[str 
         batch_size=args.batch_size,
         min_score=getattr(args, "min_score", 0.0),
     )
-    report = reconstruct_to_folder(method, paths, out, settings=settings, overwrite=args.overwrite)
+    write = getattr(args, "write", None) or DEFAULT_WRITE
+    report = reconstruct_to_folder(method, paths, out, settings=settings, write=write, overwrite=args.overwrite)
     print(summary(report), file=sys.stderr)
     return report
 
@@ -148,3 +155,11 @@ def parse_changes(changes: Iterable[str]) -> dict[str, Any]:
         if not isinstance(params, dict):
             raise ParamsError(f"--set {part}: expected PART.PARAM=VALUE, e.g. encoder.iterations=30")
     return {part: {"params": params} for part, params in parts.items()}
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """``a,b`` as names."""
+    names = tuple(name.strip() for name in text.split(","))
+    if not all(names):
+        raise ValueError
+    return names

@@ -1,17 +1,6 @@
-"""What a capture becomes on disk: meshes (GLB, OBJ), codes, the photo's camera, pictures and a contact sheet."""
+"""What exporters share: the photo's camera, the rig, normals and codes of a face, its picture, the contact sheet."""
 
-from emoca_core.export.camera import GltfCamera, PhotoCamera, camera_to_gltf, crop_camera_to_photo
-from emoca_core.export.gltf import glb_bytes, write_glb
-from emoca_core.export.mesh import FaceMesh
-from emoca_core.export.obj import write_obj
+from emoca_core.export.camera import GltfCamera, camera_to_gltf, crop_camera_to_photo
+from emoca_core.interfaces import FaceMesh, PhotoCamera
 
-__all__ = [
-    "FaceMesh",
-    "GltfCamera",
-    "PhotoCamera",
-    "camera_to_gltf",
-    "crop_camera_to_photo",
-    "glb_bytes",
-    "write_glb",
-    "write_obj",
-]
+__all__ = ["FaceMesh", "GltfCamera", "PhotoCamera", "camera_to_gltf", "crop_camera_to_photo"]

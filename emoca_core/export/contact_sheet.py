@@ -15,6 +15,7 @@ class SheetRow:
     Attributes:
         photo: Name of the photo.
         title: Which face, or that there is none.
+        is_face: Whether it is a face.
         facts: Short notes.
         warning: Why the face is doubtful; empty where it is not.
         thumbnail: Picture, relative to the page.
@@ -24,6 +25,7 @@ class SheetRow:
 
     photo: str
     title: str
+    is_face: bool = False
     facts: Sequence[str] = ()
     warning: str = ""
     thumbnail: Path | None = None
@@ -47,7 +49,7 @@ def write_contact_sheet(
     """
     rows, failures = list(rows), list(failures)
     numbers = {
-        "faces": sum(row.thumbnail is not None for row in rows),
+        "faces": sum(row.is_face for row in rows),
         "doubtful": sum(bool(row.warning) for row in rows),
         "failed": len(failures),
     }

@@ -6,8 +6,8 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
-from emoca_core.export.mesh import FaceMesh
 from emoca_core.geometry.normals import grid_faces, vertex_normals
+from emoca_core.interfaces import FaceMesh
 from emoca_core.rendering.detail import displaced_points
 from emoca_core.rendering.topology import require_uv
 from emoca_core.rendering.uv_space import UvSpace

@@ -9,11 +9,10 @@ from jaxtyping import Float, UInt8
 from numpy import ndarray
 from PIL import Image, ImageDraw, ImageFont
 
-from emoca_core.export.camera import PhotoCamera
-from emoca_core.export.mesh import FaceMesh, unit_normals
+from emoca_core.export.mesh import unit_normals
 from emoca_core.geometry.lighting import LAMPS, directional_irradiance
-from emoca_core.images.warp import square_to_image, warp
-from emoca_core.interfaces import Fragments, Renderer
+from emoca_core.images.warp import square_to_image
+from emoca_core.interfaces import FaceMesh, Fragments, PhotoCamera, Renderer
 from emoca_core.rendering.face import interpolate_uv
 from emoca_core.rendering.shape import GREY
 from emoca_core.rendering.topology import MeshTopology, sample_texture
@@ -26,7 +25,10 @@ _SUPERSAMPLING = 2
 _MARGIN = 0.07
 """Room around the mesh, as a fraction of its larger side."""
 _GAP, _BORDER, _CAPTION = 8, 12, 30
+_LARGER = 3
+"""How many times larger landmarks are drawn before they are reduced to the panel."""
 Color = tuple[int, int, int]
+Points = Sequence[tuple[float, float]]
 Label = tuple[str, Color]
 _PAPER, _INK, _EMPTY = (255, 255, 255), (90, 90, 96), (236, 237, 240)
 _FITTED, _DETECTED = (64, 224, 170), (255, 166, 64)
@@ -58,14 +60,21 @@ class Window:
         inverse = np.linalg.inv(self.panel_to_photo)
         return np.asarray(points @ inverse[:2, :2].T + inverse[:2, 2])
 
-    def cut(self, photo: UInt8[ndarray, "H W 3"]) -> Float[ndarray, "h w 3"]:
-        """The photo under the window, RGB in [0, 255]; light grey beyond its borders."""
-        shown = warp(photo, self.panel_to_photo, PANEL, border="replicate", antialias=True)
-        axis = np.arange(PANEL)
-        x, y = (axis * self.panel_to_photo[i, i] + self.panel_to_photo[i, 2] for i in (0, 1))
-        height, width = photo.shape[:2]
-        inside = ((y > -0.5) & (y < height - 0.5))[:, None] & ((x > -0.5) & (x < width - 0.5))
-        return np.where(inside[..., None], shown, np.array(_EMPTY, dtype=np.float32))
+    def cut(self, photo: UInt8[ndarray, "H W 3"]) -> Image.Image:
+        """The photo under the window, light grey where the window reaches beyond it."""
+        scale, corner = self.panel_to_photo[0, 0], self.panel_to_photo[:2, 2] + 0.5 - self.panel_to_photo[0, 0] / 2
+        size = np.array([photo.shape[1], photo.shape[0]])
+        first = np.clip(np.ceil(-corner / scale), 0, PANEL).astype(int)  # panel pixels wholly inside the photo
+        last = np.clip(np.floor((size - corner) / scale), 0, PANEL).astype(int)
+        shown = Image.new("RGB", (PANEL, PANEL), _EMPTY)
+        if (last > first).all():
+            low, high = corner + scale * first, corner + scale * last
+            x, y = np.floor(low).astype(int)  # of a large photo, only this part is copied
+            part = Image.fromarray(photo[y : int(np.ceil(high[1])), x : int(np.ceil(high[0]))])
+            box = tuple(np.clip(np.concatenate([low - [x, y], high - [x, y]]), 0, 2 * part.size).tolist())
+            resized = part.resize(tuple((last - first).tolist()), Image.Resampling.BILINEAR, box)
+            shown.paste(resized, tuple(first.tolist()))
+        return shown
 
 
 def overlay_picture(
@@ -95,11 +104,12 @@ def overlay_picture(
     window = Window.around(np.vstack([camera.project(mesh.vertices), fitted]))
     background = window.cut(photo)
     grey, mask = _render(mesh, camera, window, renderer, device, detail_normals)
-    mixed = background * (1 - _OPACITY * mask) + grey * _OPACITY * mask
-    alone = np.full_like(background, _EMPTY[0]) * (1 - mask) + grey * mask
-    panels = [_to_image(background), _to_image(background), _to_image(mixed), _to_image(alone)]
+    alone = Image.new("RGB", background.size, _EMPTY)
+    mixed = Image.composite(grey, background, mask.point(lambda value: round(_OPACITY * value)))
+    alone.paste(grey, mask=mask)
     shown = detected.get("ibug68")
-    panels[1] = _draw_landmarks(panels[1], window.to_panel(fitted), None if shown is None else window.to_panel(shown))
+    marked = _draw_landmarks(background, window.to_panel(fitted), None if shown is None else window.to_panel(shown))
+    panels = [background, marked, mixed, alone]
     legend = [("landmarks", _INK), ("fitted", _FITTED), *([] if shown is None else [("detected", _DETECTED)])]
     return _lay_out(panels, [[("photo", _INK)], legend, [("mesh over photo", _INK)], [("mesh", _INK)]], caption)
 
@@ -111,25 +121,30 @@ def _render(
     renderer: Renderer,
     device: torch.device,
     detail_normals: Float[torch.Tensor, "1 3 T T"] | None,
-) -> tuple[Float[ndarray, "h w 3"], Float[ndarray, "h w 1"]]:
-    """The grey mesh, RGB in [0, 255], and how much of each pixel it covers."""
+) -> tuple[Image.Image, Image.Image]:
+    """The grey mesh, and how much of each pixel it covers."""
     side = PANEL * _SUPERSAMPLING
     ndc = (2 * window.to_panel(camera.project(mesh.vertices)) + 1) / PANEL - 1
     projected = _tensor(np.column_stack([ndc, camera.depth(mesh.vertices)]), device)
     # turned into the camera's axes (y up, z towards it), so that the lamps stay with the viewer
-    axes = torch.from_numpy(np.diag([1.0, -1.0, -1.0]) @ camera.rotation).float().to(device)
-    normals = _tensor(unit_normals(mesh.vertices, mesh.faces), device)
+    axes = np.diag([1.0, -1.0, -1.0]) @ camera.rotation
+    normals = _tensor(unit_normals(mesh.vertices, mesh.faces) @ axes.T, device)
     with torch.no_grad():
         fragments = renderer.rasterize(projected, torch.from_numpy(mesh.faces).to(device), (side, side))
-        pictured = renderer.interpolate(fragments, normals)
-        if detail_normals is not None:
-            pictured = _with_detail(pictured, renderer, fragments, mesh, detail_normals.to(device))
-        pictured = torch.nn.functional.normalize(torch.einsum("ij,bjhw->bihw", axes, pictured), dim=1)
-        light = directional_irradiance(pictured, pictured.new_tensor(LAMPS))
-        image = (255 * GREY * light * fragments.mask).expand(-1, 3, -1, -1).clamp(0, 255)
-        image, mask = (torch.nn.functional.avg_pool2d(x, _SUPERSAMPLING) for x in (image, fragments.mask))
-    image = image / mask.clamp_min(1e-6)  # the average over the covered part
-    return image[0].permute(1, 2, 0).cpu().numpy(), mask[0].permute(1, 2, 0).cpu().numpy()
+        if detail_normals is None:  # the mesh is finer than it seems: light of its vertices will do
+            light = renderer.interpolate(fragments, _lit(normals.mT[..., None])[..., 0].mT)
+        else:
+            turned = torch.einsum("ij,bjhw->bihw", torch.from_numpy(axes).float().to(device), detail_normals.to(device))
+            light = _lit(_with_detail(renderer.interpolate(fragments, normals), renderer, fragments, mesh, turned))
+        # the average over the covered part of each pixel
+        grey, mask = torch.nn.functional.avg_pool2d(torch.cat([light * fragments.mask, fragments.mask]), _SUPERSAMPLING)
+    return _to_image(grey / mask.clamp_min(1e-6)).convert("RGB"), _to_image(mask)
+
+
+def _lit(normals: Float[torch.Tensor, "1 3 h w"]) -> Float[torch.Tensor, "1 1 h w"]:
+    """Brightness of grey surfaces in [0, 1]; normals need not have unit length."""
+    unit = normals * normals.square().sum(1, keepdim=True).clamp_min(1e-12).rsqrt()
+    return (GREY * directional_irradiance(unit, unit.new_tensor(LAMPS))).clamp(0, 1)
 
 
 def _with_detail(
@@ -151,24 +166,31 @@ def _with_detail(
 def _draw_landmarks(
     panel: Image.Image, fitted: Float[ndarray, "68 2"], detected: Float[ndarray, "68 2"] | None
 ) -> Image.Image:
-    large = panel.resize((panel.width * 3, panel.height * 3), Image.Resampling.BICUBIC)
-    draw = ImageDraw.Draw(large)
-    for name, indices in IBUG68.items():
-        line = _enlarged(fitted[indices])
-        draw.line([*line, line[0]] if name in _CLOSED else line, fill=_FITTED, width=4, joint="curve")
+    marked = panel.copy()
+    lines = [_enlarged(fitted[indices]) for indices in IBUG68.values()]
+    closed = [[*line, line[0]] if name in _CLOSED else line for name, line in zip(IBUG68, lines, strict=True)]
+    _paint(marked, _FITTED, lines=closed)
     if detected is not None:
-        _draw_dots(draw, detected, _DETECTED, radius=5)
-    _draw_dots(draw, fitted, _FITTED, radius=6)
-    return large.resize(panel.size, Image.Resampling.LANCZOS)
+        _paint(marked, _DETECTED, points=_enlarged(detected), radius=5)
+    _paint(marked, _FITTED, points=_enlarged(fitted), radius=6)
+    return marked
 
 
-def _draw_dots(draw: ImageDraw.ImageDraw, points: Float[ndarray, "N 2"], color: Color, radius: int) -> None:
-    for x, y in _enlarged(points):
-        draw.ellipse([x - radius, y - radius, x + radius, y + radius], fill=color)
+def _paint(
+    panel: Image.Image, color: Color, lines: Sequence[Points] = (), points: Points = (), radius: int = 0
+) -> None:
+    """Draw smoothly: a stencil of the larger size is reduced to that of the panel."""
+    stencil = Image.new("L", (_LARGER * panel.width, _LARGER * panel.height))
+    draw = ImageDraw.Draw(stencil)
+    for line in lines:
+        draw.line(list(line), fill=255, width=4, joint="curve")
+    for x, y in points:
+        draw.ellipse([x - radius, y - radius, x + radius, y + radius], fill=255)
+    panel.paste(color, mask=stencil.reduce(_LARGER))
 
 
-def _enlarged(points: Float[ndarray, "N 2"]) -> list[tuple[float, float]]:
-    return [(3 * x + 1, 3 * y + 1) for x, y in points.tolist()]  # pixel centres of a three times larger panel
+def _enlarged(points: Float[ndarray, "N 2"]) -> Points:
+    return [(_LARGER * x + 1, _LARGER * y + 1) for x, y in points.tolist()]  # from pixel centre to pixel centre
 
 
 def _lay_out(panels: Sequence[Image.Image], labels: Sequence[Sequence[Label]], caption: str) -> Image.Image:
@@ -193,5 +215,5 @@ def _tensor(values: Float[ndarray, "N D"], device: torch.device) -> Float[torch.
     return torch.from_numpy(values.astype(np.float32))[None].to(device)
 
 
-def _to_image(values: Float[ndarray, "h w 3"]) -> Image.Image:
-    return Image.fromarray(np.rint(values).clip(0, 255).astype(np.uint8))
+def _to_image(values: Float[torch.Tensor, "1 h w"]) -> Image.Image:
+    return Image.fromarray((255 * values[0]).round().clamp(0, 255).byte().cpu().numpy())

@@ -4,7 +4,6 @@ import io
 import re
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -17,6 +16,7 @@ from numpy import ndarray
 from emoca_core.errors import ImageError
 from emoca_core.files import read_regular
 from emoca_core.images.photo_search import RAW_SUFFIXES
+from emoca_core.interfaces import Photo
 from emoca_core.limits import PHOTO_BYTES, PHOTO_PIXELS
 
 if TYPE_CHECKING:
@@ -45,28 +45,6 @@ _HINTS = (
     (re.compile(rb"^(<\?xml.*)?<svg", re.DOTALL), ": it is a vector drawing; export it as PNG first"),
     (re.compile(rb"^version https://git-lfs"), ": it is a Git LFS pointer; run 'git lfs pull'"),
 )
-
-
-@dataclass(frozen=True)
-class Photo:
-    """One photo, upright, 8 bits, RGB.
-
-    Attributes:
-        pixels: RGB.
-        path: Where it came from.
-        sha256: Of the file.
-        notes: What was done to it on the way, for the record: rotation, transparency, depth, first of several frames.
-    """
-
-    pixels: UInt8[ndarray, "H W 3"]
-    path: Path
-    sha256: str
-    notes: tuple[str, ...] = field(default=())
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width, pixels."""
-        return self.pixels.shape[0], self.pixels.shape[1]
 
 
 def read_photo(path: str | Path) -> Photo:

@@ -4,12 +4,14 @@ Shapes: B batch, V vertices, F triangles, L landmarks, H W pixels, D features, S
 """
 
 from emoca_core.interfaces.camera import DEPTH_OFFSET, Camera, PerspectiveCamera, WeakPerspectiveCamera
+from emoca_core.interfaces.captured import CapturedFace, CropRecord, FaceTrack
 from emoca_core.interfaces.component import Component, ModuleComponent
 from emoca_core.interfaces.crop import CroppedFace, CropRule
 from emoca_core.interfaces.dataset import FaceDataset, FaceSample
 from emoca_core.interfaces.detail import DetailModel
 from emoca_core.interfaces.emotion import EmotionBackbone, EmotionPrediction
 from emoca_core.interfaces.encoder import Encoder
+from emoca_core.interfaces.exporter import ExportedFile, Exporter
 from emoca_core.interfaces.face import (
     BLOCKS,
     DEFAULT_UNITS,
@@ -23,7 +25,9 @@ from emoca_core.interfaces.face import (
 from emoca_core.interfaces.face_model import FaceModel
 from emoca_core.interfaces.landmarker import Detection, Landmarker
 from emoca_core.interfaces.loss import Capture, DetailMaps, FaceTruth, Loss
+from emoca_core.interfaces.mesh import ExpressionRig, FaceMesh
 from emoca_core.interfaces.parts import Parts
+from emoca_core.interfaces.photo import Photo, PhotoCamera
 from emoca_core.interfaces.quality import Quality
 from emoca_core.interfaces.renderer import Fragments, Renderer, Rendering
 from emoca_core.interfaces.tracker import Frame, Tracker
@@ -39,6 +43,9 @@ __all__ = [
     "Camera",
     "Capture",
     "Component",
+    "CapturedFace",
+    "FaceTrack",
+    "CropRecord",
     "CropRule",
     "CroppedFace",
     "DetailMaps",
@@ -47,9 +54,13 @@ __all__ = [
     "EmotionBackbone",
     "EmotionPrediction",
     "Encoder",
+    "ExportedFile",
+    "Exporter",
+    "ExpressionRig",
     "FaceCrop",
     "FaceDataset",
     "FaceGeometry",
+    "FaceMesh",
     "FaceModel",
     "FaceParameters",
     "FaceSample",
@@ -62,6 +73,8 @@ __all__ = [
     "Parts",
     "Quality",
     "PerspectiveCamera",
+    "Photo",
+    "PhotoCamera",
     "Renderer",
     "Rendering",
     "Tracker",

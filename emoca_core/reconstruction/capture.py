@@ -11,11 +11,11 @@ import torch
 from emoca_core.errors import RecipeError
 from emoca_core.images.crops import choose_crop, crops_to_batch
 from emoca_core.images.photo_search import find_photos
-from emoca_core.images.photos import Photo, read_photo
-from emoca_core.interfaces import CroppedFace, Detection
+from emoca_core.images.photos import read_photo
+from emoca_core.interfaces import CapturedFace, CroppedFace, CropRecord, Detection, Photo
 from emoca_core.method import Method
 from emoca_core.reconstruction.capture_settings import Settings
-from emoca_core.reconstruction.captured import CapturedFace, CropRecord
+from emoca_core.reconstruction.captured import ReconstructedFace
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def capture_faces(method: Method, faces: Sequence[FoundFace], settings: Settings
         displacement = method.detail.decode(parameters).cpu() if method.detail else None
     parameters = parameters.map(torch.Tensor.cpu)
     return [
-        CapturedFace(
+        ReconstructedFace(
             method=method,
             photo=face.photo,
             index=face.index,

@@ -1,11 +1,12 @@
-"""One reconstructed face: what is known of it, and how it is saved."""
+"""One reconstructed face: what a method's parts say of it."""
 
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -13,90 +14,39 @@ from jaxtyping import Float, UInt8
 from numpy import ndarray
 from PIL import Image
 
-from emoca_core.export.arkit import arkit_activations, has_arkit_names
-from emoca_core.export.camera import PhotoCamera, camera_to_gltf, crop_camera_to_photo
-from emoca_core.export.codes import (
-    FORMAT,
-    describe_camera,
-    describe_codes,
-    describe_landmarks,
-    write_codes,
-    write_record,
-)
+from emoca_core.export.arkit import arkit_rig, code_rig, has_arkit_names, residual_mm
+from emoca_core.export.camera import crop_camera_to_photo
+from emoca_core.export.codes import FORMAT, describe_camera, describe_codes, describe_landmarks
 from emoca_core.export.detail import displaced_mesh
-from emoca_core.export.gltf import write_glb
-from emoca_core.export.mesh import FaceMesh
-from emoca_core.export.obj import write_obj
 from emoca_core.export.overlay import overlay_picture
-from emoca_core.files import atomic_write, sha256_of
-from emoca_core.images.photos import Photo
-from emoca_core.interfaces import Detection, FaceGeometry, FaceParameters, Quality
+from emoca_core.files import sha256_of
+from emoca_core.interfaces import CapturedFace, ExpressionRig, FaceMesh, FaceParameters, Photo, PhotoCamera, Quality
 from emoca_core.method import Method
 from emoca_core.reconstruction.quality import judge
+from emoca_core.reconstruction.saving import DEFAULT_WRITE, build_exporters, save_face
 from emoca_core.rendering.detail import detail_normals
 from emoca_core.rendering.uv_space import UvSpace
 from emoca_core.version import VERSION
 from emoca_core.vocabulary.arkit import ARKIT_NAMES
 
-RECORD = "face.json"
-"""Written last: a face is complete when this file is there."""
 
-THUMBNAIL_WIDTH = 960
-
-
-@dataclass(frozen=True)
-class CropRecord:
-    """How the face was cut out.
-
-    Attributes:
-        policy: ``"native"`` or ``"shared"``.
-        rule: Name of the crop rule.
-        size: Height and width of the crop, pixels.
-        crop_to_image: Crop pixels to photo pixels.
-    """
-
-    policy: str
-    rule: str
-    size: tuple[int, int]
-    crop_to_image: Float[ndarray, "3 3"]
-
-
-@dataclass(frozen=True)
-class CapturedFace:
-    """One face of one photo.
+@dataclass(frozen=True, kw_only=True, repr=False)
+class ReconstructedFace(CapturedFace):
+    """A captured face whose mesh, pictures and ARKit values are made by the method that reconstructed it.
 
     Attributes:
         method: What reconstructed it.
-        photo: Where it is.
-        index: Number of the face in the photo; 0 is the largest.
-        detection: What the landmarker found.
-        crop: How it was cut out.
-        parameters: Its code: a batch of one on the CPU.
-        geometry: Its mesh: a batch of one on the CPU.
-        displacement: Its wrinkles in UV space, metres: a batch of one on the CPU; ``None`` for methods without detail.
     """
 
     method: Method
-    photo: Photo
-    index: int
-    detection: Detection
-    crop: CropRecord
-    parameters: FaceParameters
-    geometry: FaceGeometry
-    displacement: Float[torch.Tensor, "1 1 T T"] | None = None
 
     def __repr__(self) -> str:
-        return f"CapturedFace({self.photo.path.name!r}, face {self.index}, method {self.method.name!r})"
+        return f"CapturedFace({self.photo.path.name!r}, face {self.index}, method {self.recipe!r})"
 
     @property
-    def vertices(self) -> Float[ndarray, "V 3"]:
-        """Posed mesh in model space: metres; x to the subject's left, y up, z out of the face."""
-        return self.geometry.vertices[0].numpy()
-
-    @property
-    def codes(self) -> dict[str, Float[ndarray, "D"]]:
-        """Every block of the face code."""
-        return {name: block[0].numpy() for name, block in self.parameters.blocks().items()}
+    def recipe(self) -> str:
+        """Name of the method."""
+        return self.method.name
 
     @cached_property
     def camera(self) -> PhotoCamera | None:
@@ -113,10 +63,16 @@ class CapturedFace:
         return None if self.camera is None else self.camera.project(points)
 
     @cached_property
-    def arkit(self) -> dict[str, float] | None:
-        """The 52 ARKit activations: fitted where the face model has them, else the landmarker's, else ``None``."""
-        if has_arkit_names(self.method.face_model):
-            return arkit_activations(self.method.face_model, self._on_device())
+    def rig(self) -> ExpressionRig | None:
+        """The person's neutral face and what leads to the captured one; ``None`` for a neutral face."""
+        make = arkit_rig if has_arkit_names(self.method.face_model) else code_rig
+        return make(self.method.face_model, self._on_device(), self.geometry)
+
+    @property
+    def arkit(self) -> Mapping[str, float] | None:
+        """The 52 ARKit values in [0, 1]: weights of the rig where the face model has them, else the landmarker's."""
+        if self.rig is not None and self.rig.source == "arkit":
+            return self.rig.weights
         return self.detected_arkit
 
     @cached_property
@@ -125,19 +81,17 @@ class CapturedFace:
         return judge(self.detection, self.landmarks, self.parameters)
 
     @property
-    def detected_arkit(self) -> dict[str, float] | None:
+    def detected_arkit(self) -> Mapping[str, float] | None:
         """The landmarker's own scores."""
         scores = self.detection.blendshapes
         return None if scores is None else dict(zip(ARKIT_NAMES, map(float, scores), strict=True))
 
     @cached_property
     def mesh(self) -> FaceMesh:
-        """The face with texture or vertex colours, and one morph target for each named expression."""
+        """The face with texture or vertex colours, and with its rig."""
         model = self.method.face_model
-        parameters = self._on_device()
         with torch.no_grad():
-            albedo = model.albedo(parameters)
-            morphs = self._morph_targets(parameters)
+            albedo = model.albedo(self._on_device())
         texture, colors = albedo.texture, albedo.vertex_colors
         return FaceMesh(
             vertices=self.vertices.astype(np.float64),
@@ -146,7 +100,7 @@ class CapturedFace:
             uv_faces=None if model.uv_faces is None else model.uv_faces.cpu().numpy(),
             texture=None if texture is None else _to_uint8(texture[0]),
             vertex_colors=None if colors is None else colors[0].cpu().double().numpy(),
-            morph_targets=morphs,
+            rig=self.rig,
         )
 
     @cached_property
@@ -155,13 +109,14 @@ class CapturedFace:
         detail, surface = self.method.detail, self._surface()
         if detail is None or surface is None:
             return None
-        return displaced_mesh(*surface, detail.mask, detail.fixed_displacement)
+        dense: FaceMesh = displaced_mesh(*surface, detail.mask, detail.fixed_displacement)
+        return dense
 
     def overlay(self) -> Image.Image | None:
         """Photo, landmarks, mesh over the photo, mesh alone; ``None`` without a camera."""
         if self.camera is None or self.landmarks is None:
             return None
-        caption = f"{self.photo.path.name}  ·  face {self.index}  ·  {self.method.name}"
+        caption = f"{self.photo.path.name}  ·  face {self.index}  ·  {self.recipe}"
         return overlay_picture(
             self.photo.pixels,
             self.camera,
@@ -176,11 +131,10 @@ class CapturedFace:
 
     def record(self) -> dict[str, Any]:
         """Everything but the mesh, JSON-ready."""
-        photo, detection, arkit = self.photo, self.detection, self.arkit
-        fitted = has_arkit_names(self.method.face_model)
+        photo, detection = self.photo, self.detection
         return {
             "format": FORMAT,
-            "recipe": {"name": self.method.name, "parts": describe_recipe(self.method)},
+            "recipe": {"name": self.recipe, "parts": describe_recipe(self.method)},
             "versions": versions(),
             "assets": describe_assets(self.method),
             "photo": describe_photo(photo),
@@ -200,42 +154,19 @@ class CapturedFace:
             "codes": describe_codes(self.parameters),
             "camera": self.camera and describe_camera(self.camera),
             "landmarks": None if self.landmarks is None else describe_landmarks(self.landmarks, detection.landmarks),
-            "arkit": arkit and {"source": "fit" if fitted else "landmarker", "values": arkit},
+            "arkit": self._describe_arkit(),
             "arkit_detected": self.detected_arkit,
         }
 
-    def save(self, folder: Path | str) -> list[Path]:
-        """Write face.glb, face.obj (with material and texture), face.safetensors, overlay.png and face.json.
+    def save(self, folder: Path | str, write: Sequence[str] = DEFAULT_WRITE) -> list[Path]:
+        """Write files; see ``CapturedFace``."""
+        return save_face(self, Path(folder), list(build_exporters(write).values()))
 
-        Methods with detail also write face_detail.obj, the dense mesh with wrinkles.
-
-        Each file appears whole or not at all, and ``face.json`` comes last.
-
-        Args:
-            folder: Made where it does not exist.
-
-        Returns:
-            The files written.
-
-        Raises:
-            OSError: The folder cannot be written, or the disk is full.
-        """
-        folder = Path(folder)
-        (folder / RECORD).unlink(missing_ok=True)
-        record = self.record()
-        extras = {"photo": self.photo.path.name, "recipe": self.method.name, "arkit": self.arkit}
-        gltf = None if self.camera is None else camera_to_gltf(self.camera)
-        write_glb(folder / "face.glb", self.mesh, gltf, {k: v for k, v in extras.items() if v is not None})
-        written = [folder / "face.glb", *write_obj(folder / "face.obj", self.mesh)]
-        if self.detail_mesh is not None:
-            written += write_obj(folder / "face_detail.obj", self.detail_mesh)
-        write_codes(folder / "face.safetensors", self.parameters)
-        written.append(folder / "face.safetensors")
-        if (overlay := self.overlay()) is not None:
-            written += _save_pictures(folder, overlay)
-        record["files"] = [path.name for path in written]
-        write_record(folder / RECORD, record)
-        return [*written, folder / RECORD]
+    def _describe_arkit(self) -> dict[str, Any] | None:
+        if self.rig is not None and self.rig.source == "arkit":
+            vertices = self.vertices.astype(np.float64)
+            return {"source": "fit", "residual_mm": residual_mm(self.rig, vertices), "values": self.rig.weights}
+        return None if self.detected_arkit is None else {"source": "landmarker", "values": self.detected_arkit}
 
     def _on_device(self) -> FaceParameters:
         device = self.method.device
@@ -256,22 +187,6 @@ class CapturedFace:
         with torch.no_grad():
             return detail_normals(*surface, detail.mask, detail.fixed_displacement, blend=True)
 
-    def _morph_targets(self, parameters: FaceParameters) -> Mapping[str, Float[ndarray, "V 3"]]:
-        """What one more unit of each named expression does to the posed mesh."""
-        model = self.method.face_model
-        names = model.expression_names
-        if not names or "expression" not in model.blocks:
-            return {}
-        count = len(names)
-        repeated = parameters.map(lambda tensor: tensor.expand(count + 1, *tensor.shape[1:]))
-        start = torch.zeros(count + 1, count, device=self.method.device)
-        if repeated.expression is not None:
-            start[:, : repeated.expression.shape[1]] = repeated.expression[:, :count]
-        step = torch.cat([start.new_zeros(1, count), torch.eye(count, device=start.device)])
-        vertices = model(repeated.replace(expression=start + step)).vertices
-        moved = (vertices[1:] - vertices[:1]).double().cpu().numpy()
-        return dict(zip(names, moved, strict=True))
-
 
 def versions() -> dict[str, str]:
     """What computed the result."""
@@ -288,8 +203,14 @@ def describe_recipe(method: Method) -> dict[str, Any]:
 
 
 def describe_assets(method: Method) -> dict[str, dict[str, str]]:
-    """Name and SHA-256 of every file that the parts were built from."""
-    return {name: {"file": path.name, "sha256": sha256_of(path)} for name, path in sorted(method.asset_paths().items())}
+    """Name and SHA-256 of every file that the parts were built from; read once for each method."""
+    if method not in _ASSETS:
+        paths = sorted(method.asset_paths().items())
+        _ASSETS[method] = {name: {"file": path.name, "sha256": sha256_of(path)} for name, path in paths}
+    return _ASSETS[method]
+
+
+_ASSETS: WeakKeyDictionary[Method, dict[str, dict[str, str]]] = WeakKeyDictionary()
 
 
 def describe_photo(photo: Photo) -> dict[str, Any]:
@@ -304,14 +225,5 @@ def describe_photo(photo: Photo) -> dict[str, Any]:
     }
 
 
-def _save_pictures(folder: Path, overlay: Image.Image) -> list[Path]:
-    with atomic_write(folder / "overlay.png") as temporary:
-        overlay.save(temporary)
-    height = round(overlay.height * THUMBNAIL_WIDTH / overlay.width)
-    with atomic_write(folder / "thumbnail.jpg") as temporary:
-        overlay.resize((THUMBNAIL_WIDTH, height), Image.Resampling.LANCZOS).save(temporary, quality=88)
-    return [folder / "overlay.png", folder / "thumbnail.jpg"]
-
-
 def _to_uint8(texture: Float[torch.Tensor, "3 T T"]) -> UInt8[ndarray, "T T 3"]:
-    return (texture.detach().cpu().clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+    return (texture.detach().cpu().clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()

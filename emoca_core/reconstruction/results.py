@@ -6,7 +6,7 @@ faces, and a fingerprint of everything the result depends on. A photo whose fing
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,11 +17,12 @@ from emoca_core.errors import EmocaError, UnsafePathError
 from emoca_core.export.codes import write_record
 from emoca_core.files import delete_made, leads_out, path_below, plain_name
 from emoca_core.images.photo_search import natural_key
-from emoca_core.images.photos import Photo
+from emoca_core.interfaces import Exporter, Photo
 from emoca_core.method import Method
 from emoca_core.parsing import read_record
 from emoca_core.reconstruction.capture_settings import Settings
-from emoca_core.reconstruction.captured import RECORD, describe_assets, describe_photo, describe_recipe
+from emoca_core.reconstruction.captured import describe_assets, describe_photo, describe_recipe
+from emoca_core.reconstruction.saving import RECORD
 from emoca_core.version import VERSION
 
 PHOTO_RECORD = "photo.json"
@@ -157,8 +158,8 @@ def source_id(path: Path) -> str:
     return hashlib.sha256(str(path.absolute()).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
-def fingerprint_of(method: Method, settings: Settings) -> str:
-    """Hash of everything but the photo that a result depends on: version, parts, parameters, files, crop."""
+def fingerprint_of(method: Method, settings: Settings, exporters: Mapping[str, Exporter]) -> str:
+    """Hash of everything but the photo that a result depends on: version, parts, parameters, files, crop, formats."""
     facts = {
         "version": VERSION,
         "recipe": method.name,
@@ -167,6 +168,7 @@ def fingerprint_of(method: Method, settings: Settings) -> str:
         "crop": settings.crop,
         "same_person": settings.same_person,
         "min_score": settings.min_score,
+        "write": {name: exporter.params.model_dump(mode="json") for name, exporter in exporters.items()},
     }
     return _hash(facts)
 

@@ -9,16 +9,9 @@ from emoca_core.errors import EmocaError
 from emoca_core.export.contact_sheet import SheetRow, write_contact_sheet
 from emoca_core.files import path_below
 from emoca_core.parsing import read_record
-from emoca_core.reconstruction.captured import RECORD
 from emoca_core.reconstruction.results import CONTACT_SHEET, finished_photos
+from emoca_core.reconstruction.saving import RECORD
 
-_LINKS = {
-    "face.glb": "GLB",
-    "face.obj": "OBJ",
-    "face.safetensors": "codes",
-    RECORD: "JSON",
-    "overlay.png": "picture",
-}
 _STRONG, _SHOWN = 0.25, 4
 """Activations above the first are worth naming, at most so many."""
 
@@ -44,13 +37,19 @@ class _Quality(BaseModel):
     reasons: list[str] = []
 
 
+class _Page(BaseModel):
+    links: dict[str, str]
+    picture: str | None
+    thumbnail: str | None
+
+
 class _FaceRecord(BaseModel):
     """What the page shows of ``face.json``."""
 
     face: _Face
     recipe: _Recipe
     quality: _Quality = _Quality()
-    files: list[str]
+    page: _Page
     landmarks: _Landmarks | None
     arkit: _Arkit | None
 
@@ -81,20 +80,25 @@ def _rows(out: Path) -> Iterator[SheetRow]:
         for face in photo.faces:
             try:
                 folder = path_below(result.folder, face)
-                yield _row(name, folder.relative_to(out), read_record(folder / RECORD, _FaceRecord))
+                yield _row(out, name, folder, read_record(folder / RECORD, _FaceRecord))
             except EmocaError:
                 yield SheetRow(name, f"{face} is damaged: reconstruct the photo again with --overwrite")
 
 
-def _row(name: str, folder: Path, record: _FaceRecord) -> SheetRow:
+def _row(out: Path, name: str, folder: Path, record: _FaceRecord) -> SheetRow:
+    def link(file: str) -> Path:
+        return path_below(folder, file, what=f"file in {folder / RECORD},").relative_to(out)
+
+    page = record.page
     return SheetRow(
         photo=name,
         title=f"face {record.face.index}, {record.recipe.name}",
+        is_face=True,
         facts=list(_facts(record)),
         warning=_warning(record.quality),
-        thumbnail=folder / "thumbnail.jpg" if "thumbnail.jpg" in record.files else None,
-        picture=folder / "overlay.png",
-        files=[(label, folder / file) for file, label in _LINKS.items() if file in (*record.files, RECORD)],
+        thumbnail=link(page.thumbnail) if page.thumbnail else None,
+        picture=link(page.picture) if page.picture else None,
+        files=[(label, link(file)) for label, file in page.links.items()],
     )
 
 

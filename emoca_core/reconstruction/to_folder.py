@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 
@@ -15,7 +15,8 @@ from emoca_core.claims import Claim
 from emoca_core.errors import EmocaError, ImageError, RecipeError, UnsafePathError
 from emoca_core.files import writing_to
 from emoca_core.images.photo_search import find_photos
-from emoca_core.images.photos import Photo, read_photo
+from emoca_core.images.photos import read_photo
+from emoca_core.interfaces import CapturedFace, Exporter, Photo
 from emoca_core.method import Method
 from emoca_core.progress import progress_bar
 from emoca_core.reconstruction.capture import FoundFace, FoundFaces, capture_faces, find_faces
@@ -28,6 +29,8 @@ from emoca_core.reconstruction.results import (
     photo_fingerprint,
     source_id,
 )
+from emoca_core.reconstruction.saver import Saver
+from emoca_core.reconstruction.saving import DEFAULT_WRITE, build_exporters, save_face
 from emoca_core.reconstruction.sheet import write_index
 
 _BAD_FACE = (EmocaError, ValueError, RuntimeError, ArithmeticError)
@@ -67,6 +70,7 @@ def reconstruct_to_folder(
     out: str | Path,
     *,
     settings: Settings | None = None,
+    write: Sequence[str] = DEFAULT_WRITE,
     overwrite: bool = False,
     say: Callable[[str], None] | None = None,
 ) -> Report:
@@ -77,6 +81,7 @@ def reconstruct_to_folder(
         inputs: Files, folders (searched recursively) or glob patterns.
         out: Output folder; what lies under it is never an input.
         settings: Crop policy, shared identity, batch size.
+        write: Names of exporters; ``json`` is always among them.
         overwrite: Do finished photos again.
         say: Receives one line for each photo that fails or shows no face, and for each doubtful face; by default it
             goes to stderr.
@@ -84,10 +89,12 @@ def reconstruct_to_folder(
     Raises:
         OutputError: The output folder cannot be written, or the disk is full. What was finished before stays.
         RecipeError: The method has no landmarker.
+        UnknownNameError: There is no such exporter.
     """
     if method.landmarker is None:
         raise RecipeError(f"recipe '{method.name}' has no landmarker, so it cannot find faces in photos")
-    run = _Run(method, Path(out), settings or Settings(), overwrite, say or _to_stderr)
+    exporters = build_exporters(write)
+    run = _Run(method, Path(out), settings or Settings(), exporters, overwrite, say or _to_stderr)
     with writing_to(run.out, _KEPT):
         run.out.mkdir(parents=True, exist_ok=True)
         run.reconstruct(inputs)
@@ -124,6 +131,7 @@ class _Run:
     method: Method
     out: Path
     settings: Settings
+    exporters: Mapping[str, Exporter]
     overwrite: bool
     say: Callable[[str], None]
     report: Report = field(default_factory=Report)
@@ -132,7 +140,7 @@ class _Run:
 
     @cached_property
     def fingerprint(self) -> str:
-        return fingerprint_of(self.method, self.settings)
+        return fingerprint_of(self.method, self.settings, self.exporters)
 
     @cached_property
     def names(self) -> Names:
@@ -142,11 +150,12 @@ class _Run:
         photos = self._list(inputs)
         with progress_bar(total=len(photos), label="reconstructing", unit="photo") as self.bar:
             try:
-                if self.settings.same_person:
-                    self._capture(list(self._find(self._as_group(list(self._open(photos))))))
-                    return
-                for path, name in self._work(photos).items():  # one by one: nobody waits for what is waiting
-                    self._work({path: name}, wait=True)
+                with Saver() as self.saver:
+                    if self.settings.same_person:
+                        self._capture(list(self._find(self._as_group(list(self._open(photos))))))
+                        return
+                    for path, name in self._work(photos).items():  # one by one: nobody waits for what is waiting
+                        self._work({path: name}, wait=True)
             finally:
                 for claim in [*self.claims]:
                     self._let_go(claim)
@@ -165,6 +174,7 @@ class _Run:
         found = self._find(self._to_do(photos, wait, busy))
         while batch := list(islice(found, self.settings.batch_size)):
             self._capture(batch)
+        self.saver.finish()  # lets go of the photos before others are waited for
         return busy
 
     def _to_do(self, photos: Mapping[Path, str], wait: bool, busy: dict[Path, str]) -> Iterator[_Job]:
@@ -304,19 +314,25 @@ class _Run:
                     self._capture([one])
             return
         for (job, _), face in zip(batch, captured, strict=True):
-            try:
-                face.save(job.result.face_folder(face.index))
-            except _BAD_FACE as error:
-                self._fail_job(job, error)
-                continue
-            job.written += 1
-            self.report.faces += 1
-            if face.quality.is_doubtful:
-                self.report.doubtful += 1
-                self.say(f"{job.photo.path}: face {face.index} is doubtful: {'; '.join(face.quality.reasons)}")
-            if job.written == job.faces:
-                self.report.photos += 1
-                self._finish(job)
+            self.saver.submit(partial(self._save, job, face), partial(self._saved, job, face))
+
+    def _save(self, job: _Job, face: CapturedFace) -> None:
+        save_face(face, job.result.face_folder(face.index), list(self.exporters.values()))
+
+    def _saved(self, job: _Job, face: CapturedFace, error: Exception | None) -> None:
+        if isinstance(error, _BAD_FACE):
+            self._fail_job(job, error)
+            return
+        if error is not None:
+            raise error
+        job.written += 1
+        self.report.faces += 1
+        if face.quality.is_doubtful:
+            self.report.doubtful += 1
+            self.say(f"{job.photo.path}: face {face.index} is doubtful: {'; '.join(face.quality.reasons)}")
+        if job.written == job.faces:
+            self.report.photos += 1
+            self._finish(job)
 
     def _finish(self, job: _Job) -> None:
         for old in job.result.finish(job.photo, job.source, job.faces, job.fingerprint, self.method.name):

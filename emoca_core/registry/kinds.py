@@ -95,6 +95,7 @@ _BUILT_IN = (
         *("dataset", "FaceDataset", "apart", "faces to learn from", "One folder for each expression."),
         test_template="emoca_core.cli:plugin_template/test_dataset.py.txt",
     ),
+    _kind("exporter", "Exporter", "apart", "captured face to files", "The 68 landmarks as a table."),
 )
 KINDS: Mapping[Kind, KindSpec] = {kind.name: kind for kind in _BUILT_IN}
 """The built-in kinds, parts in the order in which a photo meets them."""

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         DetailModel,
         EmotionBackbone,
         Encoder,
+        Exporter,
         FaceDataset,
         FaceModel,
         Landmarker,
@@ -252,6 +253,8 @@ class Registry:
     ) -> "Loss": ...
     @overload
     def build(self, kind: Literal["dataset"], name: str, params: _Given = None) -> "FaceDataset": ...
+    @overload
+    def build(self, kind: Literal["exporter"], name: str, params: _Given = None) -> "Exporter": ...
     @overload
     def build(self, kind: Kind, name: str, params: _Given = None, parts: "Parts | None" = None) -> Any: ...
 

@@ -37,7 +37,7 @@ SIZES: Mapping[Block, int] = {
 """Sizes of the blocks in the sample of a loss."""
 
 _POSES = ("global_pose", "neck_pose", "jaw_pose", "eye_pose")
-_SURFACE = (17, 24)  # rows and columns of the sample mesh
+SURFACE = (17, 24)  # rows and columns of the sample mesh
 
 
 def sample_parameters(blocks: Mapping[Block, int], count: int = FACES) -> FaceParameters:
@@ -96,7 +96,7 @@ def sample_crop(size: int = 128, count: int = FACES) -> FaceCrop:
 
 def sample_geometry(count: int = FACES) -> FaceGeometry:
     """Half an ellipsoid the size of a head, with landmarks above it."""
-    rows, columns = _SURFACE
+    rows, columns = SURFACE
     latitude = torch.linspace(-1.4, 1.4, rows)[:, None]
     longitude = torch.linspace(-1.4, 1.4, columns)[None]
     directions = [

@@ -58,6 +58,14 @@ _COMPONENTS = (
     ComponentSpec("dataset", "synthetic_faces", "emoca_plugins.datasets.synthetic_faces:SyntheticFaces"),
     # detail
     ComponentSpec("detail", "deca", "emoca_plugins.detail.deca:DecaDetail"),
+    # exporters
+    ComponentSpec("exporter", "glb", "emoca_plugins.exporters.glb:Glb"),
+    ComponentSpec("exporter", "obj", "emoca_plugins.exporters.obj:Obj"),
+    ComponentSpec("exporter", "ply", "emoca_plugins.exporters.ply:Ply"),
+    ComponentSpec("exporter", "codes", "emoca_plugins.exporters.codes:Codes"),
+    ComponentSpec("exporter", "overlay", "emoca_plugins.exporters.overlay:Overlay"),
+    ComponentSpec("exporter", "arkit_csv", "emoca_plugins.exporters.arkit_csv:ArkitCsv"),
+    ComponentSpec("exporter", "json", "emoca_plugins.exporters.record:Record"),
 )
 
 

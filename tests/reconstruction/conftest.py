@@ -29,6 +29,8 @@ from emoca_core.vocabulary.arkit import ARKIT_NAMES
 from emoca_plugins.encoders.point_crops import UprightCrop
 from emoca_plugins.renderers.zbuffer import ZBuffer
 
+SHARES = torch.tensor([0.0 if name.startswith(("eye", "jaw", "tongue")) else 0.8 for name in ARKIT_NAMES])
+SHARES[ARKIT_NAMES.index("mouthRight")] = 0.0  # never together with mouthLeft
 LANDMARKS = [int(i) for i in np.linspace(0, 160, 68)]
 
 
@@ -86,7 +88,7 @@ class Guess(Encoder):
         )
         return FaceParameters(
             shape=mean[:, :2],
-            expression=mean[:, :1].expand(-1, 52) * torch.linspace(0, 1, 52),
+            expression=mean[:, :1].expand(-1, 52) * SHARES,
             global_pose=mean - 0.3,
             camera=camera,
             units={"expression": "activation"},

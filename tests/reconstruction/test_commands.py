@@ -13,7 +13,6 @@ from emoca_core.cli.demo_run import example_photos
 from emoca_core.cli.reconstruct import parse_changes
 from emoca_core.errors import EmocaError, UnknownNameError
 from emoca_core.files import sha256_of
-from emoca_core.reconstruction import CapturedFace
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +66,7 @@ def test_ctrl_c_is_130(run, take_photo, tmp_path, monkeypatch):
     def stop(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(CapturedFace, "save", stop)
+    monkeypatch.setattr("emoca_core.reconstruction.to_folder.save_face", stop)
     code, _, err = run("reconstruct", take_photo(tmp_path / "one"), "--out", tmp_path / "out")
     assert code == 130 and "Traceback" not in "\n".join(err)
 

@@ -167,12 +167,13 @@ def test_ctrl_c_leaves_only_whole_files(run, take_photo, tmp_path, monkeypatch):
         calls.append(path)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        return []
+        return [path]
 
-    monkeypatch.setattr("emoca_core.reconstruction.captured.write_obj", stop)
+    monkeypatch.setattr("emoca_plugins.exporters.obj.write_obj", stop)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "in")
-    assert faces_in(tmp_path / "out") == {"0/face_0"}
+    finished = faces_in(tmp_path / "out")
+    assert "0/face_0" in finished and "1/face_0" not in finished  # the third may have been on its way
     assert {path.parent.name for path in (tmp_path / "out").glob("*/photo.json")} == {"0"}
     assert no_half_files(tmp_path / "out")
     monkeypatch.undo()

@@ -20,7 +20,7 @@ from safetensors.numpy import load_file
 from emoca_core.claims import LOCK, Claim
 from emoca_core.images.photos import Photo
 from emoca_core.reconstruction import Settings, reconstruct_to_folder
-from emoca_core.reconstruction.captured import CapturedFace
+from emoca_core.reconstruction.saving import save_face
 
 SCRIPT = Path(__file__).with_name("toy_emoca.py")
 
@@ -168,15 +168,15 @@ def test_photos_of_one_name_in_two_processes_get_folders_of_their_own(take_photo
 
 @pytest.mark.parametrize("at", [1, 2, 4])
 def test_one_person_interrupted_is_done_again_as_a_whole(photos, tmp_path, build_method, monkeypatch, at, assert_whole):
-    save, calls = CapturedFace.save, []
+    calls = []
 
-    def stop(face, folder):
+    def stop(face, folder, exporters):
         calls.append(folder)
         if len(calls) == at:
             raise KeyboardInterrupt
-        return save(face, folder)
+        return save_face(face, folder, exporters)
 
-    monkeypatch.setattr(CapturedFace, "save", stop)
+    monkeypatch.setattr("emoca_core.reconstruction.to_folder.save_face", stop)
     settings = Settings(same_person=True)
     with pytest.raises(KeyboardInterrupt):
         reconstruct_to_folder(build_method(), [photos], tmp_path / "out", settings=settings)

@@ -4,58 +4,66 @@ Written directly: the format is a JSON header and a block of arrays, and no libr
 writes cameras, texture and named, sparse morph targets together.
 """
 
-import io
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+import torch
+from jaxtyping import Bool, Float, Float32, Int
 from numpy import ndarray
-from PIL import Image
 
-from emoca_core.export.camera import GltfCamera
-from emoca_core.export.mesh import FaceMesh, split_at_seams, unit_normals
+from emoca_core.export.camera import GltfCamera, camera_to_gltf
+from emoca_core.export.mesh import split_at_seams, unit_normals
+from emoca_core.export.png import texture_png
 from emoca_core.files import atomic_write, json_text
+from emoca_core.geometry.normals import vertex_normals
+from emoca_core.interfaces import CapturedFace, ExportedFile, Exporter, ExpressionRig, FaceMesh
 
 _FLOAT, _UNSIGNED_INT = 5126, 5125
 _VERTEX_BUFFER, _INDEX_BUFFER = 34962, 34963
 _VECTOR_TYPES = {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4"}
-_STILL = 1e-7
-"""Metres; vertices that a morph target moves less are left out of it."""
+_STILL, _NOT_TURNED = 1e-7, 1e-4
+"""Vertices that a target moves less (metres), or whose normals it turns less (radians), are left out of it."""
 _LINEAR, _CLAMP_TO_EDGE = 9729, 33071
 
 
-def write_glb(
-    path: Path | str,
-    mesh: FaceMesh,
-    camera: GltfCamera | None = None,
-    extras: Mapping[str, Any] | None = None,
-) -> None:
-    """Write a face as GLB. The file appears whole or not at all.
+class Glb(Exporter):
+    """``face.glb``: the person's neutral face, texture, weighted targets that give the capture, and the photo's camera.
 
-    The mesh is posed as captured; its morph targets have weight 0 and move it on from there. A texture goes into the
-    base colour. glTF multiplies the base colour by ``COLOR_0``, so vertex colours are ``COLOR_0`` (linear RGB) only in
-    a mesh without texture; beside a texture they are the application attribute ``_ALBEDO`` (sRGB).
+    ``extras`` of the mesh hold the photo's file name, the recipe, ``targetNames``, and as ``arkit`` the weights where
+    these are the 52 ARKit values, as ``arkit_detected`` the landmarker's scores where they are not.
 
-    Args:
-        path: Where to write.
-        mesh: The face.
-        camera: Camera of the photo, as a node named ``photo``.
-        extras: JSON-ready facts that are kept with the mesh, e.g. the fitted activations.
-
-    Raises:
-        OSError: The file cannot be written.
+    Source: glTF 2.0 specification, Khronos Group.
     """
-    data = glb_bytes(mesh, camera, extras)
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(data)
+
+    def export(self, face: CapturedFace, folder: Path, files: Sequence[ExportedFile] = ()) -> Sequence[ExportedFile]:
+        rig = face.mesh.rig
+        key = "arkit" if rig is not None and rig.source == "arkit" else "arkit_detected"
+        extras: dict[str, Any] = {"photo": face.photo.path.name, "recipe": face.recipe}
+        if face.arkit is not None:
+            extras[key] = dict(face.arkit)
+        data = glb_bytes(face.mesh, None if face.camera is None else camera_to_gltf(face.camera), extras)
+        with atomic_write(folder / "face.glb") as temporary:
+            temporary.write_bytes(data)
+        return [ExportedFile(folder / "face.glb", "GLB")]
 
 
 def glb_bytes(mesh: FaceMesh, camera: GltfCamera | None = None, extras: Mapping[str, Any] | None = None) -> bytes:
-    """The content of a GLB file; see ``write_glb``."""
+    """The content of a GLB file.
+
+    A mesh with a rig is written at rest with the rig's targets and weights, so that viewers show the captured face and
+    every target can be moved on its own; another mesh as it is. A texture goes into the base colour. glTF multiplies
+    the base colour by ``COLOR_0``, so vertex colours are ``COLOR_0`` (linear RGB) only in a mesh without texture;
+    beside a texture they are the application attribute ``_ALBEDO`` (sRGB).
+
+    Args:
+        mesh: The face.
+        camera: Camera of the photo, as a node named ``photo``.
+        extras: JSON-ready facts that are kept with the mesh.
+    """
     buffer = _Buffer()
     document: dict[str, Any] = {
         "asset": {"version": "2.0", "generator": "EMOCA Core"},
@@ -66,7 +74,8 @@ def glb_bytes(mesh: FaceMesh, camera: GltfCamera | None = None, extras: Mapping[
         "materials": [_material(textured=mesh.texture is not None and mesh.has_uv)],
     }
     if mesh.texture is not None and mesh.has_uv:
-        document["images"] = [{"mimeType": "image/png", "name": "albedo", "bufferView": buffer.add(_png(mesh.texture))}]
+        picture = buffer.add(texture_png(mesh.texture))
+        document["images"] = [{"mimeType": "image/png", "name": "albedo", "bufferView": picture}]
         document["samplers"] = [
             {"magFilter": _LINEAR, "minFilter": _LINEAR, "wrapS": _CLAMP_TO_EDGE, "wrapT": _CLAMP_TO_EDGE}
         ]
@@ -108,17 +117,26 @@ class _Buffer:
         }
         return self._accessor(accessor | (_bounds(values) if bounds else {}))
 
-    def add_sparse(self, values: Float[ndarray, "N 3"]) -> int:
-        """Append per-vertex float32 vectors that are mostly zero; returns the number of their accessor."""
-        values = np.where(np.abs(values).max(axis=1, keepdims=True) > _STILL, values, 0).astype("<f4")
-        moved = np.flatnonzero(values.any(axis=1))
-        accessor: dict[str, Any] = {"componentType": _FLOAT, "count": len(values), "type": "VEC3", **_bounds(values)}
-        if len(moved):
-            indices = self.add(moved.astype("<u4").tobytes())
+    def add_sparse(
+        self,
+        values: Float32[ndarray, "V 3"],
+        kept: Bool[ndarray, "V"],
+        vertex: Int[ndarray, "N"],
+        bounds: bool = False,
+    ) -> int:
+        """Append vectors of split vertices of which few are not zero; returns the number of their accessor."""
+        places = np.flatnonzero(kept[vertex])
+        shown = values[vertex[places]].astype("<f4")
+        accessor: dict[str, Any] = {"componentType": _FLOAT, "count": len(vertex), "type": "VEC3"}
+        if bounds:
+            zero = np.zeros((int(len(places) < len(vertex)), 3), "<f4")
+            accessor |= _bounds(np.concatenate([shown, zero]))
+        if len(places):
+            indices = self.add(places.astype("<u4").tobytes())
             accessor["sparse"] = {
-                "count": len(moved),
+                "count": len(places),
                 "indices": {"bufferView": indices, "componentType": _UNSIGNED_INT},
-                "values": {"bufferView": self.add(values[moved].tobytes())},
+                "values": {"bufferView": self.add(shown.tobytes())},
             }
         return self._accessor(accessor)
 
@@ -135,14 +153,14 @@ class _Buffer:
 
 
 def _mesh(mesh: FaceMesh, buffer: _Buffer, extras: Mapping[str, Any] | None) -> dict[str, Any]:
-    normals = unit_normals(mesh.vertices, mesh.faces)
+    vertices = mesh.vertices if mesh.rig is None else mesh.rig.neutral
     if mesh.uv is not None and mesh.uv_faces is not None:
         vertex, texel, faces = split_at_seams(mesh.faces, mesh.uv_faces)
     else:
-        vertex, texel, faces = np.arange(len(mesh.vertices)), None, mesh.faces
+        vertex, texel, faces = np.arange(len(vertices)), None, mesh.faces
     attributes = {
-        "POSITION": buffer.add_vectors(mesh.vertices[vertex], bounds=True),
-        "NORMAL": buffer.add_vectors(normals[vertex]),
+        "POSITION": buffer.add_vectors(vertices[vertex], bounds=True),
+        "NORMAL": buffer.add_vectors(unit_normals(vertices, mesh.faces)[vertex]),
     }
     if mesh.uv is not None and texel is not None:
         attributes["TEXCOORD_0"] = buffer.add_vectors(np.array([0.0, 1.0]) + mesh.uv[texel] * np.array([1.0, -1.0]))
@@ -155,11 +173,35 @@ def _mesh(mesh: FaceMesh, buffer: _Buffer, extras: Mapping[str, Any] | None) -> 
     primitive: dict[str, Any] = {"attributes": attributes, "indices": buffer.add_triangles(faces), "material": 0}
     result: dict[str, Any] = {"name": "face", "primitives": [primitive]}
     notes = dict(extras or {})
-    if mesh.morph_targets:
-        primitive["targets"] = [{"POSITION": buffer.add_sparse(m[vertex])} for m in mesh.morph_targets.values()]
-        result["weights"] = [0.0] * len(mesh.morph_targets)
-        notes["targetNames"] = list(mesh.morph_targets)  # where Blender, three.js and others look for the names
+    if mesh.rig is not None:
+        primitive["targets"] = _targets(mesh.rig, mesh.faces, vertex, buffer)
+        result["weights"] = list(mesh.rig.weights.values())
+        notes["targetNames"] = list(mesh.rig.weights)  # where Blender, three.js and others look for the names
     return result | ({"extras": notes} if notes else {})
+
+
+def _targets(
+    rig: ExpressionRig, faces: Int[ndarray, "F 3"], vertex: Int[ndarray, "N"], buffer: _Buffer
+) -> list[dict[str, int]]:
+    """Each target with the change of the normals that it brings; viewers add both up by weight."""
+    neutral, targets = rig.neutral.astype(np.float32), rig.targets.astype(np.float32)
+    millimetres = torch.from_numpy(1000 * np.concatenate([neutral[None], neutral + targets]))
+    normals = vertex_normals(millimetres, torch.from_numpy(faces)).numpy()
+    turned = normals[1:] - normals[0]
+    changes = zip(targets, _longer(targets, _STILL), turned, _longer(turned, _NOT_TURNED), strict=True)
+    return [
+        {
+            "POSITION": buffer.add_sparse(moved, moves, vertex, bounds=True),
+            "NORMAL": buffer.add_sparse(turn, turns, vertex),
+        }
+        for moved, moves, turn, turns in changes
+    ]
+
+
+def _longer(vectors: Float32[ndarray, "N V 3"], limit: float) -> Bool[ndarray, "N V"]:
+    """Where a vector has a longer entry."""
+    x, y, z = np.abs(np.moveaxis(vectors, 2, 0)) > limit  # plane by plane: quicker than along rows of three
+    return np.asarray(x | y | z)
 
 
 def _material(textured: bool) -> dict[str, Any]:
@@ -176,12 +218,6 @@ def _bounds(values: Float[ndarray, "N D"]) -> dict[str, list[float]]:
 def _srgb_to_linear(color: Float[ndarray, "N 3"]) -> Float[ndarray, "N 3"]:
     """Source: IEC 61966-2-1, the sRGB transfer function."""
     return np.where(color <= 0.04045, color / 12.92, ((color + 0.055) / 1.055) ** 2.4)
-
-
-def _png(image: UInt8[ndarray, "H W 3"]) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(image).save(stream, "PNG")
-    return stream.getvalue()
 
 
 def _pack(document: dict[str, Any], binary: bytes) -> bytes:

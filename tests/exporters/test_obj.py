@@ -4,7 +4,8 @@ import numpy as np
 import trimesh
 from PIL import Image
 
-from emoca_core.export import FaceMesh, write_obj
+from emoca_core.export import FaceMesh
+from emoca_plugins.exporters.obj import write_obj
 
 
 def quad(texture: bool) -> FaceMesh:

@@ -1,0 +1,60 @@
+"""What an exporter promises."""
+
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from emoca_core.errors import EmocaError
+from emoca_core.interfaces import CapturedFace, ExportedFile, Exporter, FaceTrack
+from emoca_core.testing.common import Subject
+from emoca_core.testing.sample_face import sample_face
+
+
+def check(subject: Subject) -> None:
+    """It writes what it says into the folder, nothing else; equal faces give equal bytes, from several threads too."""
+    exporter: Exporter = subject.component
+    faces = [sample_face(), sample_face(bare=True)] if subject.sample is None else [subject.sample]
+    with tempfile.TemporaryDirectory() as temporary:
+        folders = [Path(temporary, f"{i}") for i in range(3 * len(faces))]
+        first = [_written(subject, exporter, face, folder) for face, folder in zip(faces, folders, strict=False)]
+        subject.require(any(first), "must write something of at least one face")
+        with ThreadPoolExecutor(2) as pool:
+            again = pool.map(lambda f, d: _written(subject, exporter, f, d), 2 * faces, folders[len(faces) :])
+            for number, content in enumerate(again):
+                subject.require(content == first[number % len(faces)], "equal faces must give equal bytes")
+        _check_track(subject, exporter, faces[0], Path(temporary, "track"))
+
+
+def _written(subject: Subject, exporter: Exporter, face: CapturedFace, folder: Path) -> dict[str, bytes]:
+    folder.mkdir()
+    before = (ExportedFile(folder / "face.before", "before"),)
+    before[0].path.write_bytes(b"another exporter's")
+    files = exporter.export(face, folder, before)
+    _check_files(subject, files, folder)
+    subject.require(before[0].path.read_bytes() == b"another exporter's", "must not touch files of other exporters")
+    before[0].path.unlink()
+    content = {path.name: path.read_bytes() for path in folder.iterdir()}
+    unnamed = sorted(content.keys() - {file.path.name for file in files})
+    subject.require(not unnamed, f"must name all files that it writes, not only some: {', '.join(unnamed)}")
+    place = str(folder.parent).encode()
+    subject.require(not any(place in data for data in content.values()), "must not write this machine's paths")
+    return content
+
+
+def _check_files(subject: Subject, files: Sequence[ExportedFile], folder: Path) -> None:
+    subject.require(all(isinstance(file, ExportedFile) for file in files), "must return ExportedFile objects")
+    for file in files:
+        subject.require(file.path.parent == folder, f"{file.path.name} must be in the folder that it was given")
+        subject.require(file.path.is_file(), f"{file.path.name} is not there")
+    for shows in ("picture", "thumbnail"):
+        subject.require(sum(file.shows == shows for file in files) <= 1, f"a face has one {shows}")
+
+
+def _check_track(subject: Subject, exporter: Exporter, face: CapturedFace, folder: Path) -> None:
+    folder.mkdir()
+    try:
+        files = exporter.export_track(FaceTrack("video", 0, 25.0, [0.0, 0.04], [face, face]), folder)
+    except EmocaError:
+        return  # single faces only
+    _check_files(subject, files, folder)
