@@ -1,6 +1,8 @@
 """NumPy files of data sets: landmarks, masks, lists."""
 
+import warnings
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 from numpy import ndarray
@@ -22,11 +24,24 @@ def read_array(path: Path, refuse: type[EmocaError]) -> ndarray:
             if file.read(6) != b"\x93NUMPY":
                 raise ValueError("it begins in another way")
             file.seek(0)
-            return np.asarray(np.load(file, allow_pickle=False))
+            with warnings.catch_warnings():  # NumPy warns of headers that Python 2 wrote
+                warnings.simplefilter("ignore")
+                return np.asarray(np.load(file, allow_pickle=False))
     except EmocaError:
         raise
     except FileNotFoundError:
         raise refuse(f"{path}: no such file.") from None
-    except (ValueError, EOFError, OSError, MemoryError, SyntaxError) as error:  # a header may say anything
+    except (
+        ArithmeticError,
+        EOFError,
+        LookupError,
+        MemoryError,
+        OSError,
+        SyntaxError,
+        TokenError,
+        TypeError,
+        ValueError,
+    ) as error:
+        # NumPy parses the header as Python, so that it may fail like Python
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise refuse(f"{path} is not a plain NumPy file: {reason}") from None

@@ -35,6 +35,7 @@ from numpy import ndarray
 from emoca_core.errors import AssetFormatError, did_you_mean
 from emoca_core.files import atomic_write, open_regular
 from emoca_core.limits import TABLE_BYTES, TABLE_ROWS
+from emoca_core.parsing import shown
 from emoca_core.vocabulary.emotions import expression_name
 
 CHUNK = 8192
@@ -267,7 +268,9 @@ def _parquet(path: Path, file: BinaryIO) -> Iterator[pa.RecordBatch]:
         content = pq.ParquetFile(file)
         _check_columns(path, content.schema_arrow.names)
         TABLE_ROWS.check(content.metadata.num_rows, path, AssetFormatError)
-        yield from content.iter_batches(CHUNK)
+        for batch in content.iter_batches(CHUNK):
+            batch.validate(full=True)  # texts that are not UTF-8 would be found by whoever reads them
+            yield batch
     except OSError as error:  # which Arrow raises for damaged pages, too
         raise pa.ArrowInvalid(str(error)) from None
 
@@ -316,11 +319,11 @@ def _check_columns(path: Path, names: Sequence[str]) -> None:
     for number, name in enumerate(names):
         if name not in known:
             hint = did_you_mean(name, known)
-            raise AssetFormatError(f"{path}: unknown column '{name[:_SHOWN]}'.{hint} Columns are: {', '.join(known)}")
+            raise AssetFormatError(f"{path}: unknown column '{shown(name)}'.{hint} Columns are: {', '.join(known)}")
         if name in names[:number]:
             raise AssetFormatError(f"{path}: there are two columns '{name}'")
     if "path" not in names:
-        raise AssetFormatError(f"{path}: the column 'path' is missing; it has: {', '.join(names)}")
+        raise AssetFormatError(f"{path}: the column 'path' is missing; it has: {', '.join(map(shown, names))}")
 
 
 def _check_values(batch: pa.RecordBatch, path: Path, start: int) -> None:

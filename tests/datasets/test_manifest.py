@@ -101,6 +101,13 @@ def test_an_odd_table_is_one_line_that_names_it(tmp_path, name):
     assert len(list((tmp_path / "cache").rglob("*.arrow"))) == 0
 
 
+def test_text_that_is_no_text_is_found_when_the_file_is_opened(tmp_path):
+    odd = pa.StringArray.from_buffers(1, pa.py_buffer(np.array([0, 2], np.int32)), pa.py_buffer(b"a\xc0"))
+    pq.write_table(pa.table({"path": odd}), tmp_path / "m.parquet")
+    with pytest.raises(AssetFormatError, match=r"m.parquet is not a valid manifest: .*UTF8"):
+        Manifest.open(tmp_path / "m.parquet")
+
+
 def test_types_that_mean_the_same_are_read(tmp_path):
     """As pandas and others write them: categories, numbers for names, large texts, empty texts for nothing."""
     columns = {
@@ -122,7 +129,7 @@ def test_types_that_mean_the_same_are_read(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"path," + b"x" * 131_072 + b"\na,b\n", "unknown column 'x{120}'"),
+        (b"path," + b"x" * 131_072 + b"\na,b\n", "unknown column 'x{80}..."),
         (b"path," + b"x" * 3_000_000 + b"\na,b\n", "is not a valid manifest"),
         (b"path,path\na,b\n", "two columns 'path'"),
         (b"path,split\n,b\n", "row 1: the path is empty"),
