@@ -73,15 +73,14 @@ def read_codes(path: Path | str) -> FaceParameters:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except safetensors.SafetensorError as error:
         raise AssetFormatError(f"{path} is not a safetensors file: {error}") from None
-    if metadata.get("format") != FORMAT or not set(tensors) <= set(BLOCKS):
+    if metadata.get("format") != FORMAT:
         raise AssetFormatError(f"{path} does not hold a face code (format {metadata.get('format')!r})")
     camera = tensors.pop("camera", None)
     units = parse_record(metadata.get("units", ""), _Units, f"'units' of {path}").root
-    return FaceParameters(
-        **tensors,
-        camera=None if camera is None else _camera_from_code(metadata.get("camera", ""), camera),
-        units={name: unit for name, unit in units.items() if name in tensors},
-    )
+    if odd := sorted(tensors.keys() - BLOCKS - units.keys()):
+        raise AssetFormatError(f"{path} does not hold a face code: nobody knows what {odd[0]} means")
+    code = FaceParameters(units={name: unit for name, unit in units.items() if name in tensors}).replace(**tensors)
+    return code.replace(camera=None if camera is None else _camera_from_code(metadata.get("camera", ""), camera))
 
 
 def camera_kind(camera: Camera) -> str:
@@ -182,8 +181,12 @@ def _opencv(camera: PhotoCamera) -> dict[str, Sequence[Any]]:
 
 def _natural_blocks(parameters: FaceParameters) -> dict[str, torch.Tensor]:
     """The blocks in their own shapes; the camera as its code."""
-    natural = {name: getattr(parameters, name) for name in parameters.blocks()}
-    return {name: value.code() if isinstance(value, Camera) else value for name, value in natural.items()}
+    natural = {name: parameters.get(name) for name in parameters.blocks()}
+    return {
+        name: value.code() if isinstance(value, Camera) else value
+        for name, value in natural.items()
+        if value is not None
+    }
 
 
 def _camera_from_code(kind: str, code: torch.Tensor) -> Camera:

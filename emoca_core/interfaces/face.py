@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar
 
 import torch
 from jaxtyping import Float, Int
@@ -14,21 +14,13 @@ from emoca_core.interfaces.camera import Camera
 
 T = TypeVar("T")
 
-Block = Literal[
-    "shape",
-    "expression",
-    "global_pose",
-    "neck_pose",
-    "jaw_pose",
-    "eye_pose",
-    "eyelids",
-    "albedo",
-    "lighting",
-    "detail",
-    "camera",
-]
-"""Names of the blocks of a face code."""
-BLOCKS: tuple[Block, ...] = get_args(Block)
+Block = str
+"""Name of a block of a face code: one of ``BLOCKS``, or one that a part brings along."""
+BLOCKS: tuple[Block, ...] = (
+    *("shape", "expression", "global_pose", "neck_pose", "jaw_pose", "eye_pose", "eyelids"),
+    *("albedo", "lighting", "detail", "camera"),
+)
+"""Blocks that everybody knows. Others need no edit here: whoever fills them declares size (``blocks``) and unit."""
 
 Unit = Literal["sigma", "activation", "radians", "raw", "whitened", "spherical_harmonics", "latent", "camera"]
 """What a number in a block means: standard deviations of a statistical model, blendshape activation in [0, 1],
@@ -122,7 +114,11 @@ class FaceParameters:
         lighting: Spherical harmonics of order 2 as 9 bands x RGB (order and constants: docs/conventions.md).
         detail: Latent code of the detail displacement.
         camera: Where the face is in its crop.
+        others: Blocks that parts bring along, by name; ``units`` says what they mean.
         units: Deviations from ``DEFAULT_UNITS``.
+
+    Raises:
+        ValueError: Another block without a unit, or with the name of a known one.
     """
 
     shape: Float[Tensor, "B S"] | None = None
@@ -136,7 +132,14 @@ class FaceParameters:
     lighting: Float[Tensor, "B 9 3"] | None = None
     detail: Float[Tensor, "B D"] | None = None
     camera: Camera | None = None
+    others: Mapping[Block, Float[Tensor, "B _"]] = field(default_factory=dict)
     units: Mapping[str, Unit] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if odd := sorted(name for name in self.others if name in BLOCKS or name not in self.units):
+            raise ValueError(
+                f"blocks {', '.join(odd)}: a block of one's own has a name of its own and a unit in `units`"
+            )
 
     def __len__(self) -> int:
         return next(len(block) for block in self.blocks().values())
@@ -148,11 +151,15 @@ class FaceParameters:
             value = getattr(self, name)
             if value is not None:
                 present[name] = value.code() if isinstance(value, Camera) else value.flatten(1)
-        return present
+        return present | dict(self.others)
+
+    def get(self, block: Block) -> "Tensor | Camera | None":
+        """A block in its own shape, by name."""
+        return self.others[block] if block in self.others else getattr(self, block, None)
 
     def unit_of(self, block: Block) -> Unit:
         """What the numbers of a block mean."""
-        return self.units.get(block, DEFAULT_UNITS[block])
+        return self.units[block] if block in self.units else DEFAULT_UNITS[block]
 
     def select(self, names: Iterable[str]) -> Float[Tensor, "B D"]:
         """Blocks by name, concatenated in the order asked for: the input of a probe.
@@ -164,15 +171,18 @@ class FaceParameters:
         for name in names:
             if name not in blocks:
                 raise unknown_name("block in this face code", name, blocks)
-        return torch.cat([blocks[name] for name in names], dim=1)  # type: ignore[index]
+        return torch.cat([blocks[name] for name in names], dim=1)
 
     def map(self, change: Callable[[Tensor], Tensor]) -> "FaceParameters":
         """The same code with every tensor replaced by ``change(tensor)``: devices, indexing, detaching."""
         return _map_fields(self, change)
 
     def replace(self, **blocks: "Tensor | Camera | Mapping[str, Unit] | None") -> "FaceParameters":
-        """A copy with some blocks exchanged."""
-        return dataclasses.replace(self, **blocks)  # type: ignore[arg-type]
+        """A copy with some blocks exchanged; ``None`` takes one away."""
+        own = {name for name in blocks if name in BLOCKS or name in ("others", "units")}
+        changed = {**self.others, **{name: value for name, value in blocks.items() if name not in own}}
+        fields: dict[str, Any] = {"others": {name: value for name, value in changed.items() if value is not None}}
+        return dataclasses.replace(self, **(fields | {name: blocks[name] for name in own}))
 
 
 @dataclass(frozen=True)

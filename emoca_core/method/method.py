@@ -10,6 +10,7 @@ from torch import nn
 
 from emoca_core.errors import RecipeError
 from emoca_core.interfaces import (
+    BLOCKS,
     Capture,
     DetailMaps,
     DetailModel,
@@ -240,9 +241,10 @@ class Method(nn.Module):
 def _check_fit(name: str, encoder: Encoder, face_model: FaceModel, detail: DetailModel | None) -> None:
     """Refuse an encoder whose coefficients the face model does not have, before anything is computed."""
     needed = dict(encoder.blocks)
-    for block in ("shape", "expression", "albedo"):
+    own = [block for block in needed if block not in BLOCKS]
+    for block in ("shape", "expression", "albedo", *own):
         size, available = needed.get(block, 0), face_model.blocks.get(block, 0)
-        if size > available and (available or block != "albedo"):  # without an appearance, its code is ignored
+        if size > available and (available or block in ("shape", "expression")):  # what a model has not, it ignores
             raise RecipeError(
                 f"recipe '{name}': {type(encoder).__name__} predicts {size} {block} coefficients, but "
                 f"{type(face_model).__name__} has {available}. Change the encoder's or the face model's parameters."

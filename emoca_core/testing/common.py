@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from emoca_core.errors import ParamsError
+from emoca_core.errors import ComponentImportError, ParamsError
 from emoca_core.interfaces import Camera, Component, Parts
 from emoca_core.registry import Registry
 from emoca_core.registry.spec import ComponentParams, Kind
@@ -129,12 +129,12 @@ def as_double(value: T) -> T:
 
 def check_declaration(subject: Subject) -> None:
     """The class, its documentation and its parameters."""
-    cls = subject.registry.resolve(subject.kind, subject.name)
-    kind = subject.registry.kinds[subject.kind]
-    subject.require(
-        isinstance(cls, type) and issubclass(cls, kind.load_interface()),
-        f"must subclass {kind.interface.replace(':', '.')}",
-    )
+    try:
+        cls = subject.registry.resolve(subject.kind, subject.name)
+    except ComponentImportError as error:
+        interface = subject.registry.kinds[subject.kind].interface.replace(":", ".")
+        subject.require(error.__cause__ is not None, f"must subclass {interface}: {error}")
+        raise
     missing = ", ".join(sorted(getattr(cls, "__abstractmethods__", ())))
     subject.require(not missing, f"must implement {missing}")
     own_doc = cls.__doc__ or ""  # inspect.getdoc would inherit the interface's

@@ -17,8 +17,6 @@ def check(subject: Subject) -> None:
     """The declared blocks, from the declared inputs, with gradients to whatever can be trained."""
     encoder: Encoder = subject.component
     subject.require(encoder.blocks, "must declare blocks, the sizes of what it predicts")
-    unknown = set(encoder.blocks) - set(BLOCKS)
-    subject.require(not unknown, f"blocks that do not exist: {sorted(unknown)}")
     subject.require(isinstance(encoder.crop_rule, CropRule), "crop_rule must be a CropRule")
     subject.require(encoder.crop_rule.size > 0 and encoder.crop_rule.name, "crop_rule needs a name and a size")
     optional = {field.name for field in dataclasses.fields(FaceCrop)} - {"image"}
@@ -29,6 +27,8 @@ def check(subject: Subject) -> None:
     tolerance = ITERATIVE_TOLERANCE if inverts else SINGLE_TOLERANCE
     parameters = check_module(subject, lambda module, faces: module(faces), _only(crop, encoder), tolerance=tolerance)
     subject.require(isinstance(parameters, FaceParameters), "must return FaceParameters")
+    unknown = encoder.blocks.keys() - BLOCKS - parameters.others.keys()
+    subject.require(not unknown, f"blocks that do not exist: {sorted(unknown)}")
     found = {name: block.shape[1] for name, block in parameters.blocks().items()}
     subject.require(found == dict(encoder.blocks), f"predicts {found}, blocks declares {dict(encoder.blocks)}")
     with_everything = encoder(crop)

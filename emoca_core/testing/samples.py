@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from emoca_core.interfaces import (
+    BLOCKS,
     Block,
     Capture,
     DetailMaps,
@@ -53,7 +54,7 @@ def sample_parameters(blocks: Mapping[Block, int], count: int = FACES) -> FacePa
             code[name] = light + 0.1 * noise.view(count, 9, 3)
         else:
             code[name] = 0.2 * (noise - 0.5) if name in _POSES else 0.5 * noise
-    return FaceParameters(**code)  # type: ignore[arg-type]
+    return FaceParameters(units={name: "latent" for name in blocks if name not in BLOCKS}).replace(**code)
 
 
 def sample_image(size: int, count: int = FACES) -> Float[Tensor, "B 3 H W"]:

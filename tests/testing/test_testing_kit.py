@@ -404,7 +404,7 @@ def _double_vertex(model):
         (_flip, "counter-clockwise"),
         (_double_vertex, "use a vertex twice"),
         (lambda model: setattr(model, "blocks", {"shape": 3, "global_pose": 3, "jaw_pose": 3}), "depend on jaw_pose"),
-        (lambda model: setattr(model, "blocks", {"shpe": 3}), "do not exist: .'shpe'."),
+        (lambda model: setattr(model, "blocks", {"shpe": 3}), "must depend on shpe"),
         (lambda model: setattr(model, "expression_names", ("smile",)), "name all 0 coefficients"),
         (lambda model: setattr(model, "faces", model.faces + 1000), "must index vertices"),
     ],
