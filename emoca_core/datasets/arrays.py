@@ -2,7 +2,6 @@
 
 import warnings
 from pathlib import Path
-from tokenize import TokenError
 
 import numpy as np
 from numpy import ndarray
@@ -31,17 +30,6 @@ def read_array(path: Path, refuse: type[EmocaError]) -> ndarray:
         raise
     except FileNotFoundError:
         raise refuse(f"{path}: no such file.") from None
-    except (
-        ArithmeticError,
-        EOFError,
-        LookupError,
-        MemoryError,
-        OSError,
-        SyntaxError,
-        TokenError,
-        TypeError,
-        ValueError,
-    ) as error:
-        # NumPy parses the header as Python, so that it may fail like Python
+    except Exception as error:  # NumPy reads the header as Python, which may fail in any way
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise refuse(f"{path} is not a plain NumPy file: {reason}") from None
