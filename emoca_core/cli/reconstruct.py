@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from emoca_core.cli import BAD_INPUT, Subparsers
 from emoca_core.cli.cli_settings import settings_from, share, whole
-from emoca_core.errors import ParamsError, unknown_name
+from emoca_core.errors import ParamsError, RecipeError, unknown_name
 from emoca_core.limits import BATCH
 
 if TYPE_CHECKING:
@@ -85,11 +85,26 @@ def run(args: argparse.Namespace) -> int:
 
 
 def load(args: argparse.Namespace) -> "Method":
-    """The method that the arguments name."""
+    """The method that the arguments name.
+
+    Raises:
+        RecipeError: Its encoder or detail model has random weights, which nobody asked for by ``--set``.
+    """
     change = parse_changes(args.changes)
     from emoca_core.api import load_method
+    from emoca_core.runs.cards import TRAINED_PARTS
+    from emoca_core.weights import RANDOM
 
-    return load_method(args.recipe, registry_file=args.catalogue, change=change, device=args.device)
+    method = load_method(args.recipe, registry_file=args.catalogue, change=change, device=args.device)
+    for kind, part in method.parts().items():
+        given = "weights" in change.get(kind, {}).get("params", {})
+        random = kind in TRAINED_PARTS and getattr(part.params, "weights", None) == RANDOM and not part.asset_paths
+        if random and not given:
+            raise RecipeError(
+                f"the {kind} of '{args.recipe}' has random weights: give the run or the package that it was trained in "
+                f"as --recipe, or say --set {kind}.weights={RANDOM}"
+            )
+    return method
 
 
 def reconstruct(method: "Method", args: argparse.Namespace, paths: Iterable[str | Path], out: Path) -> "Report":

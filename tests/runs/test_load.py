@@ -139,3 +139,24 @@ def test_a_missing_folder_is_no_repository(runs, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UnknownNameError, match="no recipe or run folder named 'runs/gone'"):
         load_method("runs/gone")
+
+
+def test_faces_from_random_weights_are_refused_unless_asked_for(toys, tmp_path, capsys):
+    params = {"model": "mobilenetv3_small_050", "weights": "random", "image_size": 64, "hidden": 8}
+    recipe = {"extends": "open_pretrain", "encoder": {"uses": "regressor", "params": params}}
+    file = tmp_path / "mine.yaml"
+    file.write_text(json.dumps({"version": 1, "recipes": {"mine": recipe}}))
+    command = [
+        "reconstruct",
+        str(tmp_path),
+        "--recipe",
+        "mine",
+        "--registry",
+        str(file),
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    assert main([*command, "--device", "cpu"]) == 2
+    assert "the encoder of 'mine' has random weights" in capsys.readouterr().err
+    assert main([*command, "--device", "cpu", "--set", "encoder.weights=random"]) == 2
+    assert "random weights" not in capsys.readouterr().err, "it went on, and found no photo"
