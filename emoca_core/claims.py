@@ -23,9 +23,8 @@ class Claim:
     """The right to write to a folder. It is a lock on a file in it, which is removed with the claim.
 
     Example:
-        >>> claim = Claim.take(Path("captures"))
-        >>> if claim is not None:
-        ...     claim.release()
+        >>> with Claim.wait(Path("captures")):
+        ...     pass
     """
 
     def __init__(self, path: Path, handle: int) -> None:
@@ -59,6 +58,12 @@ class Claim:
             time.sleep(_WAIT_S)
             claim = cls.take(folder)
         return claim
+
+    def __enter__(self) -> "Claim":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
 
     def release(self) -> None:
         """Let others have the folder."""

@@ -101,10 +101,8 @@ def preprocess(
     claim = Claim.take(out)
     if claim is None:
         raise OutputError(f"another process is filling {out}: wait for it, or choose another folder")
-    try:
+    with claim:
         return _fill(manifest, out, landmarker, settings, workers)
-    finally:
-        claim.release()
 
 
 def _fill(

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from emoca_core.claims import Claim
 from emoca_core.errors import AssetFormatError, EmocaError, unknown_name
 from emoca_core.files import path_below, sha256_of
 from emoca_core.formats.content import Content
@@ -159,6 +160,6 @@ def _keep(
         origin_sha256=origin_hash,
         added=datetime.date.today().isoformat(),
     )
-    index = read_index(folder)
-    write_index({**index, asset: record}.values(), folder)
+    with Claim.wait(folder):  # another process may be adding, too
+        write_index({**read_index(folder), asset: record}.values(), folder)
     return record

@@ -94,10 +94,8 @@ class RunFolder:
         claim = Claim.take(self.path)
         if claim is None:
             raise EmocaError(f"another process is training in {self.path}: wait for it, or give another --out")
-        try:
+        with claim:
             yield
-        finally:
-            claim.release()
 
     def start(self, settings: Mapping[str, Any], resume: bool) -> None:
         """Begin a run, or continue the one that is there.

@@ -6,6 +6,8 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -263,3 +265,23 @@ def test_index_is_readable_json(folder, tmp_path):
     assert set(index["assets"]["tddfa_statistics"]) == {
         *("file", "sha256", "format", "origin", "origin_sha256", "added"),
     }
+
+
+def test_two_that_add_at_once_lose_nothing(folder, published, tmp_path, monkeypatch):
+    from emoca_core.formats import add
+
+    read = add.read_index
+
+    def slowly(folder):
+        index = read(folder)
+        time.sleep(0.2)  # the other one writes its entry meanwhile
+        return index
+
+    monkeypatch.setattr(add, "read_index", slowly)
+    files = published / "generic_model.pkl", statistics(tmp_path / "param_mean_std_62d_120x120.pkl")
+    threads = [threading.Thread(target=lambda file=file: list(add_files([file]))) for file in files]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(read(folder)) == 2 and not list(folder.glob(".*"))
