@@ -130,10 +130,6 @@ TEXT_BYTES = Limit("text_bytes", 256 * MIB, "bytes")
 """One text file that is held in memory whole: a mesh."""
 MEMBERS = Limit("members", 100_000, "members")
 """Entries of one archive, arrays of one file."""
-IMAGE_BYTES = Limit("image_bytes", 512 * MIB, "bytes")
-"""One picture."""
-IMAGE_PIXELS = Limit("image_pixels", 100_000_000, "pixels")
-"""One picture."""
 UNPACKED_RATIO = Limit("unpacked_ratio", 200, "times its packed size")
 """How much a compressed member may grow; small ones (``UNPACKED_FREE``) may grow as they like."""
 UNPACKED_FREE = 64 * MIB

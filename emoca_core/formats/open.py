@@ -11,7 +11,7 @@ import numpy as np
 from emoca_core.errors import AssetFormatError, MissingAssetError
 from emoca_core.files import open_regular
 from emoca_core.formats.content import BARE, MARK, Container, Content, Shape
-from emoca_core.limits import ASSET_BYTES, IMAGE_BYTES, IMAGE_PIXELS
+from emoca_core.limits import ASSET_BYTES, PHOTO_BYTES, PHOTO_PIXELS
 from emoca_core.weights.archives import open_archive
 from emoca_core.weights.npy import Npz, npy_header
 from emoca_core.weights.pickled_arrays import shape_of
@@ -158,9 +158,9 @@ def _obj(path: Path, file: io.BufferedReader) -> Content:
 def _picture(path: Path, file: io.BufferedReader) -> Content:
     from PIL import Image
 
-    IMAGE_BYTES.check(os.fstat(file.fileno()).st_size, path, AssetFormatError)
+    PHOTO_BYTES.check(os.fstat(file.fileno()).st_size, path, AssetFormatError)
     with Image.open(file, formats=("PNG", "JPEG")) as image:
-        IMAGE_PIXELS.check(image.width * image.height, path, AssetFormatError)
+        PHOTO_PIXELS.check(image.width * image.height, path, AssetFormatError)
         return _named(path, "picture", np.asarray(image))
 
 

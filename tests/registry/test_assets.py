@@ -171,6 +171,21 @@ def test_name_decides_between_editions(folder, published):
         list(add_files([published / "generic_model.pkl"], name="flam"))
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("v_template", np.nan, "holds NaN or infinity: v_template"),
+        ("posedirs", np.inf, "holds NaN or infinity: posedirs"),
+        ("f", 10**6, "faces refers to 1000000, and v_template has"),
+    ],
+)
+def test_a_model_with_impossible_numbers_is_refused_when_it_is_added(folder, tmp_path, name, value, message):
+    arrays = {key: np.array(array) for key, array in tiny_flame.tiny_arrays().items()}
+    arrays[name][0, 0] = value
+    (refused,) = add_files([tiny_flame.write_model(tmp_path / "generic_model.pkl", arrays)])
+    assert message in refused.problem and not has_asset("flame")
+
+
 def test_failed_write_leaves_nothing(folder, tmp_path, monkeypatch):
     path = statistics(tmp_path / "s.pkl")
 

@@ -79,8 +79,8 @@ import torch
 from renderers.scenes import make_scene, zbuffer
 from renderers.test_peers import draw, relative
 scene = make_scene(2, 8, 12)
-for rule in ("strict", "top_left"):
-    ours, theirs = (draw(zbuffer(kernel, rule), scene, (24, 36)) for kernel in ("triton", "numba"))
+for rule, depth in (("strict", "exact"), ("top_left", "exact"), ("strict", "pytorch3d")):
+    ours, theirs = (draw(zbuffer(kernel, rule, depth), scene, (24, 36)) for kernel in ("triton", "numba"))
     assert torch.equal(ours["triangles"], theirs["triangles"]), "pixels"
     assert torch.equal(ours["depth"], theirs["depth"]), "depth"
     for name in ("image", "vertex gradient", "value gradient"):
@@ -110,7 +110,7 @@ def test_triton_compiles_for_a_gpu_that_is_not_here() -> None:
     sizes = {name: "i32" for name in ("pixels", "vertices", "values", "height", "width", "channels")}
     mesh = {"POINTS": "*fp32", "VALUES": "*fp32", "TRIANGLES": "*i32", "FACES": "*i32", "VALUE_FACES": "*i32"}
     vertices = {"X": "*i32", "Y": "*i32", "Z": "*fp64", "FACES": "*i32", "KEYS": "*i64"}
-    counts = {name: "i32" for name in ("vertices", "faces", "height", "width", "min_area")}
+    counts = {name: "i32" for name in ("vertices", "faces", "height", "width", "min_area", "padding")}
     outputs = {"GRAD": "*fp32", "POINT_GRAD": "*fp32", "VALUE_GRAD": "*fp32"}
     for kernel, signature, constants in (
         (kernels._rasterize, {**vertices, **counts}, {"TOP_LEFT": True, "BLOCK": 32}),
