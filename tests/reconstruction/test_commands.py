@@ -2,17 +2,21 @@
 
 import errno
 import json
+import sys
+import types
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from emoca_core import ComponentSpec, Registry, hookimpl
 from emoca_core.cli import main
 from emoca_core.cli.demo_run import example_photos
 from emoca_core.cli.reconstruct import parse_changes
 from emoca_core.errors import EmocaError, UnknownNameError
-from emoca_core.files import sha256_of
+from emoca_core.files import sha256_of, write_text
+from emoca_core.interfaces import ExportedFile, Exporter
 
 
 @pytest.fixture(autouse=True)
@@ -62,6 +66,35 @@ def test_nothing_worked_is_2(run, take_photo, tmp_path):
         assert code == 2 and out == [] and len(err) == 2
 
 
+class FiveLines(Exporter):
+    """What a plugin would add. Source: this test."""
+
+    def export(self, face, folder, files=()):
+        write_text(folder / "about.txt", f"{face.recipe} {len(face.vertices)}")
+        return [ExportedFile(folder / "about.txt", "about")]
+
+
+def test_formats_are_chosen_a_plugins_included(run, take_photo, tmp_path, monkeypatch):
+    plugin = types.SimpleNamespace(
+        emoca_components=hookimpl(lambda: [ComponentSpec("exporter", "about", f"{__name__}:FiveLines")])
+    )
+    registry = Registry()
+    registry.load_entry_points()
+    registry.add_plugin(plugin, "test")
+    monkeypatch.setattr("emoca_core.reconstruction.saving.get_registry", lambda: registry)
+    monkeypatch.setitem(sys.modules, __name__, types.SimpleNamespace(FiveLines=FiveLines))
+    photo = take_photo(tmp_path / "one")
+    code, *_ = run("reconstruct", photo, "--out", tmp_path / "out", "--write", "ply, about")
+    face = tmp_path / "out/one/face_0"
+    assert code == 0 and {path.name for path in face.iterdir()} == {"face.ply", "about.txt", "face.json"}
+    assert (face / "about.txt").read_text() == "toy 162"
+    page = (tmp_path / "out/index.html").read_text()
+    assert all(f'href="one/face_0/{name}"' in page for name in ("face.ply", "about.txt", "face.json"))
+    assert ">about</a>" in page and "no picture" in page and "faces: 1" in page
+    code, _, err = run("reconstruct", photo, "--out", tmp_path / "out")  # other formats: not what was asked for before
+    assert code == 0 and err == ["1 face from 1 photo"] and not (face / "face.ply").exists()
+
+
 def test_ctrl_c_is_130(run, take_photo, tmp_path, monkeypatch):
     def stop(*arguments):
         raise KeyboardInterrupt
@@ -104,6 +137,8 @@ def _fill(data: bytes) -> None:
         ["--set", "encoder"],
         ["--set", "coder.x=1"],
         ["--set", "encoder.x=["],
+        ["--write", "glb,"],
+        ["--write", "pyl"],
     ],
 )
 def test_wrong_usage_is_one_thing_said_and_2(run, take_photo, tmp_path, arguments):
