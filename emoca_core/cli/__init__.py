@@ -15,7 +15,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn, Protocol, cast
 
-from emoca_core.cli.terminal import Terminated, discard_output, safe_streams, stoppable
+from emoca_core.cli.terminal import (
+    Terminated,
+    discard_output,
+    first_speaks,
+    process_number,
+    safe_streams,
+    stoppable,
+)
 from emoca_core.errors import EmocaError, printable
 from emoca_core.registry.catalogue import ENVIRONMENT_VARIABLE
 from emoca_core.version import VERSION
@@ -93,7 +100,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if argv is None else argv
     with safe_streams(), stoppable():
         try:
-            return _run(given)
+            with first_speaks():
+                return _run(given)
         except BrokenPipeError:
             discard_output()
             return BROKEN_PIPE
@@ -103,7 +111,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         except BaseException as error:  # a plugin may end the program, a library written in Rust may panic
             if "--debug" in given:
                 traceback.print_exc()
-            print(f"emoca: {_short(_explain(error))}", file=sys.stderr)
+            sibling = f" (process {process_number()})" if process_number() else ""
+            print(f"emoca{sibling}: {_short(_explain(error))}", file=sys.stderr)
             return BAD_INPUT if _is_expected(error) else FAULT
 
 

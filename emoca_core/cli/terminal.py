@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from typing import Any, TextIO, cast
 
 from emoca_core.errors import printable
@@ -43,6 +43,22 @@ def safe_streams() -> Iterator[None]:
             yield
         finally:
             sys.stdout, sys.stderr = before
+
+
+@contextmanager
+def first_speaks() -> Iterator[None]:
+    """Of several processes that do the same let the first one speak; what they raise is not held back."""
+    if process_number() == 0:
+        yield
+        return
+    with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+        yield
+
+
+def process_number() -> int:
+    """Which of the processes that torchrun or the like started this one is; 0 for one that is alone."""
+    number = os.environ.get("RANK", "")
+    return int(number) if number.isdecimal() else 0
 
 
 @contextmanager

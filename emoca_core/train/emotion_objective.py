@@ -7,13 +7,13 @@ the public code (gdl/models/EmotionRecognitionModuleBase.py) draws four weights 
 from typing import Literal
 
 import torch
-import torch.distributed
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from emoca_core.interfaces import EmotionPrediction
+from emoca_core.interfaces.global_batch import gather_batch
 from emoca_core.method.objective import Losses
 from emoca_core.train.task import Step
 
@@ -102,23 +102,6 @@ def emotion_objective(
         parts |= {"mse": squared / 2, "pcc": terms["pcc"], "ccc": terms["ccc"]}
         total = total + (weights.to(stacked) * stacked).sum()
     return Losses(total, parts)
-
-
-def gather_batch(local: Float[Tensor, "b ..."] | Int[Tensor, "b ..."]) -> Tensor:
-    """The batch of all processes, differentiable.
-
-    Every process computes the same loss of the whole batch. The backward of all_gather sums the processes' equal
-    gradients (a factor of the world size), DistributedDataParallel then averages: together the gradient of one loss.
-    """
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return local
-    if local.requires_grad:
-        from torch.distributed.nn.functional import all_gather
-
-        return torch.cat(list(all_gather(local)))  # type: ignore[no-untyped-call]
-    gathered = [torch.empty_like(local) for _ in range(torch.distributed.get_world_size())]
-    torch.distributed.all_gather(gathered, local.contiguous())
-    return torch.cat(gathered)
 
 
 def _valence_arousal_terms(

@@ -1,7 +1,7 @@
 """The training loop. One for every task; Accelerate decides where it runs."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import set_seed
+from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from jaxtyping import Float
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -20,9 +20,11 @@ from emoca_core.errors import EmocaError, ParamsError
 from emoca_core.method.objective import Losses
 from emoca_core.progress import progress_bar
 from emoca_core.runs.run_folder import TRACKED, Progress, RunFolder
+from emoca_core.train.batch_independence import make_batch_independent
 from emoca_core.train.sampling import Batches, DrawnDataset, EvaluationBatches, NumberedDataset, TrainBatches
 from emoca_core.train.task import Step, Task
 from emoca_core.train.train_settings import TrainSettings
+from emoca_core.train.world import processes
 
 
 class TrainingDivergedError(EmocaError, ArithmeticError):
@@ -42,7 +44,7 @@ def train(
     batches: Callable[[int, int], Batches] | None = None,
     resume: bool = False,
 ) -> Progress:
-    """Train a task and return where it ended. Runs alone or under ``accelerate launch``.
+    """Train a task and return where it ended. Runs alone or in each of several processes.
 
     Args:
         task: What to train.
@@ -63,7 +65,7 @@ def train(
         OSError: The disk is full; the last checkpoint is whole.
     """
     accelerator = _accelerator(settings, out)
-    set_seed(settings.seed)
+    set_seed(settings.seed, device_specific=True)  # what a network draws, as dropout does, differs among processes
     folder = RunFolder(out)
     where = {"rank": accelerator.process_index, "world": accelerator.num_processes}
     drawn = batches(*where.values()) if batches else _train_batches(len(training), settings, sampling_weights, **where)
@@ -82,7 +84,13 @@ def train(
     optimizer = torch.optim.AdamW(
         list(task.trained_parameters()), settings.learning_rate, settings.betas, weight_decay=settings.weight_decay
     )
-    task.place_frozen(accelerator.device)
+    for model in (task, *task.frozen()):
+        make_batch_independent(model)
+        model.to(accelerator.device)
+    if accelerator.num_processes > 1:
+        first = collate(DrawnDataset(training, settings.seed, augment).__getitems__(next(iter(drawn))))
+        unused = _leaves_out_parameters(task, _to(first, accelerator.device), settings, where)
+        accelerator.ddp_handler = DistributedDataParallelKwargs(find_unused_parameters=unused)
     model, optimizer = accelerator.prepare(task, optimizer)
     run = _Run(accelerator, folder, settings, task, model, optimizer, drawn, loader, watched)
     with folder.claimed() if accelerator.is_main_process else nullcontext():
@@ -278,6 +286,7 @@ def _accelerator(settings: TrainSettings, out: Path) -> Accelerator:
         raise ParamsError(
             f"the tracker {settings.tracker} is not installed: pip install {settings.tracker}, or set tracker=none"
         )
+    processes()
     try:
         accelerator = Accelerator(
             mixed_precision=settings.precision,
@@ -288,6 +297,18 @@ def _accelerator(settings: TrainSettings, out: Path) -> Accelerator:
     except ValueError as error:  # Accelerate keeps one precision for each process
         raise ParamsError(f"training with precision={settings.precision} is not possible here: {error}") from None
     return accelerator
+
+
+def _leaves_out_parameters(task: Task, batch: Any, settings: TrainSettings, where: Mapping[str, int]) -> bool:
+    """Whether the loss of a batch leaves trained parameters without a gradient: DistributedDataParallel must know.
+
+    Looks without leaving a trace: in evaluation, the randomness is put back.
+    """
+    parts = {"part": where["rank"], "parts": settings.accumulation * where["world"]}
+    with torch.random.fork_rng([device] if (device := next(task.parameters()).device).type == "cuda" else []):
+        loss = task.eval()(batch, Step(0, 0, settings.seed, **parts, logged=False)).total
+    gradients = torch.autograd.grad(loss, list(task.trained_parameters()), allow_unused=True)
+    return any(gradient is None for gradient in gradients)
 
 
 def _train_batches(

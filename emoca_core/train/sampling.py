@@ -163,21 +163,19 @@ class TrainBatches(Sampler[list[Draw]]):
 
 
 class EvaluationBatches(Sampler[list[int]]):
-    """The whole set once, in strides over the processes; short processes repeat a sample (``index`` tells)."""
+    """The whole set once, in strides over the processes. What is left over, fewer than there are processes, all see."""
 
     def __init__(self, length: int, *, batch_size: int, rank: int, world: int) -> None:
         """Split ``length`` samples over ``world`` processes."""
-        share = -(-length // world)
-        self.indices = (torch.arange(share) * world + rank).clamp(max=length - 1)
-        self.batch_size = batch_size
+        shared = length // world * world
+        parts = range(rank, shared, world), range(shared, length)
+        self.batches = [list(part[i : i + batch_size]) for part in parts for i in range(0, len(part), batch_size)]
 
     def __len__(self) -> int:
-        return -(-len(self.indices) // self.batch_size)
+        return len(self.batches)
 
     def __iter__(self) -> Iterator[list[int]]:
-        indices = self.indices.tolist()
-        for start in range(0, len(indices), self.batch_size):
-            yield indices[start : start + self.batch_size]
+        return iter(self.batches)
 
 
 def _fetched(dataset: Any, indices: list[int]) -> list[Any]:

@@ -6,7 +6,7 @@ checkpoints nor DistributedDataParallel see more than they should.
 """
 
 from abc import abstractmethod
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -96,9 +96,8 @@ class ReconstructionTask(Task):
             set_mode(module, mode)
         return self
 
-    def place_frozen(self, device: torch.device) -> None:
-        self.method.to(device)
-        self.objective.to(device)
+    def frozen(self) -> Iterable[nn.Module]:
+        return self.method, self.objective
 
     def forward(self, batch: FaceBatch, step: Step) -> Losses:
         batch, parameters = self._exchanged(batch, self._encode(batch.crop), step)

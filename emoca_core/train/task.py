@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from emoca_core.method.objective import Losses
@@ -54,9 +53,9 @@ class Task(nn.Module, ABC):
         """Pictures [H, W, 3], uint8, of some validation samples by name, for the run folder and the tracker."""
         return None
 
-    def place_frozen(self, device: torch.device) -> None:
-        """Move parts that are kept out of the module (frozen backbones) to the device."""
-        return None
+    def frozen(self) -> Iterable[nn.Module]:
+        """What is kept out of the module: frozen networks and whatever else has to be on the device."""
+        return ()
 
     def trained_parameters(self) -> Iterable[nn.Parameter]:
         """What the optimiser gets."""

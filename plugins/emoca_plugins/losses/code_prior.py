@@ -22,8 +22,7 @@ class CodePrior(Loss):
         block: Literal["shape", "expression", "albedo", "detail", "jaw_pose", "neck_pose", "eye_pose", "eyelids"]
         """Block of the code."""
         reduction: Reduction = "mean"
-        """Over the faces of a batch. ``sum`` (published) depends on the batch size of one process, and so on the
-        number of processes."""
+        """Over the faces of a batch. ``sum`` (published) grows with the batch of a forward pass, of all processes."""
 
     params: Params
     requires: ClassVar[frozenset[str]] = frozenset()

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from emoca_core import ComponentParams
 from emoca_core.interfaces import Capture, Loss
-from emoca_plugins.losses.reduction import Reduction
+from emoca_plugins.losses.reduction import Reduction, reduce_faces
 
 
 class DisplacementSymmetry(Loss):
@@ -31,7 +31,8 @@ class DisplacementSymmetry(Loss):
         """How far around a texel, in rows and columns, the surface must be seen for it to count as seen; the published
         2 makes squares of 5 texels."""
         reduction: Reduction = "mean"
-        """Over texels and faces. ``sum`` (published) grows with the map and with the batch of one process."""
+        """Over texels and faces. ``sum`` (published) grows with the map, and with the batch of a forward pass, of all
+        processes."""
 
     params: Params
     requires: ClassVar[frozenset[str]] = frozenset({"displacement", "detail_maps"})
@@ -45,7 +46,7 @@ class DisplacementSymmetry(Loss):
         paired = (mirrored >= 0) & (mirrored < width)
         mirror_image = displacement.detach()[..., mirrored.clamp(0, width - 1)]
         asymmetry = hidden * paired * (displacement - mirror_image).abs()
-        return asymmetry.mean() if self.params.reduction == "mean" else asymmetry.sum()
+        return reduce_faces(asymmetry, self.params.reduction)
 
 
 def erode(mask: Float[Tensor, "B 1 H W"], margin: int) -> Float[Tensor, "B 1 H W"]:

@@ -13,6 +13,7 @@ from torch import Tensor
 from emoca_core import ComponentParams
 from emoca_core.errors import unknown_name
 from emoca_core.interfaces import Capture, EmotionPrediction, Loss
+from emoca_core.interfaces.global_batch import gather_batch
 
 REDUNDANCY_WEIGHT = 0.005
 """Of the off-diagonal correlations. Source: Barlow Twins (Zbontar et al., ICML 2021)."""
@@ -78,11 +79,11 @@ class EmotionConsistency(Loss):
 
 
 def barlow_twins(a: Float[Tensor, "B D"], b: Float[Tensor, "B D"]) -> Float[Tensor, ""]:
-    """Features correlate with themselves across the two, and not with each other.
+    """Features correlate with themselves across the two, and not with each other; over the batch of all processes.
 
     Source: Zbontar et al., Barlow Twins, ICML 2021.
     """
-    a, b = _standardised(a), _standardised(b)
+    a, b = _standardised(gather_batch(a)), _standardised(gather_batch(b))
     correlation = a.T @ b / len(a)
     diagonal = correlation.diagonal()
     redundancy = correlation.square().sum() - diagonal.square().sum()

@@ -63,7 +63,7 @@ class IdMrf(Loss):
         size: int = Field(default=256, ge=32)
         """Side to which every patch is resized, texels."""
         reduction: Reduction = "mean"
-        """Over the faces of a batch. ``sum`` (published) depends on the batch size of one process."""
+        """Over the faces of a batch. ``sum`` (published) grows with the batch of a forward pass, of all processes."""
         pixels_at_once: int = Field(default=256, ge=1)
         """Feature vectors of the picture that are compared with all of the photo's at a time. Bounds the memory, does
         not change the value."""

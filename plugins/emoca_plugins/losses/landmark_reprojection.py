@@ -9,6 +9,7 @@ from torch import Tensor
 
 from emoca_core import ComponentParams
 from emoca_core.interfaces import Capture, Loss
+from emoca_core.interfaces.global_batch import ratio_of_batch
 from emoca_core.vocabulary.landmark_sets import LANDMARK_COUNT
 from emoca_plugins.losses.observed_landmarks import LandmarkSet, landmark_pairs
 
@@ -61,4 +62,4 @@ class LandmarkReprojection(Loss):
         estimated, detected, seen = landmark_pairs(capture, self.params.landmarks)
         distance = (estimated - detected).abs().sum(-1)
         weights = seen * self.weights
-        return (weights * distance).sum() / (2 * weights.sum()).clamp(min=1e-8)
+        return ratio_of_batch((weights * distance).sum(), 2 * weights.sum())

@@ -1,24 +1,21 @@
 """How a term that has one value per face becomes one number."""
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
 from typing import Literal
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from emoca_core.interfaces.global_batch import sum_of_batch
+
 Reduction = Literal["mean", "sum"]
 
-_REDUCTIONS: Mapping[str, Callable[[Tensor], Tensor]] = MappingProxyType({"mean": torch.mean, "sum": torch.sum})
 
-
-def reduce_faces(per_face: Float[Tensor, "B"], reduction: Reduction) -> Float[Tensor, ""]:
-    """Over the batch.
+def reduce_faces(values: Float[Tensor, "..."], reduction: Reduction) -> Float[Tensor, ""]:
+    """Over the batch of all processes.
 
     Args:
-        per_face: One value per face.
-        reduction: ``mean`` does not depend on the batch size. ``sum`` does; as processes average their gradients, its
-            effect is that of the batch of one process, so that the same global batch on more processes weighs less.
+        values: One or more for each face.
+        reduction: ``mean`` does not depend on the batch size. ``sum`` does: it is that of a forward pass, over all
+            processes.
     """
-    return _REDUCTIONS[reduction](per_face)
+    return values.mean() if reduction == "mean" else sum_of_batch(values)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from emoca_core import ComponentParams
 from emoca_core.interfaces import Capture, Loss
+from emoca_core.interfaces.global_batch import ratio_of_batch
 from emoca_plugins.losses.distances import safe_norm
 from emoca_plugins.losses.observed_landmarks import LandmarkSet, landmark_pairs
 
@@ -47,4 +48,4 @@ class RelativeLandmarkLoss(Loss):
         opened = safe_norm(estimated[:, first] - estimated[:, second])
         wanted = safe_norm(detected[:, first] - detected[:, second])
         both = seen[:, first] & seen[:, second]
-        return (both * (opened - wanted).abs()).sum() / both.sum().clamp(min=1)
+        return ratio_of_batch((both * (opened - wanted).abs()).sum(), both.sum())

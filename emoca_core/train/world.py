@@ -1,0 +1,35 @@
+"""The processes that were started together, as torchrun and other launchers do."""
+
+import os
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import parse_flag_from_env
+
+from emoca_core.errors import EmocaError
+
+LAUNCHED = (
+    *("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "MASTER_ADDR", "MASTER_PORT"),
+    *("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE"),
+)
+"""Variables of the launchers that tell a process that it has siblings."""
+
+
+def processes() -> PartialState:
+    """The processes that share the work, and which of them this one is. Joins them when it is first called.
+
+    Without a GPU they meet on the CPU, for which Accelerate would want the variable ``ACCELERATE_USE_CPU``.
+
+    Raises:
+        EmocaError: A launcher started several, but Accelerate knows of one: each would do all the work, and all would
+            write to the same files.
+    """
+    started = max(int(os.environ.get(name) or 1) for name in LAUNCHED if name.endswith("SIZE"))
+    without_gpu = torch.accelerator.current_accelerator(check_available=True) in (None, torch.device("mps"))
+    state = PartialState(cpu=parse_flag_from_env("ACCELERATE_USE_CPU") or (started > 1 and without_gpu))
+    if started > 1 and state.num_processes == 1:
+        raise EmocaError(
+            f"{started} processes were started, but Accelerate sees one ({state.distributed_type}, {state.device}): "
+            "start them by torchrun --nproc_per_node N -m emoca_core ..."
+        )
+    return state
