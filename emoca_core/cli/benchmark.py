@@ -78,10 +78,11 @@ def run(args: argparse.Namespace) -> int:
     """Run the benchmark; the exit code is in the help text."""
     from emoca_core.probe.benchmark import Protocol, check_names, collect_codes, compare_codes
     from emoca_core.probe.outputs import write_report
-    from emoca_core.probe.processes import device_of_process, go_on_alone, process_count
+    from emoca_core.probe.processes import device_of_process, process_count
     from emoca_core.probe.report import terminal_table
     from emoca_core.probe.sources import find_sources
     from emoca_core.registry import get_registry
+    from emoca_core.train.world import go_on_alone
 
     names = [name.strip() for name in args.methods.split(",") if name.strip()]
     check_names(names)

@@ -58,7 +58,7 @@ def gather_batch(local: Shaped[Tensor, "b ..."]) -> Shaped[Tensor, "B ..."]:
 
     For a loss that every process computes in the same way from the gathered rows.
     """
-    return local if world_size() == 1 else cast(Tensor, _Gather.apply(local))  # type: ignore[no-untyped-call]
+    return local if world_size() == 1 else cast(Tensor, _Gather.apply(local))
 
 
 class _Gather(torch.autograd.Function):

@@ -1,10 +1,9 @@
-"""Work on parts of a data set, shared among the processes of ``accelerate launch``; one process is the simplest case.
+"""Work on parts of a data set, shared among processes; one process is the simplest case.
 
 Every process computes its share, the main one writes. A part is computed as a whole, in the same batches wherever it is
 computed, so that the files are the same on any number of processes.
 """
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +11,6 @@ from typing import TypeVar
 
 import numpy as np
 import torch
-from accelerate import PartialState
-from accelerate.state import AcceleratorState
 from accelerate.utils import broadcast_object_list, gather_object
 from jaxtyping import Shaped
 from safetensors import SafetensorError
@@ -22,16 +19,12 @@ from safetensors.numpy import load_file
 from emoca_core.errors import AssetFormatError, EmocaError
 from emoca_core.method import pick_device
 from emoca_core.progress import progress_bar
+from emoca_core.train.world import processes
 
 T = TypeVar("T")
 
 PART = 256
 """Images in one file of the cache: what an interruption can cost each process."""
-_LAUNCHED = (
-    *("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "GROUP_RANK", "MASTER_ADDR", "MASTER_PORT"),
-    *("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE"),
-)
-"""Variables of the launchers that tell a process that it has siblings."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +57,7 @@ def fill_parts(
     Raises:
         EmocaError: In every process, where ``compute`` raised it in one; parts that were done before are kept.
     """
-    state = PartialState()
+    state = processes()
     missing = _as_in_main([index for index, part in enumerate(parts) if not part.file.exists()])
     done = len(parts) - len(missing)
     bar = progress_bar(total=len(parts), initial=done, label=label, unit="part", hidden=not state.is_main_process)
@@ -95,7 +88,7 @@ def read_part(file: Path) -> dict[str, Shaped[np.ndarray, "..."]]:
 
 def process_count() -> int:
     """How many processes share the work."""
-    return int(PartialState().num_processes)
+    return int(processes().num_processes)
 
 
 def device_of_process(name: str) -> torch.device:
@@ -104,22 +97,9 @@ def device_of_process(name: str) -> torch.device:
     Args:
         name: ``auto``, ``cpu``, ``cuda`` or ``mps``.
     """
-    state = PartialState()
+    state = processes()
     shared: torch.device = state.device
     return shared if state.num_processes > 1 and name in ("auto", shared.type) else pick_device(name)
-
-
-def go_on_alone() -> bool:
-    """End the work in common. True in the process that goes on, which is then as if it had been started alone."""
-    state = PartialState()
-    goes_on = bool(state.is_main_process)
-    if state.num_processes > 1:
-        state.wait_for_everyone()
-        state.destroy_process_group()
-        AcceleratorState._reset_state(reset_partial_state=True)
-        for name in _LAUNCHED:
-            os.environ.pop(name, None)
-    return goes_on
 
 
 def _attempted(

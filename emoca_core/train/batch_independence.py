@@ -35,7 +35,7 @@ def linear(x: Tensor, weight: Float[Tensor, "O I"], bias: Float[Tensor, "O"] | N
 
     A float32 product of fewer than about a dozen rows adds in an order that depends on their number.
     """
-    if x.dim() != 2 or x.device.type != "cpu" or x.dtype != torch.float32:
+    if x.dim() != 2 or x.device.type != "cpu" or x.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
         return F.linear(x, weight, bias)
     return F.linear(x.double(), weight.double(), None if bias is None else bias.double()).float()
 
@@ -55,7 +55,7 @@ def conv2d(
     trained = weight.requires_grad and torch.is_grad_enabled()
     if not trained or x.dim() != 4 or x.device.type != "cpu" or x.shape[-2:].numel() < LARGE:
         return F.conv2d(x, weight, bias, *args, **options)
-    images = torch.cat([F.conv2d(image, weight, None, *args, **options) for image in x.split(1)])
+    images = torch.cat([F.conv2d(image, weight, None, *args, **options) for image in torch.split(x, 1)])
     return images if bias is None else images + bias[:, None, None]
 
 
@@ -77,8 +77,8 @@ _MODE = _Exchanged()
 
 
 def _begin(module: nn.Module, inputs: Any) -> None:
-    _MODE.__enter__()
+    _MODE.__enter__()  # type: ignore[no-untyped-call]
 
 
 def _end(module: nn.Module, inputs: Any, output: Any) -> None:
-    _MODE.__exit__(None, None, None)
+    _MODE.__exit__(None, None, None)  # type: ignore[no-untyped-call]

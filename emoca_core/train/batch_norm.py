@@ -25,8 +25,8 @@ def batch_norm_over_processes(
 ) -> Float[Tensor, "B C *S"]:
     """``torch.nn.functional.batch_norm`` whose batch is that of all processes; its arguments and its meaning.
 
-    On the CPU the statistics are rounded once, from float64, so that any number of processes gets the same ones; torch's
-    own are used by a GPU that is alone.
+    On the CPU the statistics are rounded once, from float64, so that any number of processes gets the same ones. A GPU
+    that is alone uses torch's own.
 
     Raises:
         ParamsError: A single value has no variance.
@@ -38,7 +38,7 @@ def batch_norm_over_processes(
         return F.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
     x = input if input.dtype == torch.float64 else input.float()
     chosen = x.new_ones(x.shape[1]) if weight is None else weight
-    result: tuple[Tensor, ...] = _BatchNorm.apply(x, chosen, bias, eps)  # type: ignore[no-untyped-call]
+    result: tuple[Tensor, ...] = _BatchNorm.apply(x, chosen, bias, eps)
     normalised, *statistics = result
     if running_mean is not None and running_var is not None:
         with torch.no_grad():
@@ -55,7 +55,7 @@ def _together(
         own = torch.cat([mean, variance, mean.new_tensor([count])])
         every = [torch.empty_like(own) for _ in range(world_size())]
         torch.distributed.all_gather(every, own)
-        means, variances, counts = torch.stack(every).split([len(mean), len(mean), 1], 1)
+        means, variances, counts = torch.split(torch.stack(every), [len(mean), len(mean), 1], 1)
         share, count = counts / counts.sum(), int(counts.sum())
         mean = (share * means).sum(0)
         variance = (share * (variances + (means - mean).square())).sum(0)
@@ -68,9 +68,7 @@ class _BatchNorm(torch.autograd.Function):
     """Two exchanges of vectors of the size of the channels: of the statistics forth, of their gradients back."""
 
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, eps: float
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, eps: float) -> tuple[Tensor, Tensor, Tensor]:
         """The normalised values, and mean and unbiased variance of the batch."""
         shape, dims = [1, -1, *[1] * (x.dim() - 2)], [0, *range(2, x.dim())]
         exact = x.to(torch.float64 if x.device.type == "cpu" else x.dtype, copy=True)
@@ -87,7 +85,7 @@ class _BatchNorm(torch.autograd.Function):
         return torch.addcmul(offset.to(x).view(shape), x, slope.view(shape)), *statistics
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor | None, None]:
         """To the values, weight and bias."""
         x, weight, mean, scale = ctx.saved_tensors

@@ -3,7 +3,9 @@
 import os
 
 import torch
+import torch.distributed
 from accelerate import PartialState
+from accelerate.state import AcceleratorState
 from accelerate.utils import parse_flag_from_env
 
 from emoca_core.errors import EmocaError
@@ -33,3 +35,17 @@ def processes() -> PartialState:
             "start them by torchrun --nproc_per_node N -m emoca_core ..."
         )
     return state
+
+
+def go_on_alone() -> bool:
+    """End the work in common. True in the process that goes on, which is then as if it had been started alone."""
+    state = processes()
+    goes_on = bool(state.is_main_process)
+    if state.num_processes > 1:
+        if torch.distributed.is_initialized():  # training ends it
+            state.wait_for_everyone()
+            state.destroy_process_group()
+        AcceleratorState._reset_state(reset_partial_state=True)
+        for name in LAUNCHED:
+            os.environ.pop(name, None)
+    return goes_on

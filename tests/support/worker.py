@@ -23,7 +23,7 @@ def check_the_world(expected: int, record: Path) -> None:
     def look_once(self: PartialState, *args: object, **options: object) -> None:
         look(self, *args, **options)
         PartialState.__init__ = look
-        grouped = torch.distributed.is_initialized() and torch.distributed.get_world_size() or 1
+        grouped = torch.distributed.get_world_size() if torch.distributed.is_initialized() else 1
         (record / str(self.process_index)).write_text(f"{self.num_processes} {grouped}")
         if not self.num_processes == grouped == expected:
             os._exit(WRONG_WORLD)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from full_disk import room_for
+from launch import run_workers
 from safetensors.torch import load_file
 
 from emoca_core.errors import EmocaError, OutputError
@@ -25,10 +26,8 @@ def log_of(folder: Path) -> list[dict]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-def start(*arguments: str, processes: int = 1) -> subprocess.CompletedProcess:
-    launch = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--main_process_port", "0"]
-    command = [sys.executable, *(launch if processes == 2 else []), SCRIPT, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+def start(*arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, SCRIPT, *arguments], capture_output=True, text=True, timeout=300)
 
 
 def assert_same_log(one: Path, other: Path, tolerance: float) -> None:
@@ -54,11 +53,10 @@ def test_it_learns_and_leaves_a_complete_run_folder(tmp_path):
     assert "net.0.weight" in load_file(tmp_path / "run" / "best.safetensors")
 
 
-@pytest.mark.slow
 def test_two_processes_give_the_numbers_of_one(tmp_path):
     """Equal global batches: float32 sums in another order differ by about 1e-6 and grow over the 12 steps."""
     toy_run.run(tmp_path / "one")
-    done = start(str(tmp_path / "two"), processes=2)
+    done = run_workers(SCRIPT, str(tmp_path / "two"))
     assert done.returncode == 0, done.stderr
     assert_same_log(tmp_path / "one", tmp_path / "two", tolerance=2e-5)
 

@@ -39,8 +39,8 @@ LAYOUT = {"shape": 10, "expression": 52, "global_pose": 3, "jaw_pose": 3, "albed
 SIZE = 64
 KILL_AT = int(os.environ.get("TOY_KILL_AT", "0"))
 """Optimiser step at which the process ends itself; no parameter, because a run's card holds those."""
-GRADIENTS = os.environ.get("TOY_GRADIENTS")
-"""File for the gradients of the first step."""
+KILL_RANK = os.environ.get("TOY_KILL_RANK", os.environ.get("RANK", "0"))
+"""Which process ends itself; by default each."""
 MEMORY = os.environ.get("TOY_MEMORY")
 """File for resident bytes and number of Python objects, by step."""
 FROZEN = os.environ.get("TOY_FROZEN")
@@ -216,17 +216,6 @@ def add_components(registry: Registry) -> Registry:
     return registry
 
 
-def keep_gradients(file: str) -> None:
-    """Save what the first optimiser step sees, from the first process."""
-
-    def save(optimizer: torch.optim.Optimizer, *_: object) -> None:
-        if not Path(file).exists() and os.environ.get("RANK", "0") == "0":
-            parameters = [p for group in optimizer.param_groups for p in group["params"]]
-            torch.save([None if p.grad is None else p.grad.clone() for p in parameters], file)
-
-    register_optimizer_step_pre_hook(save)
-
-
 def kill_at(last: int) -> None:
     """End the process before this optimiser step."""
     steps = itertools.count(1)
@@ -255,10 +244,8 @@ def keep_memory(file: str) -> None:
 
 if __name__ == "__main__":
     add_components(get_registry())
-    if KILL_AT:
+    if KILL_AT and os.environ.get("RANK", "0") == KILL_RANK:
         kill_at(KILL_AT)
     if MEMORY:
         keep_memory(MEMORY)
-    if GRADIENTS:
-        keep_gradients(GRADIENTS)
     sys.exit(main(["train", *sys.argv[1:]]))
