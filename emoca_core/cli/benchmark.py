@@ -20,8 +20,8 @@ and probes are kept in the cache, so the same command goes on after a stop.
 The first method is the one that the others are compared with. Methods whose files are missing are listed with the
 reason. exit code: 0 all methods ran, 1 some did not, 2 none did, or the command is wrong.
 
-On several processes: torchrun --nproc_per_node N -m emoca_core benchmark ... with the same arguments. Methods that did
-not run are listed all the same, but the exit code is 0: launchers take another one for a crash.
+On several processes: torchrun --nproc_per_node N -m -- emoca_core benchmark ... with the same arguments. Methods that
+did not run are listed all the same, but the exit code is 0: launchers take another one for a crash.
 """
 
 

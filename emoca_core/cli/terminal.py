@@ -56,7 +56,7 @@ def first_speaks() -> Iterator[None]:
 
 
 def process_number() -> int:
-    """Which of the processes that torchrun or the like started this one is; 0 for one that is alone."""
+    """Which of the processes that a launcher started this one is; 0 for one that is alone."""
     number = os.environ.get("RANK", "")
     return int(number) if number.isdecimal() else 0
 

@@ -9,7 +9,7 @@ from emoca_core.cli.cli_settings import class_set, settings_from
 
 NAME = "train"
 HELP = "train an emotion backbone, or a recipe: its encoder (coarse), then its detail"
-MANY = "On several processes: torchrun --nproc_per_node N -m emoca_core train TASK ... with the same arguments."
+MANY = "On several processes: torchrun --nproc_per_node N -m -- emoca_core train TASK ... with the same arguments."
 
 
 def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:

@@ -19,7 +19,7 @@ from safetensors.numpy import load_file
 from emoca_core.errors import AssetFormatError, EmocaError
 from emoca_core.method import pick_device
 from emoca_core.progress import progress_bar
-from emoca_core.train.world import processes
+from emoca_core.train.world import processes, together
 
 T = TypeVar("T")
 
@@ -57,6 +57,13 @@ def fill_parts(
     Raises:
         EmocaError: In every process, where ``compute`` raised it in one; parts that were done before are kept.
     """
+    with together():
+        _fill_parts(parts, compute, write, label)
+
+
+def _fill_parts(
+    parts: Sequence[Part], compute: Callable[[range], T], write: Callable[[Part, T], None], label: str
+) -> None:
     state = processes()
     missing = _as_in_main([index for index, part in enumerate(parts) if not part.file.exists()])
     done = len(parts) - len(missing)

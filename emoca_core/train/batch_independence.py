@@ -42,7 +42,7 @@ def linear(x: Tensor, weight: Float[Tensor, "O I"], bias: Float[Tensor, "O"] | N
 
 def conv2d(
     x: Float[Tensor, "B I H W"],
-    weight: Float[Tensor, "O I/g h w"],
+    weight: Float[Tensor, "O _ _ _"],
     bias: Float[Tensor, "O"] | None = None,
     *args: Any,
     **options: Any,

@@ -24,7 +24,7 @@ from emoca_core.train.batch_independence import make_batch_independent
 from emoca_core.train.sampling import Batches, DrawnDataset, EvaluationBatches, NumberedDataset, TrainBatches
 from emoca_core.train.task import Step, Task
 from emoca_core.train.train_settings import TrainSettings
-from emoca_core.train.world import processes
+from emoca_core.train.world import processes, together
 
 
 class TrainingDivergedError(EmocaError, ArithmeticError):
@@ -61,7 +61,8 @@ def train(
 
     Raises:
         TrainingDivergedError: The loss became NaN or infinite; the last checkpoint is good.
-        EmocaError: The run folder is in use by another run, its settings differ, or the tracker is not installed.
+        EmocaError: The run folder is in use by another run, its settings differ, the tracker is not installed, or
+            another process of the run has ended.
         OSError: The disk is full; the last checkpoint is whole.
     """
     accelerator = _accelerator(settings, out)
@@ -93,7 +94,7 @@ def train(
         accelerator.ddp_handler = DistributedDataParallelKwargs(find_unused_parameters=unused)
     model, optimizer = accelerator.prepare(task, optimizer)
     run = _Run(accelerator, folder, settings, task, model, optimizer, drawn, loader, watched)
-    with folder.claimed() if accelerator.is_main_process else nullcontext():
+    with folder.claimed() if accelerator.is_main_process else nullcontext(), together():
         if accelerator.is_main_process:
             folder.start({"train": settings.model_dump(mode="json"), "task": task.card()}, resume)
         accelerator.wait_for_everyone()

@@ -1,6 +1,8 @@
 """The processes that were started together, as torchrun and other launchers do."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 import torch.distributed
@@ -32,9 +34,27 @@ def processes() -> PartialState:
     if started > 1 and state.num_processes == 1:
         raise EmocaError(
             f"{started} processes were started, but Accelerate sees one ({state.distributed_type}, {state.device}): "
-            "start them by torchrun --nproc_per_node N -m emoca_core ..."
+            "start them by torchrun --nproc_per_node N -m -- emoca_core ..."
         )
     return state
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """Say in one line that a sibling is gone, which the exchange with it tells in many.
+
+    Raises:
+        EmocaError: Another process ended while this one was waiting for it.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error, torch.distributed.DistError) or "gloo" in str(error):
+            raise EmocaError(
+                "another process of this run has ended, and this one with it: the same command goes on from what was "
+                "written (training with --resume)"
+            ) from error
+        raise
 
 
 def go_on_alone() -> bool:

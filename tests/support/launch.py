@@ -33,10 +33,10 @@ def run_workers(
     """
     start = [word.format(processes=processes) for word in launcher]
     with tempfile.TemporaryDirectory() as record:
-        command = [sys.executable, "-m", *start, str(WORKER), str(processes), record, program, *arguments]
+        command = [sys.executable, "-m", *start, "--", str(WORKER), str(processes), record, program, *arguments]
         variables = os.environ | {"OMP_NUM_THREADS": "1"} | environment
         done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=variables, check=False)
         seen = {int(file.name): file.read_text() for file in Path(record).iterdir()}
     expected = dict.fromkeys(range(processes), f"{processes} {processes}")
-    assert seen == expected, f"{' '.join(command)}\nis not {processes} processes: {seen}\n{done.stderr[-2000:]}"
+    assert seen == expected, f"{' '.join(command)}\nis not {processes} processes: {seen}\n{done.stderr[:3000]}"
     return done

@@ -7,8 +7,8 @@ import json
 import sys
 from pathlib import Path
 
-import toy_stage
 import torch
+import toy_stage
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from launch import run_workers
 from safetensors.torch import load_file
 
 from emoca_core.runs.run_folder import RunFolder
@@ -17,18 +18,19 @@ sys.path.insert(0, str(Path(__file__).parent))
 import toy_stage
 
 SCRIPT = str(Path(toy_stage.__file__))
-SAME_ON_ANY_BATCH = "encoder.params.norm=group"  # the statistics of batch normalisation are those of a process
-LAUNCH = ["-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2", "--main_process_port", "0"]
+
+
+def options(folder, name, *arguments):
+    recipe = ["--catalogue", str(toy_stage.recipe_file(folder)), "--recipe", "toy", "--data", "synthetic_faces"]
+    return [*recipe, "--out", str(folder / name), *arguments]
 
 
 def start(folder, stage, name, *arguments, processes=1, **environment):
-    command = [sys.executable, *(LAUNCH if processes == 2 else []), SCRIPT, stage]
-    command += ["--catalogue", str(toy_stage.recipe_file(folder)), "--recipe", "toy", "--data", "synthetic_faces"]
-    command += ["--out", str(folder / name), *arguments]
-    threads = {"OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        command, capture_output=True, text=True, timeout=500, env=os.environ | threads | environment, check=False
-    )
+    if processes > 1:
+        return run_workers(SCRIPT, stage, *options(folder, name, *arguments), processes=processes, **environment)
+    command = [sys.executable, SCRIPT, stage, *options(folder, name, *arguments)]
+    variables = os.environ | {"OMP_NUM_THREADS": "1"} | environment
+    return subprocess.run(command, capture_output=True, text=True, timeout=500, env=variables, check=False)
 
 
 def log_of(folder):
@@ -44,28 +46,11 @@ def assert_same_log(one, other, tolerance):
             assert left[key] == pytest.approx(right[key], rel=tolerance, abs=tolerance), (left["step"], key)
 
 
-@pytest.mark.parametrize("stage", ["coarse", "detail"])
-def test_two_processes_compute_the_gradient_of_one(tmp_path, stage):
-    """At the same global batch, through both stages' objectives and the exchange; float32 sums in another order."""
-    gradients = []
-    for processes in (1, 2):
-        file = tmp_path / f"gradients-{processes}.pt"
-        options = ["--set", "max_steps=1", "--recipe-set", SAME_ON_ANY_BATCH]
-        done = start(tmp_path, stage, f"run-{processes}", *options, processes=processes, TOY_GRADIENTS=str(file))
-        assert done.returncode == 0, done.stderr
-        gradients.append(torch.load(file))
-    assert len(gradients[0]) == len(gradients[1]) > 0
-    for alone, together in zip(*gradients, strict=True):
-        assert alone.abs().max() > 0
-        assert (alone - together).abs().max() <= 1e-5 * alone.abs().max()
-
-
 @pytest.mark.slow
 def test_both_stages_run_in_two_processes_to_the_numbers_of_one(tmp_path):
     """A whole run: Adam divides rounding by small numbers, so it grows over the steps."""
-    options = ["--recipe-set", SAME_ON_ANY_BATCH]
     for processes in (1, 2):
-        done = start(tmp_path, "coarse", f"coarse-{processes}", *options, processes=processes)
+        done = start(tmp_path, "coarse", f"coarse-{processes}", processes=processes)
         assert done.returncode == 0, done.stderr
     for processes in (1, 2):
         more = ["--start", str(tmp_path / "coarse-1")]
@@ -73,6 +58,21 @@ def test_both_stages_run_in_two_processes_to_the_numbers_of_one(tmp_path):
         assert done.returncode == 0, done.stderr
     for stage in ("coarse", "detail"):
         assert_same_log(tmp_path / f"{stage}-1", tmp_path / f"{stage}-2", tolerance=5e-3)
+
+
+@pytest.mark.slow
+def test_one_of_two_processes_killed_resumes_to_the_numbers_of_two_that_were_not(tmp_path):
+    whole = start(tmp_path, "coarse", "whole", processes=2)
+    assert whole.returncode == 0, whole.stderr
+    killed = start(tmp_path, "coarse", "killed", processes=2, TOY_KILL_AT="8", TOY_KILL_RANK="1")
+    assert killed.returncode != 0
+    assert "exitcode  : -9" in killed.stderr and "this is a fault" not in killed.stderr
+    assert RunFolder(tmp_path / "killed").last.name == "step-00000006"
+    resumed = start(tmp_path, "coarse", "killed", "--resume", processes=2)
+    assert resumed.returncode == 0, resumed.stderr
+    assert_same_log(tmp_path / "whole", tmp_path / "killed", tolerance=0.0)
+    one, other = (load_file(RunFolder(tmp_path / name).last / "model.safetensors") for name in ("whole", "killed"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 @pytest.mark.slow

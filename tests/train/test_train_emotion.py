@@ -1,13 +1,12 @@
 """``emoca train emotion`` from pictures on disk to a trained backbone."""
 
 import json
-import subprocess
-import sys
 from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
+from launch import run_workers
 from local_plugins import component_registry
 from PIL import Image
 
