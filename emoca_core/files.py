@@ -319,7 +319,7 @@ def _made_in(folder: Path, marker: str) -> set[str] | None:
     if not isinstance(record, Mapping) or not str(record.get("format")).startswith("emoca-"):
         return None
     names = record.get("files", [])
-    if names is None and marker == MARKER:
+    if names is None and record["format"] == _FORMAT:
         return set(os.listdir(folder))
     return {name for name in names if is_plain_name(name)} if isinstance(names, list) else None
 

@@ -217,6 +217,7 @@ def test_what_was_made_is_deleted_and_the_rest_stays(tmp_path):
         '{"files": ["canary"]}',
         '{"format": "of somebody", "files": ["canary"]}',
         '{"format": "emoca-folder-1"}',
+        '{"format": "emoca-codes-1", "files": null}',
         '{"format": "emoca-folder-1", "files": 3}',
         '{"format": "emoca-folder-1", "files": [3, ["canary"], "../canary", "x/../canary", "/canary", ".."]}',
     ],

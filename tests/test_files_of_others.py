@@ -331,14 +331,19 @@ OWN = {  # functions that touch files in a way of their own, and where else they
     "rmtree": [],
     "rmdir": [],
     "removedirs": [],
-    "unlink": ["claims.py", "captured.py", "results.py"],  # the lock file, and the marks that say "complete"
+    "unlink": [
+        "claims.py",
+        "saving.py",
+        "results.py",
+        "exporter.py",
+    ],  # the lock file, and the marks that say "complete"
     "rename": [],
     "remove": [],
-    "replace": ["run_folder.py"],  # a checkpoint gets its name
+    "replace": ["run_folder.py", "saving.py"],  # a checkpoint gets its name, a record becomes a marker
     "move": [],
     "mkdtemp": [],
     "mkstemp": [],
-    "TemporaryDirectory": ["evaluate.py"],  # a probe is trained in the system's own folder
+    "TemporaryDirectory": ["evaluate.py", "exporter.py"],  # probes and the testing kit work in the system's own folder
     "symlink_to": [],
     "umask": [],
     "dump": [],
