@@ -27,8 +27,8 @@ GEOMETRY = {
     "deca.uv_face_eye_mask": torch.zeros(1, 1, 4, 4),
     "deca.fixed_uv_dis": torch.zeros(4, 4),
     "deca.displacement_mask": torch.zeros(1, 1, 4, 4),
-    "emotion_mlp.model.0.weight": torch.zeros(2, 2),
 }
+HEAD = {"emotion_mlp.model.0.weight": torch.zeros(2, 2)}
 LOSSES = {
     "deca.perceptual_loss.featlayer.mean": torch.zeros(1, 3, 1, 1),
     "emonet_loss.backbone.linear.weight": torch.zeros(2, 2),
@@ -65,7 +65,7 @@ def write(path: Path, flame_state: dict[str, Tensor], outputs: int, **switches: 
         "pytorch-lightning_version": "1.4.9",
         "callbacks": {"ModelCheckpoint": {"best_model_score": torch.tensor(9.4)}},
         "optimizer_states": [{"state": {0: {"exp_avg": torch.zeros(3)}}}],
-        "state_dict": {**state, **GEOMETRY, **LOSSES},
+        "state_dict": {**state, **GEOMETRY, **LOSSES, **HEAD},
     }
     if switches:
         content["hyper_parameters"] = AttributeDict(model_params=AttributeDict(switches), path=Path("x"))
@@ -108,6 +108,8 @@ def test_geometry_in_the_file_is_left_to_the_users_assets(encoder: Emoca) -> Non
         assert "user's own assets" in report.dropped[f"state_dict.{name}"]
     for name in LOSSES:
         assert report.dropped[f"state_dict.{name}"] == "a loss of the training"
+    for name in HEAD:
+        assert report.dropped[f"state_dict.{name}"] == "emotion head on top of the codes"
     assert "user's own assets" in str(report)
 
 
