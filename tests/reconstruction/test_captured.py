@@ -102,7 +102,7 @@ def test_record_names_everything_a_result_depends_on(face, tmp_path):
     assert record["recipe"]["name"] == "toy"
     assert record["recipe"]["parts"]["renderer"] == {
         "uses": "zbuffer",
-        "params": {"kernel": "auto", "fill_rule": "strict"},
+        "params": {"kernel": "auto", "fill_rule": "strict", "depth": "exact"},
     }
     assert record["photo"]["sha256"] == sha256_of(tmp_path / "one.png")
     assert record["crop"]["policy"] == "native" and record["crop"]["rule"] == "upright"
