@@ -20,6 +20,7 @@ from emoca_core.errors import EmocaError, ParamsError
 from emoca_core.method.objective import Losses
 from emoca_core.progress import progress_bar
 from emoca_core.runs.run_folder import TRACKED, Progress, RunFolder
+from emoca_core.train import checkpoint
 from emoca_core.train.batch_independence import make_batch_independent
 from emoca_core.train.sampling import Batches, DrawnDataset, EvaluationBatches, NumberedDataset, TrainBatches
 from emoca_core.train.task import Step, Task
@@ -254,9 +255,11 @@ class _Run:
         self.accelerator.wait_for_everyone()
         temporary = self.folder.path / "checkpoints" / f".step-{progress.step:08d}"
         with self.folder.writing():
-            self.accelerator.save_state(str(temporary))
+            checkpoint.write_own_state(temporary, self.accelerator.process_index)
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
+            with self.folder.writing():
+                checkpoint.write_shared_state(temporary, self.task, self.optimizer.optimizer, self.accelerator)
             self.folder.commit_checkpoint(temporary, progress)
         self.accelerator.wait_for_everyone()
 
@@ -265,8 +268,9 @@ class _Run:
         last = self.folder.last
         assert last is not None
         with self.folder.reading(last):
-            self.accelerator.load_state(str(last))
-        progress = self.folder.read_progress(last)
+            progress = self.folder.read_progress(last)
+            if not checkpoint.read_state(last, self.task, self.optimizer.optimizer, self.accelerator):
+                set_seed(self.settings.seed + progress.step, device_specific=True)  # another number of processes
         if self.accelerator.is_main_process:
             self.folder.forget_after(progress.step)
         return progress

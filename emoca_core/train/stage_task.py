@@ -19,7 +19,7 @@ from emoca_core.method.method import EVERYTHING, Method
 from emoca_core.method.objective import Losses, Objective
 from emoca_core.registry.terms import Stage
 from emoca_core.runs.trained_part import frozen_parts, set_mode, sha256_of_tensors, trained_part
-from emoca_core.train import measures
+from emoca_core.train import validation_figures
 from emoca_core.train.exchange import ring_means, ring_permutation
 from emoca_core.train.face_batches import FaceBatch
 from emoca_core.train.stage_settings import StageSettings
@@ -151,14 +151,16 @@ class ReconstructionTask(Task):
     def _measures(self, capture: Capture) -> dict[str, Tensor]:
         """One row per face; NaN where photo or truth do not tell."""
         masks = self.method.face_model.vertex_masks
-        vertices = measures.vertex_errors(capture, masks) or {}
+        vertices = validation_figures.vertex_errors(capture, masks) or {}
         values = {
-            "landmark_error": measures.landmark_error(capture),
-            "photometric_error": measures.photometric_error(capture),
-            "detail_photometric_error": measures.detail_photometric_error(capture),
-            "emotion_distance": measures.emotion_distance(capture.emotion_of_input, capture.emotion_of_rendering),
-            "expression_error": measures.expression_error(capture),
-            **{f"vertex_error_{region}_mm": vertices.get(region) for region in measures.REGIONS},
+            "landmark_error": validation_figures.landmark_error(capture),
+            "photometric_error": validation_figures.photometric_error(capture),
+            "detail_photometric_error": validation_figures.detail_photometric_error(capture),
+            "emotion_distance": validation_figures.emotion_distance(
+                capture.emotion_of_input, capture.emotion_of_rendering
+            ),
+            "expression_error": validation_figures.expression_error(capture),
+            **{f"vertex_error_{region}_mm": vertices.get(region) for region in validation_figures.REGIONS},
         }
         unknown = capture.crop.image.new_full((len(capture.crop),), torch.nan)
         return {name: unknown if value is None else value.float() for name, value in values.items()}

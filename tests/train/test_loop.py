@@ -1,6 +1,7 @@
 """The loop: the same numbers alone and in two processes, killed and resumed; clear ends."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -101,21 +102,21 @@ def test_a_loss_that_is_not_finite_stops_with_the_last_good_checkpoint(tmp_path)
 
 @pytest.mark.parametrize("room", [100, 1500], ids=["for no weights", "for weights but no optimiser"])
 def test_a_full_disk_keeps_the_last_checkpoint(tmp_path, monkeypatch, room):
-    from accelerate import Accelerator
+    from emoca_core.train import checkpoint
 
-    save_state = Accelerator.save_state
+    write = checkpoint.write_shared_state
 
-    def save_until_full(self, folder, **options):
-        if "00000004" not in folder:
-            return save_state(self, folder, **options)
+    def write_until_full(folder, *rest):
+        if "00000004" not in folder.name:
+            return write(folder, *rest)
         with room_for(room):
-            return save_state(self, folder, **options)
+            return write(folder, *rest)
 
-    monkeypatch.setattr(Accelerator, "save_state", save_until_full)
+    monkeypatch.setattr(checkpoint, "write_shared_state", write_until_full)
     with pytest.raises(OutputError, match=r"^cannot write to [^\n]*: [^\n]*\. The last checkpoint is whole[^\n]*$"):
         toy_run.run(tmp_path)
     sizes = {path.name: path.stat().st_size for path in RunFolder(tmp_path).last.iterdir()}
-    assert 100 < sizes["model.safetensors"] < 1500 < sizes["optimizer.bin"]
+    assert 100 < sizes["model.safetensors"] < 1500 < sizes["optimizer.safetensors"]
     assert RunFolder(tmp_path).last.name == "step-00000002"
     assert (RunFolder(tmp_path).last / "progress.json").exists()
     monkeypatch.undo()
@@ -135,3 +136,35 @@ def test_patience_ends_a_run_that_does_not_improve(tmp_path):
     toy_run.run(tmp_path, settings={"epochs": 50, "learning_rate": 1e-30, "patience": 3})
     validations = [entry for entry in log_of(tmp_path) if "validation/valence_ccc" in entry]
     assert len(validations) == 4  # the first is the best, three bring nothing
+
+
+FILES = ["model.safetensors", "optimizer.safetensors", "random-0.safetensors", "state.json", "progress.json"]
+DAMAGES = {
+    "cut": lambda content: content[: len(content) // 2],
+    "empty": lambda content: b"",
+    "pickle": lambda content: b"cos\nsystem\n(S'touch executed'\ntR.",
+    "flipped": lambda content: content[:-20] + bytes([content[-20] ^ 1]) + content[-19:],
+}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    toy_run.run(folder, settings={"epochs": 1})
+    return folder
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("name", FILES)
+def test_a_damaged_checkpoint_is_one_line_and_runs_nothing(finished, tmp_path, monkeypatch, name, damage):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(finished, tmp_path / "run")
+    last = RunFolder(tmp_path / "run").last
+    assert sorted(path.name for path in last.iterdir()) == sorted([*FILES, "emoca-made.json"])
+    file = last / name
+    file.write_bytes(DAMAGES[damage](file.read_bytes()))
+    if (name, damage) == ("progress.json", "flipped"):
+        return  # a digit that is another digit
+    with pytest.raises(EmocaError, match=r"^[^\n]*damaged[^\n]*$"):
+        toy_run.run(tmp_path / "run", settings={"epochs": 1}, resume=True)
+    assert not (tmp_path / "executed").exists()
