@@ -26,7 +26,7 @@ TERMS = {
 
 def crop_of(method: Method, photo: Path) -> FaceCrop:
     """The largest face of a photo, as the method cuts it."""
-    face, *_ = find_faces(method, read_photo(photo), Settings())
+    face, *_ = find_faces(method, read_photo(photo), Settings()).faces
     crop = crops_to_batch([face.cropped], [face.detection], [face.photo.size])
     return crop.map(lambda tensor: tensor.to(method.device))
 
