@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from emoca_core.sweep.plan import read_plan
+from emoca_core.sweep.plan import Plan, read_plan
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = sorted((ROOT / "benchmarks" / "results" / "sweeps").iterdir())
@@ -37,7 +37,7 @@ def test_means_and_intervals_follow_from_the_runs(folder):
 def test_the_plan_is_in_the_repository(folder):
     result = json.loads((folder / "result.json").read_text("utf-8"))
     plan = read_plan(ROOT / "benchmarks" / "sweeps" / f"{folder.name}.yaml")
-    assert result["plan"] == plan.model_dump(mode="json", by_alias=True)
+    assert Plan.model_validate(result["plan"]) == plan  # keys that came later have their defaults
 
 
 def test_every_run_says_where_it_comes_from(folder):
