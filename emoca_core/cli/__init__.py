@@ -117,6 +117,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(given: Sequence[str]) -> int:
+    if any(not word or "\0" in word for word in given):
+        raise EmocaError("an argument is empty, or holds a NUL character: has a variable of the shell no value?")
     try:
         # the modules of other commands need not be imported
         args = build_parser([name for name in COMMANDS if name in given] or COMMANDS).parse_args(given)

@@ -379,6 +379,8 @@ def _assigned(assignments: Iterable[str], option: str) -> dict[str, str]:
     for name, equals, value in pairs:
         if not (name and equals and value):
             raise ParamsError(f"{option} {name}{equals}{value}: expected NAME=VALUE")
+        if sum(name == other for other, *_ in pairs) > 1:
+            raise ParamsError(f"{option}: '{name}' has two values")
     return {name: value for name, _, value in pairs}
 
 

@@ -10,6 +10,7 @@ from emoca_core.cli import BAD_INPUT, Subparsers
 from emoca_core.cli.cli_settings import settings_from, share, whole
 from emoca_core.errors import ParamsError, RecipeError, unknown_name
 from emoca_core.limits import BATCH
+from emoca_core.parsing import shown
 
 if TYPE_CHECKING:
     from emoca_core.method import Method
@@ -176,5 +177,5 @@ def _names(text: str) -> tuple[str, ...]:
     """``a,b`` as names."""
     names = tuple(name.strip() for name in text.split(","))
     if not all(names):
-        raise ValueError
+        raise argparse.ArgumentTypeError(f"'{shown(text)}' has an empty name: write a,b")
     return names

@@ -6,6 +6,7 @@ command, and it has an end.
 
 import contextlib
 import io
+import os
 import re
 import signal
 import threading
@@ -134,14 +135,39 @@ def contained(seconds: float | None = None) -> Iterator[io.StringIO]:
     Raises:
         PluginError: Whatever it raised, but for Ctrl-C.
     """
-    said = io.StringIO()
+    said = _Heard()
     try:
-        with contextlib.redirect_stdout(said), _deadline(float(PLUGIN_SECONDS.most if seconds is None else seconds)):
+        with (
+            contextlib.redirect_stdout(said),
+            _same_folder(),
+            _deadline(float(PLUGIN_SECONDS.most if seconds is None else seconds)),
+        ):
             yield said
     except (KeyboardInterrupt, PluginError):
         raise
     except BaseException as error:  # SystemExit and whatever else a third party's code may raise
         raise PluginError(said_by(error)) from error
+
+
+class _Heard(io.StringIO):
+    """Cannot be closed by the stranger."""
+
+    def close(self) -> None:
+        """Leave the text readable."""
+
+
+@contextlib.contextmanager
+def _same_folder() -> Iterator[None]:
+    """Come back to the current folder, from which the user's relative paths start."""
+    try:
+        before = os.getcwd()
+    except FileNotFoundError:  # it was removed
+        yield
+        return
+    try:
+        yield
+    finally:
+        os.chdir(before)
 
 
 def said_by(error: BaseException) -> str:

@@ -266,6 +266,11 @@ def test_doctor_tells_versions_device_and_plugins(local, capsys):
         (["--catalogue", "nowhere.yaml", "list"], "cannot read nowhere.yaml"),
         (["list", "--catalogue", "nowhere.yaml"], "cannot read nowhere.yaml"),
         (["list", "--nonsense"], "--nonsense"),
+        (["show", ""], "an argument is empty"),
+        (["reconstruct", ""], "an argument is empty"),
+        (["reconstruct", "photo.jpg", "--out", ""], "an argument is empty"),
+        (["reconstruct", "photo.jpg", "--out", "a\0b"], "NUL"),
+        (["reconstruct", "photo.jpg", "--write", "glb,"], "'glb,' has an empty name"),
     ],
 )
 def test_bad_input_is_one_message_and_exit_code_2(local, capsys, arguments, said, tmp_path, monkeypatch):

@@ -267,6 +267,7 @@ def test_import_with_cleaning_and_folds(tmp_path, capsys):
         (["import", "folders", "--root", "nowhere", "--out", "m.parquet"], "nowhere is not a folder"),
         (["import", "folders", "--root", "data", "--out", "m.txt"], r"ends in .parquet or .csv"),
         (["import", "table", "--root", ".", "--out", "m.csv", "--columns", "path"], "expected NAME=VALUE"),
+        (["import", "table", "--root", ".", "--out", "m.csv", "--columns", "path=a", "path=b"], "has two values"),
         (["split", "faces.csv", "--out", "m.csv", "--split", "train=lots"], "could not convert string to float"),
         (["split", "faces.csv", "--out", "m.csv"], "--split --folds is required"),
         (["split", "faces.csv", "--out", "m.csv", "--folds", "99"], "2 groups cannot be split into 99 parts"),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hostile_plugins import HOSTILE, PARTS, Hostile
+from hostile_plugins import GOOD, HOSTILE, PARTS, Hostile, offering
 from PIL import Image
 
 from emoca_core import cli, get_registry
@@ -135,6 +135,13 @@ def test_what_shows_only_when_it_is_used_is_found_by_doctor_deep(case, tmp_path,
 def test_doctor_deep_finds_nothing_wrong_with_the_built_in_parts(capsys):
     code, out, _ = outcome(["doctor", "--deep"], capsys)
     assert code == cli.DONE, out
+
+
+def test_a_plugin_does_not_move_the_current_folder(tmp_path, monkeypatch):
+    install(Hostile("import os; os.chdir('/')\n" + offering(GOOD)), tmp_path, monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    get_registry().build("loss", "of_the_newcomer")
+    assert Path.cwd() == tmp_path
 
 
 def test_a_plugin_that_the_user_stops_is_stopped(tmp_path, monkeypatch, capsys):

@@ -117,6 +117,9 @@ HOSTILE = {
     "cannot be imported": Hostile("import half_installed", "No module named 'half_installed'"),
     "is not there": Hostile("", "No module named", name="newcomer", environment={"NO_MODULE": "1"}),
     "prints": Hostile("print('HELLO')\n" + offering(GOOD), "prints while it is loaded", keeps=True),
+    "prints and closes": Hostile(
+        "import sys; print('HELLO'); sys.stdout.close()\n" + offering(GOOD), "prints while it is loaded", keeps=True
+    ),
     "never ends": Hostile(
         "while True: pass",
         "does not come to an end within 1 s (EMOCA_LIMIT_PLUGIN_SECONDS raises the limit)",
