@@ -38,6 +38,11 @@ def load_method(
         MissingAssetError: Files that you have to provide; the message lists all of them.
         AssetFormatError: A folder whose weights do not fit, or were trained on top of others than are here.
         RecipeError: Parts that cannot be built or do not fit together; the message lists all reasons.
+
+    Example:
+        >>> method = load_method("open_fit", change={"face_model": {"params": {"texture_size": 64}}}, device="cpu")
+        >>> method.face_model.expression_names[:2]
+        ('browDownLeft', 'browDownRight')
     """
     registry = get_registry()
     catalogue = catalogues.get_catalogue(registry_file, registry)

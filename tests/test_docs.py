@@ -1,6 +1,7 @@
 """Documents: their code runs, their links lead somewhere, and they speak of what exists."""
 
 import ast
+import doctest
 import importlib
 import re
 import sys
@@ -89,3 +90,29 @@ def test_recipes_of_the_readme_exist():
     named = {name for cell in table for name in re.findall(r"`([a-z0-9_]+)`", cell)}
     assert named
     assert named - set(get_catalogue().recipes) == set()
+
+
+EXAMPLES = sorted(path for path in (ROOT / "emoca_core").rglob("*.py") if ">>> " in path.read_text("utf-8"))
+WITHOUT_CODE = {"CHANGELOG.md", "docs/architecture.md"}
+"""Pages that tell and show nothing to type: a history, and the rooms of the code."""
+
+
+def test_examples_of_docstrings_are_found():
+    assert len(EXAMPLES) >= 20
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_examples_of_docstrings_run(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "captures").mkdir()
+    name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+    result = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS)
+    assert result.attempted > 0 and result.failed == 0
+
+
+@pytest.mark.parametrize("page", PAGES, ids=ids)
+def test_pages_show_what_to_type(page):
+    """Code in a language, or commands set apart by four spaces."""
+    text = page.read_text("utf-8")
+    shows = bool(re.search(r"^```(python|sh|yaml)", text, re.MULTILINE) or re.search(r"\n\n {4}\S", text))
+    assert shows != (str(page.relative_to(ROOT)) in WITHOUT_CODE)

@@ -40,6 +40,10 @@ def settings_from(assignments: Iterable[str]) -> dict[str, Any]:
 
     Raises:
         ParamsError: An assignment without a name, or a value that is not YAML.
+
+    Example:
+        >>> settings_from(["epochs=3", "data.length=100"])
+        {'epochs': 3, 'data': {'length': 100}}
     """
     settings: dict[str, Any] = {}
     for assignment in assignments:

@@ -38,6 +38,11 @@ def group_parts(groups: Sequence[str], shares: Sequence[float], seed: int = 0) -
 
     Raises:
         ParamsError: A share is not a positive number, or there are fewer groups than parts.
+
+    Example:
+        >>> parts = group_parts(["anna", "anna", "ben", "cleo"], [0.5, 0.5])
+        >>> bool(parts[0] == parts[1]), sorted({*parts.tolist()})
+        (True, [0, 1])
     """
     if not len(shares) or not all(0 < share < math.inf for share in shares):
         raise ParamsError(f"the shares {', '.join(map(str, shares))} of a split must be positive numbers")

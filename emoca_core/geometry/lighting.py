@@ -21,6 +21,10 @@ def spherical_harmonics(normals: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*b
     """Evaluate the nine bands, constants included, at (unit) normals.
 
     Order: 1, x, y, z, xy, xz, yz, x^2 - y^2, 3 z^2 - 1.
+
+    Example:
+        >>> spherical_harmonics(torch.tensor([0.0, 0.0, 1.0])).shape
+        torch.Size([9])
     """
     return torch.stack(_monomials(*normals.unbind(-1)), dim=-1) * normals.new_tensor(SH_CONSTANTS)
 

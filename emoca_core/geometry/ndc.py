@@ -12,7 +12,13 @@ def ndc_to_pixels(points: Float[Tensor, "*batch 2"], image_size: tuple[int, int]
 
 
 def pixels_to_ndc(points: Float[Tensor, "*batch 2"], image_size: tuple[int, int]) -> Float[Tensor, "*batch 2"]:
-    """Pixel-centre coordinates of an image of (height, width) to x, y in NDC."""
+    """Pixel-centre coordinates of an image of (height, width) to x, y in NDC.
+
+    Example:
+        >>> corners = torch.tensor([[-0.5, -0.5], [7.5, 3.5]])  # of a picture 8 wide, 4 high
+        >>> pixels_to_ndc(corners, (4, 8)).tolist()
+        [[-1.0, -1.0], [1.0, 1.0]]
+    """
     size = points.new_tensor(image_size[::-1])
     return (2 * points + 1) / size - 1
 

@@ -29,6 +29,11 @@ def vertex_normals(vertices: Float[Tensor, "B V 3"], faces: Int[Tensor, "F 3"]) 
         without triangles get zero.
 
     Source: DECA (Feng et al., SIGGRAPH 2021), public code: cross products summed per vertex, normalised with 1e-6.
+
+    Example:
+        >>> triangle = torch.tensor([[[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]])
+        >>> vertex_normals(triangle, torch.tensor([[0, 1, 2]]))[0, 0].round(decimals=3).tolist()
+        [0.0, 0.0, 1.0]
     """
     # vertices first, the batch last: what belongs to one vertex lies together, and gathering and adding move whole rows
     points = vertices.permute(1, 2, 0).contiguous()

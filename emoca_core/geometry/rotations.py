@@ -18,6 +18,12 @@ def rotation_vector_to_matrix(vector: Float[Tensor, "*batch 3"]) -> Float[Tensor
         Rotation matrices; `matrix @ point` turns a column vector counter-clockwise about the axis.
 
     Source: O. Rodrigues 1840; R = I + a K + b (v v^T - |v|^2 I), a = sin t / t, b = (1 - cos t) / t^2.
+
+    Example:
+        >>> import math
+        >>> quarter_turn = torch.tensor([0.0, 0.0, math.pi / 2])
+        >>> (rotation_vector_to_matrix(quarter_turn) @ torch.tensor([1.0, 0.0, 0.0])).round().tolist()
+        [0.0, 1.0, 0.0]
     """
     squared = (vector * vector).sum(-1)
     small = squared < _SMALL

@@ -69,7 +69,13 @@ def to_uint8(image: Float[ndarray, "h w 3"]) -> UInt8[ndarray, "h w 3"]:
 
 
 def transform_points(transform: Float[ndarray, "3 3"], points: Float[ndarray, "*n 2"]) -> Float[ndarray, "*n 2"]:
-    """Apply an affine transform to points (x, y)."""
+    """Apply an affine transform to points (x, y).
+
+    Example:
+        >>> twice = np.diag([2.0, 2.0, 1.0])
+        >>> transform_points(twice, np.array([[1.0, 3.0]])).tolist()
+        [[2.0, 6.0]]
+    """
     moved: ndarray = points @ transform[:2, :2].T + transform[:2, 2]
     return moved
 

@@ -45,6 +45,11 @@ class WeakPerspectiveCamera(Camera):
     Attributes:
         scale: NDC units per metre.
         translation: tx and ty, metres, added before scaling.
+
+    Example:
+        >>> camera = WeakPerspectiveCamera.from_code(torch.tensor([[8.0, 0.0, 0.0]]))  # half a picture is 1 / 8 m
+        >>> camera.project(torch.tensor([[[0.125, 0.0625, 0.0]]]))[0, 0, :2].tolist()
+        [1.0, -0.5]
     """
 
     scale: Float[Tensor, "B"]

@@ -19,6 +19,12 @@ class EmotionPrediction:
         logits: Unnormalised class scores, in the order of ``EmotionBackbone.labels``.
         valence: Unpleasant -1 to pleasant 1, not clamped.
         arousal: Calm -1 to excited 1, not clamped.
+
+    Example:
+        >>> import torch
+        >>> seen = EmotionPrediction({"pooled": torch.zeros(2, 8)}, valence=torch.tensor([0.1, -0.4]))
+        >>> seen.features["pooled"].shape, seen.arousal is None
+        (torch.Size([2, 8]), True)
     """
 
     features: Mapping[str, Float[Tensor, "B ..."]]

@@ -119,6 +119,12 @@ class FaceParameters:
 
     Raises:
         ValueError: Another block without a unit, or with the name of a known one.
+
+    Example:
+        >>> units = {"expression": "activation"}
+        >>> code = FaceParameters(shape=torch.zeros(2, 100), expression=torch.zeros(2, 52), units=units)
+        >>> len(code), code.unit_of("shape"), sorted(code.blocks())
+        (2, 'sigma', ['expression', 'shape'])
     """
 
     shape: Float[Tensor, "B S"] | None = None

@@ -49,7 +49,12 @@ def comparison_of(difference: float, resampled: Float[ndarray, "R"]) -> Comparis
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Correct p values for having asked several questions (Holm 1979); NaN stays NaN and is not counted."""
+    """Correct p values for having asked several questions (Holm 1979); NaN stays NaN and is not counted.
+
+    Example:
+        >>> holm([0.01, 0.04, 0.03])
+        [0.03, 0.06, 0.06]
+    """
     adjusted = [math.nan] * len(p_values)
     known = sorted((p, i) for i, p in enumerate(p_values) if math.isfinite(p))
     largest = 0.0

@@ -32,7 +32,13 @@ def pcc(prediction: Float[ndarray, "N"], target: Float[ndarray, "N"]) -> float:
 
 
 def ccc(prediction: Float[ndarray, "N"], target: Float[ndarray, "N"]) -> float:
-    """Concordance correlation (Lin 1989), [-1, 1]; NaN for fewer than two samples or when both are one constant."""
+    """Concordance correlation (Lin 1989), [-1, 1]; NaN for fewer than two samples or when both are one constant.
+
+    Example:
+        >>> truth = np.array([0.0, 1.0, 2.0])
+        >>> ccc(truth, truth), round(ccc(truth + 1, truth), 3)  # unlike pcc it sees a shift
+        (1.0, 0.571)
+    """
     if len(target) < 2:
         return math.nan
     shift = float(np.mean(prediction, dtype=np.float64) - np.mean(target, dtype=np.float64))

@@ -227,6 +227,10 @@ def get_catalogue(user_file: Path | str | None = None, registry: Registry | None
 
     Raises:
         CatalogueError: The user's file is not valid.
+
+    Example:
+        >>> get_catalogue().recipe("open_fit").face_model.uses
+        'open_head'
     """
     registry = registry or get_registry()
     user_file = user_file or os.environ.get(ENVIRONMENT_VARIABLE) or os.environ.get(OLD_VARIABLE)
@@ -343,6 +347,10 @@ def merge(base: Mapping[str, Any], change: Mapping[str, Any], *, keep_null: bool
         base: What to start from.
         change: What goes on top.
         keep_null: Let ``null`` stand for a later merge instead of removing the key now.
+
+    Example:
+        >>> merge({"encoder": {"uses": "deca", "params": {"size": 224}}}, {"encoder": {"params": {"size": 112}}})
+        {'encoder': {'uses': 'deca', 'params': {'size': 112}}}
     """
     if "uses" in change and change["uses"] != base.get("uses"):
         base = {}

@@ -338,7 +338,13 @@ def _origin(point: importlib.metadata.EntryPoint) -> tuple[tuple[bool, str, str]
 
 @functools.cache
 def get_registry() -> Registry:
-    """The registry of everything installed, loaded once."""
+    """The registry of everything installed, loaded once.
+
+    Example:
+        >>> head = get_registry().build("face_model", "open_head", {"texture_size": 64})
+        >>> head.blocks["expression"]
+        52
+    """
     registry = Registry()
     registry.load_entry_points()
     return registry

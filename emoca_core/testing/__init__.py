@@ -45,6 +45,9 @@ def check_component(
         AssertionError: A promise is broken; the message says which one.
         MissingAssetError: It needs a file that is not there.
         ComponentImportError: It, or an optional dependency, cannot be imported.
+
+    Example:
+        >>> check_component("loss", "photometric")
     """
     subject = Subject(registry or get_registry(), kind, name, dict(params or {}), sample, parts)
     check_declaration(subject)

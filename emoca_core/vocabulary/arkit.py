@@ -84,6 +84,10 @@ def emotion_prototype(name: str, intensity: float = 1.0) -> EmotionPrototype:
     Raises:
         UnknownNameError: There is no such prototype.
         ValueError: A negative intensity.
+
+    Example:
+        >>> emotion_prototype("happy", 0.5).activations["mouthSmileLeft"] > 0.3
+        True
     """
     prototypes = emotion_prototypes()
     if name not in prototypes:

@@ -187,6 +187,10 @@ def mediapipe_to_ibug68(points: Points) -> Points:
 
     Returns:
         [..., 68, D], of the same type.
+
+    Example:
+        >>> mediapipe_to_ibug68(np.zeros((478, 2))).shape
+        (68, 2)
     """
     return points[..., MEDIAPIPE_TO_IBUG68, :]  # type: ignore[index, no-any-return]
 
