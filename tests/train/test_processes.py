@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,9 @@ from emoca_core.errors import EmocaError, ParamsError
 from emoca_core.train import batch_independence
 from emoca_core.train.batch_independence import LARGE, make_batch_independent
 from emoca_core.train.world import processes
+
+sys.path.insert(0, str(Path(__file__).parent))
+import toy_stage
 
 HERE, ROOT = Path(__file__).parent, Path(__file__).parents[2]
 DOCUMENTS = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md", *(ROOT / "emoca_core" / "cli").glob("*.py")]
@@ -77,7 +81,8 @@ def manifest(tmp_path_factory):
 def trainings(manifest):
     """Options of each training with its default network, and images in a pass of two processes."""
     drawn = ["--data", "synthetic_faces", "--recipe-set", "encoder.params.weights=random"]
-    drawn += ["--recipe-set", "emotion_backbone.params.weights=random", "--set", "validation_data={length: 4}"]
+    drawn += ["--recipe-set", "emotion_backbone={params: {weights: random}, untrained: true}"]
+    drawn += ["--set", "validation_data={length: 4}"]
     people = ["--data-set", "faces_per_identity=3", "--data-set", "length=24"]
     return {
         "emotion": (["--backbone", "small", "--data", str(manifest), "--no-balanced"], 8),
@@ -102,9 +107,7 @@ def test_one_step_of_two_processes_has_the_gradient_of_one(manifest, tmp_path, s
 
 @pytest.mark.slow
 def test_one_step_of_a_small_stage_has_the_gradient_of_one(tmp_path):
-    from toy_stage import recipe_file
-
-    options = ["--catalogue", str(recipe_file(tmp_path)), "--recipe", "toy", "--data", "synthetic_faces"]
+    options = ["--catalogue", str(toy_stage.recipe_file(tmp_path)), "--recipe", "toy", "--data", "synthetic_faces"]
     done = run_workers(str(HERE / "one_step.py"), str(tmp_path), "coarse", *options)
     assert done.returncode == 0, done.stderr
     measured = json.loads((tmp_path / "difference.json").read_text())
