@@ -343,6 +343,16 @@ def test_a_malicious_model_is_refused(tmp_path):
     assert not mark.exists()
 
 
+@pytest.mark.parametrize("parents", [[0, 0, 9**8, 1, 1], [0, 0, -5, 1, 1], [0, 1, 1, 1, 1]])
+def test_a_joint_that_hangs_on_none_before_it_is_refused(arrays, tmp_path, parents):
+    """It would be an index far outside of the joints."""
+    wrong = {**arrays, "kintree_table": np.array([parents, range(5)])}
+    path = tiny_flame.write_model(tmp_path / "generic_model.pkl", wrong)
+    assert [added.record for added in add_files([path])] == [None]
+    with pytest.raises(AssetFormatError, match="in kintree_table a joint hangs on none before it"):
+        Flame(Flame.Params(model=path))
+
+
 def test_another_models_files_are_refused(arrays, tmp_path):
     other = tiny_flame.tiny_arrays(rows=6)
     template = tiny_flame.write_template(tmp_path / "other.obj", other)

@@ -7,7 +7,11 @@ from emoca_core.formats import BARE, Arrays, Content, Format
 
 
 def _model(content: Content) -> Arrays:
-    parents = content.array("kintree_table").astype(np.int64)[0]
+    parents = np.concatenate([[-1], content.array("kintree_table").astype(np.int64)[0, 1:]])  # published as 2**32 - 1
+    if not all(0 <= parent < joint for joint, parent in enumerate(parents[1:], 1)):
+        raise AssetFormatError(
+            f"{content.path} looks like flame_model, but in kintree_table a joint hangs on none before it"
+        )
     return {
         "v_template": content.array("v_template", np.float64),
         "shapedirs": content.array("shapedirs", np.float64),
@@ -15,7 +19,7 @@ def _model(content: Content) -> Arrays:
         "J_regressor": content.array("J_regressor", np.float64),
         "weights": content.array("weights", np.float64),
         "faces": content.array("f").astype(np.int64),
-        "parents": np.concatenate([[-1], parents[1:]]),  # published as 2**32 - 1
+        "parents": parents,
     }
 
 
