@@ -57,7 +57,8 @@ def _add(files: Iterable[str], name: str | None, catalogue: Catalogue) -> int:
         taken += 1
         verb = "is already there" if added.unchanged else f"added as {added.record.file}"
         license = card.license if (card := catalogue.assets.get(added.record.name)) else "unknown"
-        print(f"{added.path}: {added.record.name} {verb} (licence: {license})")
+        instead = f", in place of the one from {added.replaced}" if added.replaced else ""
+        print(f"{added.path}: {added.record.name} {verb}{instead} (licence: {license})")
     if not taken and not problems:
         print("emoca: none of these files is a published model this project knows", file=sys.stderr)
     return 0 if taken and not problems else BAD_INPUT

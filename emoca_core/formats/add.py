@@ -26,12 +26,14 @@ class Added:
         record: Its entry in the index; ``None`` if it was not taken.
         problem: Why not.
         unchanged: It was there already.
+        replaced: Name of the file whose place it took, if that was another one.
     """
 
     path: Path
     record: AssetRecord | None = None
     problem: str | None = None
     unchanged: bool = False
+    replaced: str | None = None
 
 
 def add_files(
@@ -56,6 +58,7 @@ def add_files(
     folder = folder or asset_folder()
     bundles: dict[str, tuple[Bundle, dict[str, Content]]] = {}
     incomplete: set[str] = set()
+    taken: dict[str, Path] = {}
     for path, searched in _expanded(paths, formats):
         try:
             content = open_content(path)
@@ -63,7 +66,9 @@ def add_files(
             if (bundle := recognised.part_of) is not None:
                 bundles.setdefault(bundle.asset, (bundle, {}))[1][recognised.name] = content
             if recognised.stands_alone:
-                yield _take(content, recognised, None if bundle else name, folder, registry)
+                added = _take(content, recognised, None if bundle else name, folder, registry, taken)
+                taken |= {added.record.name: path} if added.record else {}
+                yield added
             elif bundle:
                 incomplete.add(bundle.asset)
         except EmocaError as error:
@@ -83,7 +88,15 @@ def _expanded(paths: Iterable[Path | str], formats: Iterable[Format]) -> Iterato
             yield path, False
 
 
-def _take(content: Content, recognised: Format, name: str | None, folder: Path, registry: Registry) -> Added:
+def _take(
+    content: Content,
+    recognised: Format,
+    name: str | None,
+    folder: Path,
+    registry: Registry,
+    before: Mapping[str, Path],
+) -> Added:
+    """One file by itself; ``before`` has the assets that other files of the same call became."""
     asset = name or recognised.asset_for(content.path)
     if asset not in recognised.assets:
         raise AssetFormatError(
@@ -93,12 +106,13 @@ def _take(content: Content, recognised: Format, name: str | None, folder: Path, 
     known = read_index(folder).get(asset)
     if known and known.origin_sha256 == origin_hash and (folder / known.file).is_file():
         return Added(content.path, known, unchanged=True)
+    if asset in before:
+        problem = f"{content.path} is '{asset}', as {before[asset]} is: add one of them, or one at a time with --name"
+        return Added(content.path, problem=problem)
     arrays = convert(content, recognised)
     prove(content, recognised, registry)
-    return Added(
-        content.path,
-        _keep(asset, recognised, arrays, content.path.name, origin_hash, folder, _switches(content, recognised)),
-    )
+    record = _keep(asset, recognised, arrays, content.path.name, origin_hash, folder, _switches(content, recognised))
+    return Added(content.path, record, replaced=known.origin if known else None)
 
 
 def prove(content: Content, recognised: Format, registry: Registry) -> None:

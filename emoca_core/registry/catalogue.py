@@ -325,7 +325,7 @@ def _extended(name: str, recipes: Mapping[str, Any], source: str) -> dict[str, A
     return merged
 
 
-def changed(recipe: Recipe, *changes: Mapping[str, Any]) -> Recipe:
+def changed(recipe: Recipe, *changes: object) -> Recipe:
     """The recipe with changes merged into it, one after the other.
 
     Raises:
@@ -333,6 +333,8 @@ def changed(recipe: Recipe, *changes: Mapping[str, Any]) -> Recipe:
     """
     plain = recipe.model_dump(by_alias=True, exclude_none=True)
     for change in changes:
+        if not isinstance(change, Mapping) or not all(isinstance(key, str) for key in change):
+            raise RecipeError(f"a change maps names of parts to what changes in them, which {change!r} does not")
         plain = merge(plain, change)
     own = {kind: use for kind, use in plain.items() if kind not in recipe.parts()}
     if lines := _unknown_keys(own, get_registry().kinds.values()):

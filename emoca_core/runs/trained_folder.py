@@ -1,5 +1,6 @@
 """A trained method by the name of its folder: a run of ``emoca train``, or what ``emoca package`` made of one."""
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -165,7 +166,8 @@ def find_trained(name: str) -> TrainedFolder | None:
         AssetFormatError: A folder that holds no trained method.
         MissingAssetError: A repository that is not available.
     """
-    if (folder := Path(name).expanduser()).is_dir():
+    folder = Path(os.path.expanduser(name))
+    if os.path.isdir(folder):  # which is false, not an error, for names that no file can have
         return open_folder(folder)
     if not is_repository(name):
         return None

@@ -157,9 +157,18 @@ def test_adding_again_changes_nothing(folder, tmp_path):
 def test_another_file_replaces_and_others_stay(folder, published, tmp_path):
     list(add_files([statistics(tmp_path / "s.pkl"), published / "head_template.obj"]))
     (added,) = add_files([statistics(tmp_path / "s.pkl", 2.0)])
-    assert not added.unchanged
+    assert not added.unchanged and added.replaced == "s.pkl"
     assert set(read_index()) == {"tddfa_statistics", "flame_template"}
     assert np.load(find_asset("tddfa_statistics"))["std"][0] == 2.0
+
+
+def test_of_two_files_that_are_the_same_asset_the_first_is_taken_and_the_second_named(folder, tmp_path):
+    (tmp_path / "in").mkdir()
+    first, second = statistics(tmp_path / "in" / "a.pkl"), statistics(tmp_path / "in" / "b.pkl", 2.0)
+    for given in ([first, second], [tmp_path / "in"]):
+        taken, refused = add_files(given)
+        assert taken.record.origin == "a.pkl"
+        assert refused.record is None and "b.pkl is 'tddfa_statistics', as" in refused.problem
 
 
 def test_name_decides_between_editions(folder, published):

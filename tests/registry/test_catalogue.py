@@ -340,6 +340,17 @@ def test_a_change_that_gives_no_recipe_is_refused(change, said):
         load_method("open_fit", change=change)
 
 
+@pytest.mark.parametrize("change", [3, [1], {3: 4}, "encoder"])
+def test_a_change_that_is_none_is_refused(change):
+    with pytest.raises(RecipeError, match="a change maps names of parts"):
+        changed(get_catalogue().recipe("open_fit"), change)
+
+
+def test_a_name_that_no_folder_can_have_is_no_recipe():
+    with pytest.raises(UnknownNameError, match="no recipe or run folder named"):
+        load_method("x" * 5000)
+
+
 def test_a_file_that_is_edited_is_read_again(tmp_path, monkeypatch):
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
