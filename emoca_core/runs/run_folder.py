@@ -115,9 +115,8 @@ class RunFolder:
         if not resume:
             raise EmocaError(f"{self.path} already holds a run: give another --out, or --resume to continue it")
         before, now = self.record().settings, json.loads(json_text(settings))
-        changed = [key for key in {*before, *now} if before.get(key) != now.get(key)]
-        if changed:
-            raise EmocaError(f"cannot resume {self.path}: these settings differ: {', '.join(sorted(changed))}")
+        if changed := sorted(_differing(before, now)):
+            raise EmocaError(f"cannot resume {self.path}: these settings differ: {', '.join(changed)}")
         for old in (self.path / CHECKPOINTS).glob("*step-*"):
             if old != last:
                 delete_made(old)  # its process was killed before it had done so
@@ -134,7 +133,7 @@ class RunFolder:
 
     def writing(self) -> AbstractContextManager[None]:
         """Name the folder in what writing to it raises, also through the libraries that save tensors."""
-        kept = "The last checkpoint is whole: --resume goes on from it."
+        kept = "The last checkpoint is whole: --resume goes on from it." if self.last else "Nothing was kept."
         return writing_to(self.path, kept, also=(SafetensorError, RuntimeError))
 
     def log(self, entry: Mapping[str, Any]) -> None:
@@ -246,6 +245,16 @@ class RunFolder:
         with self.writing():
             write_tensors(self.path / RUN_WEIGHTS, state)
             write_json(self.path / RUN_CARD, card)
+
+
+def _differing(before: Mapping[str, Any], now: Mapping[str, Any], inside: str = "") -> Iterator[str]:
+    """Dotted names of the values that are not the same."""
+    for key in {*before, *now}:
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            yield from _differing(old, new, f"{inside}{key}.")
+        elif old != new:
+            yield f"{inside}{key}"
 
 
 def provenance() -> dict[str, Any]:
