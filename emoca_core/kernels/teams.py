@@ -62,22 +62,30 @@ def for_each(count: int, work: Callable[[int], None]) -> None:
     threads = min(torch.get_num_threads(), count)
     if threads <= 1:
         run()
-    elif _team_works() and (team := _torch_team()) is not None:
-        with _signals_later():
-            team(_Run(run), None, threads, 0)
     else:
-        others = [_pool(os.getpid()).submit(run) for _ in range(threads - 1)]
-        run()
-        for other in others:
-            if not other.cancel():  # one that has not begun is not needed any more: all pieces are taken
-                other.result()
+        with _signals_later():
+            _on_threads(run, threads)
     if failures:
         raise failures[0]
 
 
+def _on_threads(run: Callable[[], None], threads: int) -> None:
+    if _team_works() and (team := _torch_team()) is not None:
+        team(_Run(run), None, threads, 0)
+        return
+    others = [_pool(os.getpid()).submit(run) for _ in range(threads - 1)]
+    run()
+    for other in others:
+        if not other.cancel():  # one that has not begun is not needed any more: all pieces are taken
+            other.result()
+
+
 @contextmanager
 def _signals_later() -> Iterator[None]:
-    """Hold back what stops the program: raised inside of a function that C calls, it would be printed and lost."""
+    """Hold back what stops the program.
+
+    Raised inside of a function that C calls, or of a callback of the thread pool's, it would be printed and lost.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield  # handlers run in the main thread
         return

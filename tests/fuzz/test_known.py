@@ -123,7 +123,7 @@ CASES = {
         "a number of more than 100",
     ),
     "--set: 20,000 deep": (manifest_csv, nothing, (*EMOTION, "--set", "seed=" + DEEP), "EMOCA_LIMIT_TEXT_DEPTH"),
-    "--set: zero byte": (manifest_csv, nothing, (*EMOTION, "--set", "seed=\0"), "control characters"),
+    "--set: zero byte": (manifest_csv, nothing, (*EMOTION, "--set", "seed=\0"), "holds a NUL character"),
     # numbers
     "betas above 1": (
         manifest_csv,
