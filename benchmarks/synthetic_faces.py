@@ -16,8 +16,8 @@ from collections.abc import Iterator
 import torch
 from torch.utils.data import DataLoader
 
-from emoca_core.interfaces import FaceSample
-from emoca_plugins.datasets.synthetic_faces import SyntheticFaces
+from emoca_core import get_registry
+from emoca_core.interfaces import FaceDataset, FaceSample
 
 TARGET = 60.0
 """Images per second on two cores at 224 pixels."""
@@ -37,7 +37,7 @@ def report(title: str, batches: Iterator[list[FaceSample]], rounds: int) -> None
     )
 
 
-def in_this_process(faces: SyntheticFaces, batch: int) -> Iterator[list[FaceSample]]:
+def in_this_process(faces: FaceDataset, batch: int) -> Iterator[list[FaceSample]]:
     """Batch after batch by the data set itself."""
     for first in range(0, len(faces), batch):
         yield faces.__getitems__(range(first, first + batch))
@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--workers", type=int, default=2)
     options = parser.parse_args()
-    faces = SyntheticFaces(SyntheticFaces.Params(image_size=options.size))
+    faces = get_registry().build("dataset", "synthetic_faces", {"image_size": options.size})
     print(f"{options.size} px, batches of {options.batch}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
     threads = torch.get_num_threads()
     for count in sorted({1, threads}):

@@ -23,7 +23,10 @@ from emoca_core.train.stage_task import ReconstructionTask
 from emoca_core.train.task import Step
 
 TARGET = 0.35
-UNTRAINED = {"encoder": {"params": {"weights": "random"}}, "emotion_backbone": {"params": {"weights": "random"}}}
+UNTRAINED = {
+    "encoder": {"params": {"weights": "random"}},
+    "emotion_backbone": {"params": {"weights": "random"}, "untrained": True},
+}
 
 
 def parts_of_a_step(task: ReconstructionTask, batch: FaceBatch) -> Mapping[str, Callable[[], Any]]:
