@@ -22,7 +22,8 @@ from torch import Tensor
 from emoca_core import Method, load_method
 from emoca_core.errors import ImageError
 from emoca_core.images.crops import crops_to_batch
-from emoca_core.images.photos import find_photos, read_photo
+from emoca_core.images.photo_search import find_photos
+from emoca_core.images.photos import read_photo
 from emoca_core.interfaces import FaceCrop, FaceParameters
 from emoca_core.vocabulary.arkit import ARKIT_NAMES
 from emoca_core.vocabulary.landmark_sets import MEDIAPIPE_TO_IBUG68

@@ -2,6 +2,7 @@
 
 import ast
 import graphlib
+import importlib
 import importlib.metadata
 import re
 import subprocess
@@ -201,3 +202,19 @@ def test_every_imported_package_is_a_declared_dependency():
 
 def _distribution(requirement: str) -> str:
     return re.split(r"[^A-Za-z0-9._-]", requirement)[0].lower().replace("_", "-")
+
+
+@pytest.mark.parametrize("folder", ["benchmarks", "tools", "examples", "docs"])
+def test_programs_beside_the_package_import_names_that_exist(folder):
+    """Nothing else runs them in every test, so that a moved name would be noticed late."""
+    missing = []
+    for path in python_files(folder):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith("emoca_"):
+                continue
+            if node.module.startswith("emoca_colour_histogram") or node.module.endswith(("pytorch3d", "nvdiffrast")):
+                continue  # an example's own package, and what needs packages that are not here
+            module = importlib.import_module(node.module)
+            names = [alias.name for alias in node.names if not is_module(f"{node.module}.{alias.name}")]
+            missing += [f"{path.name}: {node.module}.{name}" for name in names if not hasattr(module, name)]
+    assert missing == []

@@ -22,8 +22,8 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from emoca_core.datasets import ManifestRow, write_manifest
-from emoca_core.datasets.importers.names import class_name
 from emoca_core.datasets.rows import relocated
+from emoca_core.vocabulary.emotions import expression_name
 
 SEEN = "person of train"
 """Split of validation faces that are no test."""
@@ -63,7 +63,7 @@ def rows(entries: Sequence[dict[str, str]], people: Sequence[str]) -> Iterator[M
     """The entries of the index in this project's names."""
     for entry, person in zip(entries, people, strict=True):
         split = {"val": "validation"}.get(entry["split"], entry["split"])
-        yield ManifestRow(entry["path"], split, class_name(entry["expression"]), identity=person)
+        yield ManifestRow(entry["path"], split, expression_name(entry["expression"]), identity=person)
 
 
 def apart(faces: Sequence[ManifestRow]) -> list[ManifestRow]:
