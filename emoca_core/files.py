@@ -53,9 +53,7 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary_in(path.parent, path.suffix)
     handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-    mode = stat.S_IMODE(
-        os.fstat(handle).st_mode
-    )  # what the umask leaves: some writers replace the file by a private one
+    mode = stat.S_IMODE(os.fstat(handle).st_mode)  # which the umask left; some writers put a private file in its place
     os.close(handle)
     try:
         yield temporary
