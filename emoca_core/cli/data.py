@@ -13,7 +13,7 @@ from emoca_core.cli import BAD_INPUT, Subparsers
 from emoca_core.cli.cli_settings import class_set, settings_from, whole
 from emoca_core.errors import ParamsError, unknown_name
 from emoca_core.limits import IMAGE_SIZE, SEED
-from emoca_core.vocabulary.emotions import EXPRESSIONS
+from emoca_core.vocabulary.emotions import BASIC_EXPRESSIONS, EXPRESSIONS
 
 if TYPE_CHECKING:
     from emoca_core.datasets import Manifest, ManifestRow
@@ -133,9 +133,9 @@ def _add_check(actions: Subparsers) -> None:
     parser.add_argument(
         "--classes",
         type=class_set,
-        default=EXPRESSIONS,
+        default=BASIC_EXPRESSIONS,
         metavar="A,B,...",
-        help="expression classes of the task; data: all that occur (default: the eight of AffectNet)",
+        help="expression classes of the task; data: all that occur (default: those of training, without contempt)",
     )
     parser.add_argument("--write", type=Path, metavar="FILE", help="write the good rows to this manifest")
     _add_workers(parser)

@@ -31,12 +31,13 @@ from emoca_core.interfaces.photo import Photo, PhotoCamera
 from emoca_core.interfaces.quality import Quality
 from emoca_core.interfaces.renderer import Fragments, Renderer, Rendering
 from emoca_core.interfaces.tracker import Frame, Tracker
-from emoca_core.vocabulary.emotions import EXPRESSIONS
+from emoca_core.vocabulary.emotions import BASIC_EXPRESSIONS, EXPRESSIONS
 
 __all__ = [
     "BLOCKS",
     "DEFAULT_UNITS",
     "DEPTH_OFFSET",
+    "BASIC_EXPRESSIONS",
     "EXPRESSIONS",
     "Albedo",
     "Block",

@@ -13,7 +13,7 @@ from accelerate.utils import set_seed
 from emoca_core.datasets import Manifest
 from emoca_core.datasets.labels import Classes, choose_classes, usable_labels
 from emoca_core.errors import EmocaError, ParamsError, unknown_name
-from emoca_core.interfaces import EXPRESSIONS, EmotionBackbone, FaceDataset, FaceSample
+from emoca_core.interfaces import BASIC_EXPRESSIONS, EXPRESSIONS, EmotionBackbone, FaceDataset, FaceSample
 from emoca_core.registry import Registry, get_registry
 from emoca_core.registry.catalogue import Catalogue, backbones_by_name, get_catalogue
 from emoca_core.registry.spec import validated
@@ -26,7 +26,7 @@ from emoca_core.train.train_settings import TrainSettings
 
 Preset = Literal["paper", "upstream"]
 PRESETS: Mapping[Preset, Mapping[str, Any]] = {
-    "paper": {"weights": "paper", "labels": EXPRESSIONS[:7], "epochs": 20},
+    "paper": {"weights": "paper", "labels": BASIC_EXPRESSIONS, "epochs": 20},
     "upstream": {"weights": "upstream", "labels": EXPRESSIONS, "epochs": 50},
 }
 """Where the paper and its public code differ: number of drawn weights, of classes, and of epochs."""

@@ -4,7 +4,9 @@ import re
 from collections.abc import Mapping
 
 EXPRESSIONS = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "anger", "contempt")
-"""AffectNet's order of the expression classes; 7-class sets leave out contempt."""
+"""AffectNet's order of the expression classes."""
+BASIC_EXPRESSIONS = EXPRESSIONS[:7]
+"""The classes of a task that names no others: without contempt."""
 
 SYNONYMS: Mapping[str, str] = {
     **{name: name for name in EXPRESSIONS},

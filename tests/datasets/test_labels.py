@@ -11,6 +11,7 @@ from emoca_core.cli import main
 from emoca_core.datasets import Manifest, ManifestRow, write_manifest
 from emoca_core.datasets.labels import choose_classes, count_labels, usable_labels
 from emoca_core.errors import AssetFormatError, ParamsError
+from emoca_core.vocabulary.emotions import BASIC_EXPRESSIONS
 
 
 @pytest.fixture(autouse=True)
@@ -82,6 +83,14 @@ def test_synonyms_are_classes_and_nothing_is_left_out(tmp_path, capsys, entrance
     assert ENTRANCES[entrance](file, tmp_path / "out") == 0
     said = capsys.readouterr()
     assert "not among" not in said.out + said.err
+
+
+@pytest.mark.parametrize("entrance", ["data check", "train emotion"])
+def test_contempt_is_named_alike_where_no_classes_are_given(tmp_path, capsys, entrance):
+    file = manifest(tmp_path, ["happy", "sad", "contempt"])
+    assert ENTRANCES[entrance](file, tmp_path / "out") == (1 if entrance == "data check" else 0)
+    share, seven = (4 if entrance == "train emotion" else 8), ", ".join(BASIC_EXPRESSIONS)
+    assert f": {share} rows have a class that is not among {seven}: 'contempt' {share}\n" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("entrance", ["train emotion", "benchmark"])

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from emoca_core.errors import AssetFormatError, MissingAssetError
 from emoca_core.formats.add import add_files
-from emoca_core.interfaces import EXPRESSIONS
+from emoca_core.interfaces import BASIC_EXPRESSIONS
 from emoca_core.registry import get_registry
 from emoca_plugins.emotion.emonet import EmoNet
 from emoca_plugins.emotion.emonet_network import ConvBlock
@@ -61,7 +61,7 @@ def test_labels_follow_the_published_data_loader() -> None:
 
 def test_other_classes_keep_everything_but_the_last_layer(tmp_path: Path) -> None:
     """As a training with the paper's 7 classes starts, and as its result is read again."""
-    path, labels = write(tmp_path, 8), EXPRESSIONS[:7]
+    path, labels = write(tmp_path, 8), BASIC_EXPRESSIONS
     published = EmoNet(EmoNet.Params(weights=str(path)))
     assert [added.problem for added in add_files([path], folder=tmp_path / "no-assets")] == [None]
     backbone = EmoNet(EmoNet.Params(labels=labels))
@@ -111,7 +111,7 @@ def test_input_is_not_changed_by_a_block() -> None:
 
 
 def test_a_smaller_input_trains_the_same_layers() -> None:
-    backbone = EmoNet(EmoNet.Params(weights="random", image_size=64, labels=EXPRESSIONS[:7]))
+    backbone = EmoNet(EmoNet.Params(weights="random", image_size=64, labels=BASIC_EXPRESSIONS))
     assert {name: tensor.shape for name, tensor in backbone.state_dict().items() if "emo_fc_2.3" not in name} == {
         name: tensor.shape
         for name, tensor in EmoNet(EmoNet.Params(weights="random")).state_dict().items()

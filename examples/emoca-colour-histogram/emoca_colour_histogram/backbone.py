@@ -6,7 +6,7 @@ from pydantic import Field
 from torch import nn
 
 from emoca_core import ComponentParams
-from emoca_core.interfaces import EXPRESSIONS, EmotionBackbone, EmotionPrediction
+from emoca_core.interfaces import BASIC_EXPRESSIONS, EmotionBackbone, EmotionPrediction
 
 
 class ColourHistogram(EmotionBackbone):
@@ -18,7 +18,7 @@ class ColourHistogram(EmotionBackbone):
     class Params(ComponentParams):
         bins: int = Field(default=8, ge=2)
         """Levels of each colour."""
-        labels: tuple[str, ...] = EXPRESSIONS[:7]
+        labels: tuple[str, ...] = BASIC_EXPRESSIONS
         """Names of the expression classes; training sets those of its data."""
 
     params: Params

