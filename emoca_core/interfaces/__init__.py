@@ -4,7 +4,8 @@ Shapes: B batch, V vertices, F triangles, L landmarks, H W pixels, D features, S
 """
 
 from emoca_core.interfaces.camera import DEPTH_OFFSET, Camera, PerspectiveCamera, WeakPerspectiveCamera
-from emoca_core.interfaces.captured import CapturedFace, CropRecord, FaceTrack
+from emoca_core.interfaces.captured import CapturedFace, CropRecord
+from emoca_core.interfaces.clip import Clip, ClipFrame
 from emoca_core.interfaces.component import Component, ModuleComponent
 from emoca_core.interfaces.crop import CroppedFace, CropRule
 from emoca_core.interfaces.dataset import FaceDataset, FaceSample
@@ -15,6 +16,7 @@ from emoca_core.interfaces.exporter import ExportedFile, Exporter
 from emoca_core.interfaces.face import (
     BLOCKS,
     DEFAULT_UNITS,
+    IDENTITY,
     Albedo,
     Block,
     FaceCrop,
@@ -23,13 +25,14 @@ from emoca_core.interfaces.face import (
     Unit,
 )
 from emoca_core.interfaces.face_model import FaceModel
-from emoca_core.interfaces.landmarker import Detection, Landmarker
+from emoca_core.interfaces.landmarker import Detection, Follower, Landmarker
 from emoca_core.interfaces.loss import Capture, DetailMaps, FaceTruth, Loss
 from emoca_core.interfaces.mesh import ExpressionRig, FaceMesh
 from emoca_core.interfaces.parts import Parts
 from emoca_core.interfaces.photo import Photo, PhotoCamera
 from emoca_core.interfaces.quality import Quality
 from emoca_core.interfaces.renderer import Fragments, Renderer, Rendering
+from emoca_core.interfaces.sequence import CapturedSequence, FrameFlag, SequenceEmotion, SequenceRig
 from emoca_core.interfaces.tracker import Frame, Tracker
 from emoca_core.vocabulary.emotions import BASIC_EXPRESSIONS, EXPRESSIONS
 
@@ -39,13 +42,16 @@ __all__ = [
     "DEPTH_OFFSET",
     "BASIC_EXPRESSIONS",
     "EXPRESSIONS",
+    "IDENTITY",
     "Albedo",
     "Block",
     "Camera",
     "Capture",
-    "Component",
     "CapturedFace",
-    "FaceTrack",
+    "CapturedSequence",
+    "Clip",
+    "ClipFrame",
+    "Component",
     "CropRecord",
     "CropRule",
     "CroppedFace",
@@ -66,18 +72,22 @@ __all__ = [
     "FaceParameters",
     "FaceSample",
     "FaceTruth",
+    "Follower",
     "Fragments",
     "Frame",
+    "FrameFlag",
     "Landmarker",
     "Loss",
     "ModuleComponent",
     "Parts",
-    "Quality",
     "PerspectiveCamera",
     "Photo",
     "PhotoCamera",
+    "Quality",
     "Renderer",
     "Rendering",
+    "SequenceEmotion",
+    "SequenceRig",
     "Tracker",
     "Unit",
     "WeakPerspectiveCamera",

@@ -1,4 +1,4 @@
-"""What a reconstruction knows of one face, and of one face through a video: what exporters read."""
+"""What a reconstruction knows of one face: what exporters read."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -135,31 +135,3 @@ class CapturedFace(ABC):
             UnknownNameError: There is no such exporter.
             OSError: The folder cannot be written, or the disk is full.
         """
-
-
-@dataclass(frozen=True)
-class FaceTrack:
-    """One face through a video, frame by frame: what exporters of movement read.
-
-    Attributes:
-        name: Of the video, without suffix.
-        track: Number of the face in the video.
-        frame_rate: Frames a second of the video.
-        times: Seconds of each captured frame since the first frame of the video; they grow, and may have gaps.
-        faces: The face in each of these frames.
-    """
-
-    name: str
-    track: int
-    frame_rate: float
-    times: Sequence[float]
-    faces: Sequence[CapturedFace]
-
-    def __post_init__(self) -> None:
-        """Refuse a track whose times are not those of its faces.
-
-        Raises:
-            ValueError: There is not one time for each face, or times do not grow.
-        """
-        if len(self.times) != len(self.faces) or any(b <= a for a, b in zip(self.times, self.times[1:], strict=False)):
-            raise ValueError("a track needs one time for each face, and times that grow")

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from emoca_core.interfaces.component import ModuleComponent
 from emoca_core.interfaces.crop import CropRule
-from emoca_core.interfaces.face import Block, FaceCrop, FaceParameters
+from emoca_core.interfaces.face import IDENTITY, Block, FaceCrop, FaceParameters
 from emoca_core.interfaces.parts import Parts
 
 
@@ -26,6 +26,30 @@ class Encoder(ModuleComponent):
     @abstractmethod
     def forward(self, crop: FaceCrop) -> FaceParameters:
         """Estimate the code of every face in the batch, including its camera."""
+
+    def encode_person(self, crop: FaceCrop) -> FaceParameters:
+        """What stays the same of one person, from some of their best crops together; only blocks of ``IDENTITY``.
+
+        Networks are asked for each crop, and the middle of their answers (the median, number by number) is taken.
+        Analysis by synthesis may fit all crops at once.
+
+        Returns:
+            A batch of one.
+        """
+        code = self(crop)
+        known = {name: block for name in IDENTITY if (block := getattr(code, name)) is not None}
+        return FaceParameters(**{name: block.median(dim=0, keepdim=True).values for name, block in known.items()})
+
+    def encode_frames(self, crop: FaceCrop, person: FaceParameters) -> FaceParameters:
+        """The code of one person in some frames of a clip, in order of time.
+
+        Args:
+            crop: The frames.
+            person: What ``encode_person`` found; a batch of one. The result has it in every row.
+        """
+        code: FaceParameters = self(crop)
+        known = {name: getattr(person, name) for name in IDENTITY}
+        return code.replace(**{n: b.expand(len(crop), *b.shape[1:]) for n, b in known.items() if b is not None})
 
     def attach(self, parts: Parts) -> None:
         """Called once by the assembly. Analysis by synthesis needs the parts it inverts; networks ignore this.

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Literal
 
 from emoca_core.errors import EmocaError
-from emoca_core.interfaces.captured import CapturedFace, FaceTrack
+from emoca_core.interfaces.captured import CapturedFace
 from emoca_core.interfaces.component import Component
+from emoca_core.interfaces.sequence import CapturedSequence
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class ExportedFile:
 
 
 class Exporter(Component):
-    """Writes captured faces in one format.
+    """Writes captured faces in one format, and people through clips where the format holds movement.
 
     Several threads may export different faces at the same time. Each file appears whole or not at all
     (``emoca_core.files.atomic_write``), and equal faces give equal bytes: no times, no random names, no paths of this
@@ -50,12 +51,18 @@ class Exporter(Component):
             OSError: A file cannot be written.
         """
 
-    def export_track(self, track: FaceTrack, folder: Path) -> Sequence[ExportedFile]:
-        """Write one face through a video, for formats that hold movement.
+    def export_sequence(
+        self, sequence: CapturedSequence, folder: Path, files: Sequence[ExportedFile] = ()
+    ) -> Sequence[ExportedFile]:
+        """Write one person through a clip, for formats that hold movement. Memory must not grow with the length.
 
         Args:
-            track: What to write; its faces are asked for one after the other.
+            sequence: What to write.
             folder: Where; it exists.
+            files: What other exporters have written of the sequence before.
+
+        Returns:
+            The files written, none where the sequence has nothing for this format.
 
         Raises:
             EmocaError: The format holds no movement.

@@ -22,6 +22,10 @@ BLOCKS: tuple[Block, ...] = (
 )
 """Blocks that everybody knows. Others need no edit here: whoever fills them declares size (``blocks``) and unit."""
 
+IDENTITY: tuple[Block, ...] = ("shape", "albedo", "detail")
+"""Blocks that stay the same of one person, whatever the face does; wrinkles of an expression come from the detail code
+and the expression together."""
+
 Unit = Literal["sigma", "activation", "radians", "raw", "whitened", "spherical_harmonics", "latent", "camera"]
 """What a number in a block means: standard deviations of a statistical model, blendshape activation in [0, 1],
 axis-angle radians, a network's un-normalised units, zero-mean unit-variance over the training set, ..."""

@@ -1,6 +1,6 @@
 """Photo to detected faces."""
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -34,6 +34,25 @@ class Detection:
     movement: float | None = None
 
 
+class Follower(ABC):
+    """Follows the faces of one clip; a context manager, which lets go of what following needs."""
+
+    @abstractmethod
+    def detect(self, photo: UInt8[ndarray, "H W 3"], time: float) -> list[Detection]:
+        """The faces of the next frame, largest first.
+
+        Args:
+            photo: RGB.
+            time: Seconds since the clip's first frame; grows from call to call.
+        """
+
+    def __enter__(self) -> "Follower":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        return None
+
+
 class Landmarker(Component):
     """Finds faces and their landmarks."""
 
@@ -50,6 +69,25 @@ class Landmarker(Component):
         """
         return list(faces)
 
+    def follow(self, faces: int | None = None) -> Follower:
+        """Begin a clip.
+
+        Args:
+            faces: At most so many faces are of interest, the largest; ``None`` for all.
+        """
+        return _FrameByFrame(self, faces)
+
     def explain_no_face(self, photo: UInt8[ndarray, "H W 3"]) -> str:
         """What to tell people of a photo in which ``detect`` finds no face."""
         return "no face found"
+
+
+@dataclass(frozen=True)
+class _FrameByFrame(Follower):
+    """Looks at every frame as at a photo."""
+
+    landmarker: Landmarker
+    faces: int | None
+
+    def detect(self, photo: UInt8[ndarray, "H W 3"], time: float) -> list[Detection]:
+        return self.landmarker.detect(photo)[: self.faces]

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from emoca_core.errors import EmocaError
-from emoca_core.interfaces import CapturedFace, ExportedFile, Exporter, FaceTrack
+from emoca_core.interfaces import CapturedFace, ExportedFile, Exporter
 from emoca_core.testing.common import Subject
 from emoca_core.testing.sample_face import sample_face
 
@@ -23,7 +22,6 @@ def check(subject: Subject) -> None:
             again = pool.map(lambda f, d: _written(subject, exporter, f, d), 2 * faces, folders[len(faces) :])
             for number, content in enumerate(again):
                 subject.require(content == first[number % len(faces)], "equal faces must give equal bytes")
-        _check_track(subject, exporter, faces[0], Path(temporary, "track"))
 
 
 def _written(subject: Subject, exporter: Exporter, face: CapturedFace, folder: Path) -> dict[str, bytes]:
@@ -49,12 +47,3 @@ def _check_files(subject: Subject, files: Sequence[ExportedFile], folder: Path) 
         subject.require(file.path.is_file(), f"{file.path.name} is not there")
     for shows in ("picture", "thumbnail"):
         subject.require(sum(file.shows == shows for file in files) <= 1, f"a face has one {shows}")
-
-
-def _check_track(subject: Subject, exporter: Exporter, face: CapturedFace, folder: Path) -> None:
-    folder.mkdir()
-    try:
-        files = exporter.export_track(FaceTrack("video", 0, 25.0, [0.0, 0.04], [face, face]), folder)
-    except EmocaError:
-        return  # single faces only
-    _check_files(subject, files, folder)

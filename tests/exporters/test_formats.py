@@ -9,9 +9,8 @@ import pytest
 import torch
 import trimesh
 
-from emoca_core.errors import EmocaError
 from emoca_core.geometry.rotations import rotation_vector_to_matrix
-from emoca_core.interfaces import ExportedFile, FaceTrack
+from emoca_core.interfaces import ExportedFile
 from emoca_core.registry import get_registry
 from emoca_core.testing.sample_face import sample_face
 from emoca_plugins.exporters.arkit_csv import COLUMNS, time_code, yaw_pitch_roll
@@ -80,31 +79,12 @@ def test_yaw_pitch_roll_put_the_rotation_together_again(angles):
     assert yaw_pitch_roll(matrix) == pytest.approx(angles)
 
 
-def test_a_sequence_has_a_row_for_each_frame(face, tmp_path):
-    exporter = get_registry().build("exporter", "arkit_csv")
-    unknown = sample_face(bare=True)  # a frame without ARKit values
-    sequence = FaceTrack("clip", 0, 25.0, [0.0, 0.04, 2.0], [face, unknown, face])
-    assert [file.path.name for file in exporter.export_track(sequence, tmp_path)] == ["arkit.csv"]
-    assert [row["Timecode"] for row in read_csv(tmp_path / "arkit.csv")] == ["00:00:00:00.000", "00:00:02:00.000"]
-
-
 @pytest.mark.parametrize(
     ("time", "rate", "expected"),
     [(0.5, 60.0, "00:00:00:30.000"), (3725.25, 24.0, "01:02:05:06.000"), (1 - 1e-9, 30.0, "00:00:01:00.000")],
 )
 def test_time_code(time, rate, expected):
     assert time_code(time, rate) == expected
-
-
-def test_formats_of_single_faces_refuse_sequences(face, tmp_path):
-    with pytest.raises(EmocaError, match="Ply writes single faces"):
-        get_registry().build("exporter", "ply").export_track(FaceTrack("clip", 0, 25.0, [0.0], [face]), tmp_path)
-
-
-def test_a_sequence_is_in_order(face):
-    for times in ([0.0], [0.1, 0.1], [0.2, 0.1]):
-        with pytest.raises(ValueError, match="times that grow"):
-            FaceTrack("clip", 0, 25.0, times, [face, face])
 
 
 def test_the_record_names_the_files_of_the_others(face, tmp_path):

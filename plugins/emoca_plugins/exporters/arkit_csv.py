@@ -12,7 +12,7 @@ from numpy import ndarray
 
 from emoca_core.files import write_text
 from emoca_core.geometry.rotations import rotation_vector_to_matrix
-from emoca_core.interfaces import CapturedFace, ExportedFile, Exporter, FaceTrack
+from emoca_core.interfaces import CapturedFace, ExportedFile, Exporter
 
 _EYE = ("Blink", "LookDown", "LookIn", "LookOut", "LookUp", "Squint", "Wide")
 _SIDES = ("Left", "Right")
@@ -46,9 +46,6 @@ class ArkitCsv(Exporter):
 
     def export(self, face: CapturedFace, folder: Path, files: Sequence[ExportedFile] = ()) -> Sequence[ExportedFile]:
         return _write(folder / "arkit.csv", [0.0], [face], _RATE)
-
-    def export_track(self, track: FaceTrack, folder: Path) -> Sequence[ExportedFile]:
-        return _write(folder / "arkit.csv", track.times, track.faces, track.frame_rate)
 
 
 def _write(path: Path, times: Sequence[float], faces: Sequence[CapturedFace], rate: float) -> Sequence[ExportedFile]:
