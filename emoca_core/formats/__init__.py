@@ -9,6 +9,7 @@ from emoca_core.formats.content import BARE, Content
 from emoca_core.formats.convert import open_asset
 from emoca_core.formats.networks import network_formats
 from emoca_core.formats.open import open_content
+from emoca_core.formats.surface import Surface
 from emoca_core.formats.table import Arrays, Bundle, Format, Use, keep_all
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Bundle",
     "Content",
     "Format",
+    "Surface",
     "Use",
     "keep_all",
     "network_formats",

@@ -9,6 +9,7 @@ import numpy as np
 
 from emoca_core.errors import AssetFormatError
 from emoca_core.formats.content import Container, Content, Shape
+from emoca_core.formats.surface import Surface
 from emoca_core.registry.spec import Kind
 
 Arrays = dict[str, np.ndarray]
@@ -81,6 +82,7 @@ class Format:
         part_of: Bundle that it belongs to, for models that are built from several files. Such a part is no asset by
             itself, unless ``assets`` names another one than the bundle.
         indices: Converted array of indices -> converted array whose rows they number.
+        surfaces: Meshes among the converted arrays; what cannot be one is refused.
         used_by: Components that read the file, for weights of networks.
         switches: Settings of the training that the converted file keeps, because its component asks for them.
         key_file: For folders: the file that tells whether this one is known already.
@@ -95,6 +97,7 @@ class Format:
     hints: Mapping[str, str] = field(default_factory=dict)
     part_of: Bundle | None = None
     indices: Mapping[str, str] = field(default_factory=dict)
+    surfaces: tuple[Surface, ...] = ()
     used_by: tuple[Use, ...] = ()
     switches: tuple[str, ...] = ()
     key_file: Callable[[Path], Path] = itself
@@ -144,7 +147,7 @@ class Format:
         """Refuse numbers that no model can have.
 
         Raises:
-            AssetFormatError: NaN, infinity, or an index of a row that is not there.
+            AssetFormatError: NaN, infinity, an index of a row that is not there, or a mesh without a shape.
         """
         wild = [name for name, array in arrays.items() if array.dtype.kind in "fc" and not np.isfinite(array).all()]
         if wild and not self.used_by:  # a network's component says which of its tensors it needs
@@ -157,6 +160,8 @@ class Format:
                         f"{path} looks like {self.name}, but {name} refers to {low if low < 0 else high}, "
                         f"and {target} has {rows} rows"
                     )
+        if faults := [fault for surface in self.surfaces for fault in surface.faults(arrays)]:
+            raise AssetFormatError(f"{path} looks like {self.name}, but is no face: {'; '.join(faults)}")
 
 
 def fits(shape: Shape, pattern: str, letters: dict[str, int]) -> bool:

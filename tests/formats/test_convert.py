@@ -33,7 +33,8 @@ def save_picture(path: Path, pixels: np.ndarray) -> None:
 
 
 def noneck() -> dict[str, np.ndarray]:
-    return {"u": np.zeros((30, 1)), "w_shp": np.zeros((30, 40)), "w_exp": np.zeros((30, 10)), "keypoints": np.arange(9)}
+    u = np.random.default_rng(0).normal(size=(30, 1))
+    return {"u": u, "w_shp": np.ones((30, 40)), "w_exp": np.ones((30, 10)), "keypoints": np.arange(9)}
 
 
 def emoca_checkpoint(extra: dict[str, torch.Tensor]) -> dict[str, object]:

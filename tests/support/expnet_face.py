@@ -78,8 +78,8 @@ def write_chain(folder: Path, mean: np.ndarray) -> tuple[list[Path], np.ndarray]
     keypoints = nearest_vertices(face)
     noneck = {
         "u": face.reshape(-1, 1).astype(np.float32),
-        "w_shp": np.zeros((face.size, 1), np.float32),
-        "w_exp": np.zeros((face.size, 1), np.float32),
+        "w_shp": np.ones((face.size, 1), np.float32),
+        "w_exp": np.ones((face.size, 1), np.float32),
         "keypoints": (3 * keypoints[:, None] + np.arange(3)).ravel(),
     }
     paths = [folder / name for name in ("bfm_noneck_v3.pkl", "indices.npy", "BFM_exp_idx.mat")]

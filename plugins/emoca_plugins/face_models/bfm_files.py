@@ -5,8 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from emoca_core.errors import AssetFormatError
-from emoca_core.formats import BARE, Arrays, Bundle, Content, Format
+from emoca_core.formats import BARE, Arrays, Bundle, Content, Format, Surface
 
+_MESH = Surface("mean_shape", "faces", moved_by=("shape_basis", "expression_basis"))
 DECIMETRE = 1e5
 """Basel's unit is the micrometre; Deep3DFace's is the decimetre."""
 _IDENTITY, _EXPRESSION = 80, 64
@@ -256,6 +257,7 @@ BFM09_FRONT = Format(
     convert=_front,
     containers=("mat",),
     indices={"faces": "mean_shape", "landmark_vertices": "mean_shape"},
+    surfaces=(_MESH,),
 )
 BFM_NONECK = Format(
     name="bfm_noneck",
@@ -263,6 +265,7 @@ BFM_NONECK = Format(
     entries={"u": "N 1", "w_shp": "N _", "w_exp": "N _", "keypoints": "..."},
     convert=_noneck,
     indices={"faces": "mean_shape", "landmark_vertices": "mean_shape"},
+    surfaces=(_MESH,),
 )
 BFM_3DDFA_TRIANGLES = Format(
     name="bfm_3ddfa_triangles",
@@ -288,5 +291,6 @@ BFM_EXPNET = Format(
     },
     convert=_expnet,
     indices={"faces": "mean_shape"},
+    surfaces=(_MESH,),
 )
 FORMATS = (BFM09_FRONT, *_FRONT_PARTS, BFM_NONECK, BFM_3DDFA_TRIANGLES, TDDFA_STATISTICS, BFM_EXPNET)

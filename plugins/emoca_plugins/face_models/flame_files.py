@@ -3,7 +3,7 @@
 import numpy as np
 
 from emoca_core.errors import AssetFormatError
-from emoca_core.formats import BARE, Arrays, Content, Format
+from emoca_core.formats import BARE, Arrays, Content, Format, Surface
 
 
 def _model(content: Content) -> Arrays:
@@ -104,6 +104,7 @@ FLAME_MODEL = Format(
     convert=_model,
     hints={"2023_open": "flame_2023_open", "2023open": "flame_2023_open", "2023": "flame_2023"},
     indices={"faces": "v_template"},
+    surfaces=(Surface("v_template", "faces", moved_by=("shapedirs", "J_regressor", "weights")),),
 )
 FLAME_LANDMARKS = Format(
     name="flame_landmarks",
@@ -130,6 +131,7 @@ FLAME_TEMPLATE = Format(
     entries={"vertices": "_ 3", "uv": "_ 2", "faces": "F 3", "uv_faces": "F 3"},
     containers=("obj",),
     matches=_has_uv,
+    surfaces=(Surface("vertices", "faces"), Surface("uv", "uv_faces")),
 )
 FLAME_TEXTURE = Format(
     name="flame_texture",

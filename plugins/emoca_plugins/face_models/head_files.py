@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from emoca_core.errors import AssetFormatError
-from emoca_core.formats import Arrays, Content, Format
+from emoca_core.formats import Arrays, Content, Format, Surface
 from emoca_core.progress import progress_bar
 from emoca_core.weights.read_obj import read_obj, read_obj_vertices
 
@@ -110,6 +110,7 @@ ICT_FACEKIT = Format(
     containers=("folder",),
     matches=lambda content: ict_folder(content.path) is not None,
     indices={"faces": "mean_shape", "uv_faces": "uv"},
+    surfaces=(Surface("mean_shape", "faces", moved_by=("shape_basis", "expression_basis")), Surface("uv", "uv_faces")),
     key_file=lambda path: (ict_folder(path) or path) / NEUTRAL,
 )
 GNM_HEAD = Format(
@@ -128,5 +129,12 @@ GNM_HEAD = Format(
     },
     containers=("npz",),
     indices={"triangles": "template_vertex_positions"},
+    surfaces=(
+        Surface(
+            "template_vertex_positions",
+            "triangles",
+            moved_by=("vertex_identity_basis", "expression_basis", "skinning_weights"),
+        ),
+    ),
 )
 FORMATS = (GNM_LANDMARKS, ICT_FACEKIT, GNM_HEAD)
