@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from emoca_core.errors import DuplicateComponentError, PluginError
 from emoca_core.formats.table import Format
 from emoca_core.registry import Registry
-from emoca_core.registry.offers import contained
+from emoca_core.registry.containment import contained
 from emoca_core.registry.spec import load_target
 
 

@@ -12,7 +12,7 @@ from emoca_core.images.box_crop import BoxCrop
 from emoca_core.images.warp import transform_points, warp
 from emoca_core.interfaces import CropRule
 from emoca_core.registry import Registry
-from emoca_core.registry.offers import contained
+from emoca_core.registry.containment import contained
 from emoca_core.registry.spec import load_target
 
 __all__ = [

@@ -18,8 +18,9 @@ from emoca_core.errors import CatalogueError, PluginError, RecipeError, unknown_
 from emoca_core.limits import EXTENDS_DEPTH
 from emoca_core.parsing import checked, read_yaml
 from emoca_core.registry import Registry, get_registry
+from emoca_core.registry.containment import contained, said_by
 from emoca_core.registry.kinds import KINDS, KindSpec, part_kinds
-from emoca_core.registry.offers import Origin, Problem, contained, said_by
+from emoca_core.registry.offers import Origin, Problem
 from emoca_core.registry.spec import Kind
 
 ENVIRONMENT_VARIABLE = "EMOCA_CATALOGUE"

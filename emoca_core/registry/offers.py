@@ -1,25 +1,17 @@
-"""What a plugin offers, asked for in a way that costs nobody but itself.
+"""What a plugin offers, asked for in a way that costs nobody but itself."""
 
-A plugin is a stranger's code. Whatever it raises is an error of its own, what it prints does not reach the output of a
-command, and it has an end.
-"""
-
-import contextlib
-import io
-import os
 import re
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 import pluggy
 
-from emoca_core.errors import EmocaError, PluginError, printable, unknown_name
-from emoca_core.limits import PLUGIN_OFFERS, PLUGIN_SECONDS
+from emoca_core.errors import PluginError, printable, unknown_name
+from emoca_core.limits import PLUGIN_OFFERS
+from emoca_core.registry.containment import contained
 from emoca_core.registry.kinds import KindSpec
 from emoca_core.registry.spec import ComponentSpec, Kind
 
@@ -96,8 +88,8 @@ def ask(pm: pluggy.PluginManager, load: Callable[[], object], origin: Origin) ->
             pm.unregister(plugin)
             raise
     remarks = []
-    if text := said.getvalue().strip():
-        remarks.append(f"prints while it is loaded, which would spoil the output of commands: {text[:60]!r}")
+    if said.text:
+        remarks.append(f"prints while it is loaded, which would spoil the output of commands: {said.text[:60]!r}")
     if (seconds := time.monotonic() - started) > SLOW:
         remarks.append(f"takes {seconds:.0f} s to load, for which every command waits: its module should be light")
     return Offer(origin, offered, tuple(remarks))
@@ -123,79 +115,6 @@ def _bounded(hook: str, returned: Any) -> list[Any]:
     some = list(islice(items, PLUGIN_OFFERS.most + 1))
     PLUGIN_OFFERS.check(len(some), hook, PluginError)
     return some
-
-
-@contextlib.contextmanager
-def contained(seconds: float | None = None) -> Iterator[io.StringIO]:
-    """Run a stranger's code; what it prints is in the result.
-
-    Args:
-        seconds: After which it is stopped, where that is possible: in the main thread of a process that has signals.
-
-    Raises:
-        PluginError: Whatever it raised, but for Ctrl-C.
-    """
-    said = _Heard()
-    try:
-        with (
-            contextlib.redirect_stdout(said),
-            _same_folder(),
-            _deadline(float(PLUGIN_SECONDS.most if seconds is None else seconds)),
-        ):
-            yield said
-    except (KeyboardInterrupt, PluginError):
-        raise
-    except BaseException as error:  # SystemExit and whatever else a third party's code may raise
-        raise PluginError(said_by(error)) from error
-
-
-class _Heard(io.StringIO):
-    """Cannot be closed by the stranger."""
-
-    def close(self) -> None:
-        """Leave the text readable."""
-
-
-@contextlib.contextmanager
-def _same_folder() -> Iterator[None]:
-    """Come back to the current folder, from which the user's relative paths start."""
-    try:
-        before = os.getcwd()
-    except FileNotFoundError:  # it was removed
-        yield
-        return
-    try:
-        yield
-    finally:
-        os.chdir(before)
-
-
-def said_by(error: BaseException) -> str:
-    """What an error says, on one line; that of a stranger with its type."""
-    try:
-        text = " ".join(str(error).split())
-    except Exception:  # even that is a stranger's code
-        text = "(its text cannot be read)"
-    return text if isinstance(error, EmocaError) else f"{type(error).__name__}: {text}"
-
-
-@contextlib.contextmanager
-def _deadline(seconds: float) -> Iterator[None]:
-    main = threading.current_thread() is threading.main_thread()
-    if not (main and hasattr(signal, "setitimer") and signal.getsignal(signal.SIGALRM) in (signal.SIG_DFL, None)):
-        yield
-        return
-
-    def stop(*_: object) -> None:
-        raise PluginError(f"does not come to an end within {seconds:g} s ({PLUGIN_SECONDS.variable} raises the limit)")
-
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)  # once a second, should it be swallowed
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
 
 
 def checked_component(spec: object, kinds: Mapping[Kind, KindSpec]) -> ComponentSpec:

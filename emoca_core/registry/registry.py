@@ -4,7 +4,6 @@ import contextlib
 import copy
 import functools
 import importlib.metadata
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.resources.abc import Traversable
@@ -22,6 +21,7 @@ from emoca_core.errors import (
     unknown_name,
 )
 from emoca_core.registry import hookspecs
+from emoca_core.registry.containment import aside, contained, said_by
 from emoca_core.registry.kinds import KINDS, KindSpec
 from emoca_core.registry.offers import (
     Offer,
@@ -33,8 +33,6 @@ from emoca_core.registry.offers import (
     checked_kind,
     checked_name,
     checked_target,
-    contained,
-    said_by,
 )
 from emoca_core.registry.spec import ComponentParams, ComponentSpec, Kind, used_components, validated
 
@@ -217,7 +215,7 @@ class Registry:
         """
         entry = self.find(kind, name)
         try:
-            with contextlib.redirect_stdout(sys.stderr):  # standard output belongs to the command
+            with aside():  # standard output belongs to the command
                 cls: Any = entry.spec.load()
         except KeyboardInterrupt:
             raise
@@ -285,7 +283,7 @@ class Registry:
                 raise RecipeError(f"{kind} '{name}' is built for a face model: give build(..., parts=Parts(...))")
             handed["parts"] = parts
         try:
-            with contextlib.redirect_stdout(sys.stderr):  # standard output belongs to the command
+            with aside():
                 return cls(chosen, **handed)
         except ModuleNotFoundError as error:  # a part may import what it needs only when it is built
             raise _cannot_import(self.find(kind, name), error) from error

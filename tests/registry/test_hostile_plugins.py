@@ -1,7 +1,10 @@
 """A plugin costs nobody but itself: all hostile plugins, installed for real, under all commands."""
 
 import importlib
+import os
+import signal
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +16,7 @@ from emoca_core import cli, get_registry
 from emoca_core.datasets import ManifestRow, write_manifest
 from emoca_core.errors import ComponentBuildError, ComponentImportError
 from emoca_core.registry import offers
+from emoca_core.registry.containment import aside, contained
 
 METADATA = "Metadata-Version: 2.1\nName: newcomer-package\nVersion: 0.3\n"
 
@@ -80,9 +84,9 @@ def before(folder):
     return {}
 
 
-def outcome(command: list[str], capsys) -> tuple[int, str, str]:
+def outcome(command: list[str], capfd) -> tuple[int, str, str]:
     code = cli.main(command)
-    out, err = capsys.readouterr()
+    out, err = capfd.readouterr()
     return code, out, err
 
 
@@ -96,16 +100,16 @@ def test_every_command_is_tried(folder):
 
 
 @pytest.mark.parametrize("case", HOSTILE)
-def test_a_hostile_plugin_costs_nobody_but_itself(case, folder, before, tmp_path, monkeypatch, capsys):
+def test_a_hostile_plugin_costs_nobody_but_itself(case, folder, before, tmp_path, monkeypatch, capfd):
     if not before:
-        before |= {name: outcome(command, capsys) for name, command in commands(folder).items()}
+        before |= {name: outcome(command, capfd) for name, command in commands(folder).items()}
         assert [before[name][0] for name in ("list", "doctor", "show", "data")] == [0, 0, 0, 0]
         get_registry.cache_clear()
     hostile = HOSTILE[case]
     monkeypatch.setattr(offers, "SLOW", 0.3)
     install(hostile, tmp_path, monkeypatch)
     for name, command in commands(folder).items():
-        code, out, err = outcome(command, capsys)
+        code, out, err = outcome(command, capfd)
         said = [line for line in words(out) if not line.startswith(("recipes ", "! problem"))]
         assert "HELLO" not in " ".join(said) and "TALK" not in out
         lost = [line for line in words(before[name][1]) if line not in said and not line.startswith("recipes ")]
@@ -123,17 +127,17 @@ def test_a_hostile_plugin_costs_nobody_but_itself(case, folder, before, tmp_path
 
 
 @pytest.mark.parametrize("case", [case for case, hostile in HOSTILE.items() if hostile.deep])
-def test_what_shows_only_when_it_is_used_is_found_by_doctor_deep(case, tmp_path, monkeypatch, capsys):
+def test_what_shows_only_when_it_is_used_is_found_by_doctor_deep(case, tmp_path, monkeypatch, capfd):
     install(HOSTILE[case], tmp_path, monkeypatch)
-    code, out, _ = outcome(["doctor", "--deep"], capsys)
+    code, out, _ = outcome(["doctor", "--deep"], capfd)
     assert code == cli.SOME_FAILED
     assert HOSTILE[case].deep in " ".join(out.split())
     with pytest.raises((ComponentImportError, ComponentBuildError), match="loss 'odd'"):
         get_registry().build("loss", "odd")
 
 
-def test_doctor_deep_finds_nothing_wrong_with_the_built_in_parts(capsys):
-    code, out, _ = outcome(["doctor", "--deep"], capsys)
+def test_doctor_deep_finds_nothing_wrong_with_the_built_in_parts(capfd):
+    code, out, _ = outcome(["doctor", "--deep"], capfd)
     assert code == cli.DONE, out
 
 
@@ -144,6 +148,31 @@ def test_a_plugin_does_not_move_the_current_folder(tmp_path, monkeypatch):
     assert Path.cwd() == tmp_path
 
 
-def test_a_plugin_that_the_user_stops_is_stopped(tmp_path, monkeypatch, capsys):
-    install(Hostile("raise KeyboardInterrupt"), tmp_path, monkeypatch)
-    assert cli.main(["list"]) == cli.INTERRUPTED
+@pytest.mark.parametrize("then", ["", "except BaseException: pass", "except KeyboardInterrupt: raise SystemExit"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_a_plugin_that_the_user_stops_is_stopped(number, then, tmp_path, monkeypatch, capfd):
+    stop = f"import signal\ntry: signal.raise_signal({int(number)})\n{then or 'finally: pass'}\n"
+    install(Hostile(stop + offering(GOOD)), tmp_path, monkeypatch)
+    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # which a background job is born without
+    assert cli.main(["list"]) == 128 + number
+    assert signal.signal(signal.SIGINT, handler) == signal.default_int_handler
+
+
+def test_the_output_stays_clean_with_two_threads_in_plugins(capfd):
+    """The one who is done first must not lead the output back under the other, nor the last one astray."""
+    leave = threading.Event()
+
+    def other() -> None:
+        with aside():
+            leave.wait(10)
+
+    thread = threading.Thread(target=other)
+    with contained() as said:
+        thread.start()
+        os.write(1, b"HELLO\n")
+    os.write(1, b"astray\n")
+    leave.set()
+    thread.join()
+    os.write(1, b"ours\n")
+    assert said.text == "HELLO"
+    assert capfd.readouterr() == ("ours\n", "astray\n")

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 HEAD = "from emoca_core import ComponentSpec, hookimpl\n"
 GOOD = 'ComponentSpec("loss", "of_the_newcomer", "newcomer_parts:Quiet")'
 PARTS = '''
+import os
+
 from emoca_core import ComponentParams
 from emoca_core.interfaces import FaceModel, Loss
 
@@ -31,7 +33,13 @@ class ExitsAtStart(Quiet):
 class Talks(Quiet):
     def __init__(self, params=None):
         print("TALK")
+        os.write(1, b"TALK")
         super().__init__(params)
+
+
+class InterruptsAtStart(Quiet):
+    def __init__(self, params=None):
+        raise KeyboardInterrupt
 
 
 class Unfinished(Loss):
@@ -117,6 +125,19 @@ HOSTILE = {
     "cannot be imported": Hostile("import half_installed", "No module named 'half_installed'"),
     "is not there": Hostile("", "No module named", name="newcomer", environment={"NO_MODULE": "1"}),
     "prints": Hostile("print('HELLO')\n" + offering(GOOD), "prints while it is loaded", keeps=True),
+    "prints past Python": Hostile(
+        "import os; os.write(1, b'HELLO\\n')\n" + offering(GOOD), "prints while it is loaded", keeps=True
+    ),
+    "has a shell print": Hostile(
+        "import os; os.system('echo HELLO')\n" + offering(GOOD), "prints while it is loaded", keeps=True
+    ),
+    "prints to Python's first stream": Hostile(
+        "import sys; print('HELLO', file=sys.__stdout__)\n" + offering(GOOD), "prints while it is loaded", keeps=True
+    ),
+    "prints without end": Hostile("import os\nwhile True: os.write(1, 4096 * b'HELLO ')", "BlockingIOError"),
+    "prints in a hook": Hostile(
+        with_hook("emoca_crops", "import os; os.write(1, b'HELLO\\n'); return {}"), "prints while it is", keeps=True
+    ),
     "prints and closes": Hostile(
         "import sys; print('HELLO'); sys.stdout.close()\n" + offering(GOOD), "prints while it is loaded", keeps=True
     ),
@@ -128,7 +149,9 @@ HOSTILE = {
     "is slow": Hostile(
         "import time; time.sleep(0.4)\n" + offering(GOOD), "s to load, for which every command", keeps=True
     ),
+    "raises Ctrl-C": Hostile("raise KeyboardInterrupt", "plugin 'newcomer': RuntimeError: KeyboardInterrupt, though nobody stops"),
     # in its hooks
+    "raises Ctrl-C in a hook": Hostile(with_hook("emoca_crops", "raise KeyboardInterrupt"), "KeyboardInterrupt"),
     "exits in a hook": Hostile(with_hook("emoca_crops", "raise SystemExit"), "SystemExit"),
     "misspelt hook": Hostile(offering(GOOD).replace("emoca_components", "emoca_componets"), "unknown hook"),
     "endless generator": Hostile(
@@ -232,5 +255,12 @@ HOSTILE = {
     ),
     "fails to start": component("newcomer_parts:FailsToStart", "cannot be built: ZeroDivisionError: at the start"),
     "exits at the start": component("newcomer_parts:ExitsAtStart", "cannot be built: SystemExit: 5"),
+    "raises Ctrl-C at the start": component("newcomer_parts:InterruptsAtStart", "cannot be built: RuntimeError: KeyboardInterrupt"),
+    "module raises Ctrl-C": Hostile(
+        offering(GOOD, 'ComponentSpec("loss", "odd", "newcomer_exit:Odd")'),
+        deep="loss 'odd' (plugin 'newcomer') cannot be imported: RuntimeError: KeyboardInterrupt",
+        files={"newcomer_exit.py": "raise KeyboardInterrupt"},
+        keeps=True,
+    ),
     "talks at the start": component("newcomer_parts:Talks", ""),
 }
