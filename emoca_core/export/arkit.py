@@ -17,6 +17,7 @@ from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor
 
+from emoca_core.geometry.bounded_minimum import bounded_minimum
 from emoca_core.interfaces import Block, ExpressionRig, FaceGeometry, FaceModel, FaceParameters
 from emoca_core.vocabulary.arkit import ARKIT_NAMES
 from emoca_core.vocabulary.landmark_sets import IBUG68, IBUG68_EYELID_PAIRS
@@ -232,7 +233,7 @@ def _lids(
 class _LeastSquares:
     """Weights with which targets add up to a movement, reduced from all coordinates to as many rows as targets."""
 
-    matrix: Float[ndarray, "N N"]
+    normal: Float[ndarray, "N N"]
     right: Float[ndarray, "N"]
 
     @classmethod
@@ -243,17 +244,11 @@ class _LeastSquares:
         columns = targets.reshape(len(targets), -1)
         normal, tie = columns @ columns.T, np.where(np.isnan(expected), 0.0, len(moved) * _LOYALTY_M**2)
         normal += np.diag(tie + _DAMPING * normal.diagonal() + _STILL**2)
-        root = np.linalg.cholesky(normal).T
-        return cls(root, np.linalg.solve(root.T, columns @ moved.ravel() + tie * np.nan_to_num(expected)))
+        return cls(normal, columns @ moved.ravel() + tie * np.nan_to_num(expected))
 
     def __call__(self, lower: Float[ndarray, "N"], upper: Float[ndarray, "N"]) -> Float[ndarray, "N"]:
         """The best weights within bounds."""
-        from scipy.optimize import lsq_linear  # slow to import, and only faces with ARKit names need it
-
-        free, values = upper > lower, lower.copy()
-        right = self.right - self.matrix[:, ~free] @ values[~free]
-        values[free] = lsq_linear(self.matrix[:, free], right, (lower[free], upper[free]), method="bvls").x
-        return np.asarray(np.round(np.clip(values, lower, upper), _DECIMALS))
+        return bounded_minimum(self.normal, self.right, lower, upper).round(_DECIMALS)
 
 
 def _smooth_step(x: float) -> float:

@@ -1,5 +1,7 @@
 """Resampling a photo into a crop through a 3x3 transform of pixel centres."""
 
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -9,7 +11,7 @@ from numpy import ndarray
 Border = Literal["constant", "replicate"]
 """What lies outside the photo: black, or its outermost pixels."""
 
-_MODES = {"constant": "grid-constant", "replicate": "nearest"}
+_Taps = Callable[[ndarray], tuple[ndarray, ndarray]]
 _MARGIN = 3
 """Photo pixels around the crop that can influence it."""
 _SKIMAGE_CUBIC, _OPENCV_CUBIC = -0.5, -0.75
@@ -43,23 +45,7 @@ def warp(
     pixels, to_pixels = _region(photo, crop_to_image, (height, width), (_MARGIN + 1) * factor)
     if factor > 1:
         pixels, to_pixels = _reduce(pixels, to_pixels, factor)
-    if order == 3:
-        return _warp_cubic(pixels, to_pixels, (height, width), border)
-    from scipy import ndimage
-
-    rows_columns = to_pixels[[1, 0]][:, [1, 0, 2]]  # scipy's axes are y, x
-    out = np.empty((3, height, width), np.float32)
-    for channel in range(3):
-        ndimage.affine_transform(
-            pixels[..., channel],
-            rows_columns[:, :2],
-            rows_columns[:, 2],
-            output_shape=(height, width),
-            output=out[channel],
-            order=order,
-            mode=_MODES[border],
-        )
-    return np.moveaxis(out, 0, -1)
+    return _resample(pixels, to_pixels, (height, width), _TAPS[order], border)
 
 
 def to_uint8(image: Float[ndarray, "h w 3"]) -> UInt8[ndarray, "h w 3"]:
@@ -136,22 +122,37 @@ def resize_cubic(image: UInt8[ndarray, "H W 3"], size: int) -> UInt8[ndarray, "S
     return to_uint8(np.einsum("st,hstc->hsc", column_weights, lines[:, columns]))
 
 
-def _warp_cubic(
-    pixels: UInt8[ndarray, "H W 3"], crop_to_pixels: Float[ndarray, "3 3"], size: tuple[int, int], border: Border
+def _resample(
+    pixels: UInt8[ndarray, "H W 3"],
+    crop_to_pixels: Float[ndarray, "3 3"],
+    size: tuple[int, int],
+    taps: _Taps,
+    border: Border,
 ) -> Float[ndarray, "h w 3"]:
     rows, columns = np.indices(size)
     at = transform_points(crop_to_pixels, np.stack([columns, rows], -1).astype(np.float64))
     height, width = pixels.shape[:2]
-    (x, x_weights), (y, y_weights) = (_cubic_taps(at[..., axis], _SKIMAGE_CUBIC) for axis in (0, 1))
+    (x, x_weights), (y, y_weights) = taps(at[..., 0]), taps(at[..., 1])
     if border == "constant":  # what lies outside weighs nothing
         x_weights = x_weights * ((x >= 0) & (x < width))
         y_weights = y_weights * ((y >= 0) & (y < height))
     x, y = x.clip(0, width - 1), y.clip(0, height - 1)
-    out = np.zeros((*size, 3))
-    for j in range(4):  # 16 taps, each over all pixels
-        for i in range(4):
-            out += (y_weights[..., j] * x_weights[..., i])[..., None] * pixels[y[..., j], x[..., i]]
+    flat, out = pixels.reshape(-1, 3), np.zeros((*size, 3))
+    for j in range(y.shape[-1]):  # each tap over all pixels
+        for i in range(x.shape[-1]):
+            out += (y_weights[..., j] * x_weights[..., i])[..., None] * flat[y[..., j] * width + x[..., i]]
     return out.astype(np.float32)
+
+
+def _nearest_tap(at: Float[ndarray, "*n"]) -> tuple[ndarray, ndarray]:
+    """Which pixel each position takes: [..., 1], with its weight."""
+    return np.floor(at + 0.5).astype(int)[..., None], np.ones((*at.shape, 1))
+
+
+def _linear_taps(at: Float[ndarray, "*n"]) -> tuple[ndarray, ndarray]:
+    """Which two pixels each position mixes, and how much of each: [..., 2] both."""
+    index = np.floor(at).astype(int)[..., None] + np.arange(2)
+    return index, 1 - np.abs(at[..., None] - index)
 
 
 def _cubic_taps(at: Float[ndarray, "*n"], a: float) -> tuple[ndarray, ndarray]:
@@ -164,6 +165,9 @@ def _cubic_taps(at: Float[ndarray, "*n"], a: float) -> tuple[ndarray, ndarray]:
     near = ((a + 2) * t - (a + 3)) * t * t + 1
     far = ((a * t - 5 * a) * t + 8 * a) * t - 4 * a
     return index, np.where(t <= 1, near, far)
+
+
+_TAPS: Mapping[int, _Taps] = {0: _nearest_tap, 1: _linear_taps, 3: partial(_cubic_taps, a=_SKIMAGE_CUBIC)}
 
 
 def _region(

@@ -22,6 +22,7 @@ from emoca_core.vocabulary.arkit import ARKIT_NAMES
 from emoca_core.vocabulary.landmark_sets import IBUG68_OUTER_EYE_CORNERS, mediapipe_to_ibug68
 from emoca_plugins.landmarkers import face_search
 from emoca_plugins.landmarkers.face_search import Candidate, Pyramid, View
+from emoca_plugins.landmarkers.late_imports import imported_when_used
 from emoca_plugins.landmarkers.model_bundle import DETECTOR, FILE, find_bundle, read_member
 
 _CROP_SIZE = 384
@@ -35,6 +36,9 @@ _RIGHT_EYE, _LEFT_EYE = 0, 1
 """Among the detector's key points."""
 _AGAIN_SCALE, _AGAIN_ROLL, _AGAIN_SHIFT = 0.85, -0.25, -0.08
 """How the crop of a second look differs: its size, its turn in radians, its place in units of the face."""
+
+_NOT_OURS = ("matplotlib", "matplotlib.pyplot", "cv2", "sounddevice")
+"""What MediaPipe imports for drawing and for audio: most of the time that its own import takes."""
 
 
 class MediaPipeLandmarker(Landmarker):
@@ -189,7 +193,8 @@ class _Tasks:
 
 
 def _create_tasks(bundle: Path, params: MediaPipeLandmarker.Params) -> _Tasks:
-    from mediapipe.tasks.python import vision
+    with imported_when_used(*_NOT_OURS):
+        from mediapipe.tasks.python import vision
 
     def landmarker(presence: float) -> Any:
         return vision.FaceLandmarker.create_from_options(
