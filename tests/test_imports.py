@@ -22,7 +22,7 @@ LIGHT = (
 ROOMS = (  # from the ground to the roof
     *("errors", "limits", "version", "files", "claims", "progress", "pages", "parsing"),
     *("registry.spec", "registry.kinds", "registry.hookspecs"),
-    *("vocabulary", "interfaces", "registry", "geometry", "kernels", "measures", "images", "rendering"),
+    *("vocabulary", "interfaces", "registry", "geometry", "kernels", "measures", "images", "video", "rendering"),
     *("weights", "formats", "method", "export", "runs", "reconstruction", "api", "datasets", "train", "probe"),
     *("sweep", "testing", "", "cli", "__main__"),
 )

@@ -35,6 +35,10 @@ class Camera(ABC):
     def map(self, change: Callable[[Tensor], Tensor]) -> "Camera":
         """The same camera with every tensor replaced by ``change(tensor)``: devices, indexing, detaching."""
 
+    def map_place(self, change: Callable[[Tensor], Tensor]) -> "Camera":
+        """The same camera with what says where the head is replaced by ``change(tensor)``; the lens stays."""
+        return self.map(change)
+
 
 @dataclass(frozen=True)
 class WeakPerspectiveCamera(Camera):
@@ -146,3 +150,6 @@ class PerspectiveCamera(Camera):
 
     def map(self, change: Callable[[Tensor], Tensor]) -> "PerspectiveCamera":
         return PerspectiveCamera(change(self.focal), change(self.centre), change(self.translation))
+
+    def map_place(self, change: Callable[[Tensor], Tensor]) -> "PerspectiveCamera":
+        return PerspectiveCamera(self.focal, self.centre, change(self.translation))
