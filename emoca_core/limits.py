@@ -104,6 +104,8 @@ PHOTO_BYTES = Limit("photo_bytes", 512 * MIB, "bytes")
 """One file of a picture."""
 PHOTO_PIXELS = Limit("photo_pixels", 100_000_000, "pixels")
 """10,000 x 10,000: a small file cannot fill the memory."""
+CLIP_BYTES = Limit("clip_bytes", 4096 * GIB, "bytes")
+"""One video, which is read piece by piece; ``PHOTO_PIXELS`` holds for its frames."""
 
 # other people's code
 PLUGIN_SECONDS = Limit("plugin_seconds", 60, "seconds")

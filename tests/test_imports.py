@@ -26,7 +26,7 @@ ROOMS = (  # from the ground to the roof
     *("weights", "formats", "method", "export", "runs", "reconstruction", "api", "datasets", "train", "probe"),
     *("sweep", "testing", "", "cli", "__main__"),
 )
-HEAVY = {"torch", "numpy", "timm", "mediapipe", "numba", "scipy", "accelerate", "PIL"}
+HEAVY = {"torch", "numpy", "timm", "mediapipe", "numba", "scipy", "accelerate", "PIL", "av"}
 NOT_SHIPPED = {"tests", "tools", "benchmarks", "examples", "pytest"}
 COMES_WITH_TORCH = {"triton"}  # in its CUDA builds; whoever uses it works without
 ONLY_TRAINING = ("emoca_core/train", "emoca_core/probe")

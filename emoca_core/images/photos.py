@@ -69,7 +69,7 @@ def read_photo(path: str | Path) -> Photo:
             if _HEIF.search(content[:16]):
                 _teach_heif()
             with Image.open(io.BytesIO(content)) as image:
-                _check_size(path, *image.size)
+                check_size(path, *image.size)
                 if (frames := getattr(image, "n_frames", 1)) > 1:
                     notes.append(f"first of {frames} frames")
                     image.seek(0)
@@ -81,7 +81,7 @@ def read_photo(path: str | Path) -> Photo:
                     notes.append("rotated as its EXIF data says")
                     eight_bits.getexif()[_ORIENTATION] = orientation
                 upright = ImageOps.exif_transpose(eight_bits)
-                pixels = np.ascontiguousarray(_to_rgb(upright, notes))
+                pixels = np.ascontiguousarray(to_rgb(upright, notes))
     except ImageError:
         raise
     except Image.DecompressionBombError:
@@ -123,7 +123,12 @@ def _read_bytes(path: Path) -> bytes:
     return content
 
 
-def _check_size(path: Path, width: int, height: int) -> None:
+def check_size(path: Path, width: int, height: int) -> None:
+    """Refuse pictures that are too large to decode, or too small to show a face.
+
+    Raises:
+        ImageError: The size is out of bounds.
+    """
     PHOTO_PIXELS.check(width * height, f"{path}: {width} x {height}", ImageError)
     if min(width, height) < MIN_SIDE:
         raise ImageError(
@@ -131,7 +136,8 @@ def _check_size(path: Path, width: int, height: int) -> None:
         )
 
 
-def _to_rgb(image: "Image.Image", notes: list[str]) -> UInt8[ndarray, "H W 3"]:
+def to_rgb(image: "Image.Image", notes: list[str]) -> UInt8[ndarray, "H W 3"]:
+    """A decoded picture as 8-bit RGB, transparency laid on mid-grey; what was done is added to ``notes``."""
     if image.mode in _DEEP_MODES:
         image = _to_8_bit(image, notes)
     if image.has_transparency_data:
