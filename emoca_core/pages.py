@@ -1,4 +1,4 @@
-"""HTML pages from the templates beside this module; what is put into them is escaped."""
+"""HTML pages from templates; what is put into them is escaped."""
 
 import os
 import re
@@ -14,22 +14,23 @@ _LONE_SURROGATES = re.compile("[\ud800-\udfff]")
 """How Python writes the bytes of a file name that are not UTF-8."""
 
 
-def html_page(template: str, **values: object) -> str:
-    """Fill a template of ``emoca_core/templates``.
+def html_page(template: str, package: str = "emoca_core", **values: object) -> str:
+    """Fill a template of a package's folder ``templates``; it may build on those of ``emoca_core``.
 
     Args:
         template: Its name, without ``.html.jinja``.
+        package: Where it lies.
         **values: What it shows. A name that the template uses and that is not given is an error.
     """
-    text = _environment().get_template(f"{template}.html.jinja").render(values)
+    text = _environment(package).get_template(f"{template}.html.jinja").render(values)
     return _LONE_SURROGATES.sub("\ufffd", text)
 
 
 @cache
-def _environment() -> "Environment":
-    from jinja2 import Environment, PackageLoader, StrictUndefined
+def _environment(package: str) -> "Environment":
+    from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
-    loader = PackageLoader("emoca_core")
+    loader = ChoiceLoader([PackageLoader(name) for name in dict.fromkeys([package, "emoca_core"])])
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

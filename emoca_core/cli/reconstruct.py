@@ -21,8 +21,9 @@ HELP = "turn photos into 3D faces"
 
 SOME_FAILED = 1
 _EPILOG = """\
-DIR/<photo>/face_0/ holds face.glb, face.obj, face.safetensors, face.json and overlay.png, or what --write names;
-DIR/index.html shows them all. Finished photos are skipped, so the same command goes on after a stop.
+DIR/<photo>/face_0/ holds face.glb, face.obj, face.safetensors, face.json, overlay.png and index.html (the head to
+turn), or what --write names; DIR/index.html shows them all. Finished photos are skipped,
+so the same command goes on after a stop.
 
 exit code: 0 all photos were done (one without a face counts as done, if another has one), 1 some photos could not be
 used, 2 no face came out, the output cannot be written, or the command is wrong, 130 stopped with Ctrl-C.
@@ -47,7 +48,7 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
         "--write",
         type=_names,
         metavar="NAMES",
-        help="formats, e.g. glb,ply; see `emoca list exporter` (default: glb,obj,codes,overlay; json always)",
+        help="formats, e.g. glb,ply; see `emoca list exporter` (default: glb,obj,codes,overlay,page; json always)",
     )
     parser.add_argument("--same-person", action="store_true", help="one identity for the largest face of every photo")
     add_method_arguments(parser)

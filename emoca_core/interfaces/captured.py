@@ -120,7 +120,7 @@ class CapturedFace(ABC):
 
     @abstractmethod
     def save(self, folder: Path | str, write: Sequence[str] = ...) -> list[Path]:
-        """Write files, by default face.glb, face.obj, face.safetensors, overlay.png and face.json.
+        """Write files, by default face.glb, face.obj, face.safetensors, overlay.png, index.html and face.json.
 
         Files of an earlier save are replaced. Each file appears whole or not at all, and ``face.json`` comes last.
 

@@ -12,7 +12,7 @@ RECORD = "face.json"
 """Written last: a face is complete when this file is there."""
 RECORD_EXPORTER = "json"
 """Writes the record; runs after all others, whatever was asked for."""
-DEFAULT_WRITE = ("glb", "obj", "codes", "overlay")
+DEFAULT_WRITE = ("glb", "obj", "codes", "overlay", "page")
 
 
 def build_exporters(names: Sequence[str], registry: Registry | None = None) -> dict[str, Exporter]:

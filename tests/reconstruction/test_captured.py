@@ -21,7 +21,7 @@ from emoca_core.vocabulary.arkit import ARKIT_NAMES
 
 FILES = {
     "face.glb", "face.obj", "face.mtl", "face_albedo.png", "face.safetensors", "face.json", "overlay.png",
-    "thumbnail.jpg",
+    "thumbnail.jpg", "index.html",
 }  # fmt: skip
 
 

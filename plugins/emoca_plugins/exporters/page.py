@@ -1,0 +1,96 @@
+"""A page that shows the captured head in any browser, without a network and without other files."""
+
+import base64
+import gzip
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from importlib.metadata import distribution
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TypeVar
+
+from emoca_core.errors import EmocaError
+from emoca_core.files import json_text, write_text
+from emoca_core.interfaces import CapturedFace, ExportedFile, Exporter
+from emoca_core.pages import html_page
+from emoca_plugins.exporters.glb import Glb
+
+T = TypeVar("T")
+FILE = "index.html"
+_PACKAGE, _ENGINE = "dash-model-viewer", "dash_model_viewer/vendor/model-viewer-umd.min.js"
+
+
+class Page(Exporter):
+    """``index.html``: the head to turn around, with a slider for every expression of the person.
+
+    Everything lies in the page: the viewer (Google's <model-viewer>, Apache-2.0, as the package dash-model-viewer
+    carries it), the head, and the values. The picture beside it is the one that another exporter wrote, if any.
+
+    Source: this project.
+    """
+
+    def export(self, face: CapturedFace, folder: Path, files: Sequence[ExportedFile] = ()) -> Sequence[ExportedFile]:
+        verdict = face.quality
+        picture = next((file.path.name for file in files if file.shows == "picture"), None)
+        rig = face.mesh.rig
+        text = _viewer(
+            _head(files) or _written(Glb().export, face),
+            {"weights": {} if rig is None else dict(rig.weights)},
+            title=f"{face.photo.path.name}, face {face.index}",
+            subtitle=face.recipe,
+            warning=f"doubtful: {'; '.join(verdict.reasons)}" if verdict.is_doubtful else "",
+            picture=None if picture is None else Path(picture),
+            video=None,
+        )
+        write_text(folder / FILE, text)
+        return [ExportedFile(folder / FILE, "3D view")]
+
+
+def _head(files: Sequence[ExportedFile]) -> bytes | None:
+    """The GLB file that was written before."""
+    return next((file.path.read_bytes() for file in files if file.path.suffix == ".glb"), None)
+
+
+def _written(export: Callable[[T, Path], Sequence[ExportedFile]], captured: T) -> bytes:
+    """What an exporter writes, without leaving a file."""
+    with TemporaryDirectory() as temporary:
+        return export(captured, Path(temporary))[0].path.read_bytes()
+
+
+def _viewer(glb: bytes, data: Mapping[str, object], **shown: object) -> str:
+    """The page around a head.
+
+    Args:
+        glb: The head.
+        data: What the page's script reads; strict JSON.
+        **shown: What the template shows.
+    """
+    from markupsafe import Markup  # comes with jinja2, which is imported when the first page is written
+
+    values = json_text(data, indent=None, strict=True).replace("<", "\\u003c")  # nothing in it ends the script element
+    return html_page(
+        "viewer",
+        package="emoca_plugins.exporters",
+        data=Markup(values),
+        model=_base64(glb),
+        engine=_engine(),
+        licence=Markup("<!-- <model-viewer>: Copyright Google LLC, Apache License 2.0 -->"),
+        **shown,
+    )
+
+
+@cache
+def _engine() -> str:
+    """The viewer's script as base64 of gzip.
+
+    Raises:
+        EmocaError: The package that carries it has been changed.
+    """
+    path = Path(str(distribution(_PACKAGE).locate_file(_ENGINE)))
+    if not path.is_file():
+        raise EmocaError(f"{_PACKAGE} carries no {_ENGINE}: install it again, pip install --force-reinstall {_PACKAGE}")
+    return _base64(gzip.compress(path.read_bytes(), mtime=0))
+
+
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode("ascii")
