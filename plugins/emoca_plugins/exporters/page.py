@@ -65,16 +65,13 @@ def _viewer(glb: bytes, data: Mapping[str, object], **shown: object) -> str:
         data: What the page's script reads; strict JSON.
         **shown: What the template shows.
     """
-    from markupsafe import Markup  # comes with jinja2, which is imported when the first page is written
-
     values = json_text(data, indent=None, strict=True).replace("<", "\\u003c")  # nothing in it ends the script element
     return html_page(
         "viewer",
         package="emoca_plugins.exporters",
-        data=Markup(values),
+        data=values,
         model=_base64(glb),
         engine=_engine(),
-        licence=Markup("<!-- <model-viewer>: Copyright Google LLC, Apache License 2.0 -->"),
         **shown,
     )
 
