@@ -6,14 +6,14 @@ eyeball, jawOpen, jawLeft and jawRight turn the jaw joint, and eyeBlink* closes 
 add targets up linearly while joints turn, so a residual stays; it is reported.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy import ndarray
 from torch import Tensor
 
@@ -90,36 +90,100 @@ def arkit_rig(face_model: FaceModel, parameters: FaceParameters, captured: FaceG
         parameters: The code of one face, on the model's device.
         captured: The same face, posed.
     """
-    code, count = _at_rest(parameters), len(ARKIT_NAMES)
-    posed = _arkit_poses(face_model, code)
-    vertices, points = _numpy(posed.vertices), _numpy(posed.landmarks["ibug68"])
-    neutral = vertices[0]
-    targets, eyes = np.split(vertices[1:] - neutral, [count])
-    expected = _expected(face_model, parameters)
-    lower, upper, weight = np.zeros(count), np.ones(count), np.ones(len(neutral))
-    upper[ARKIT_NAMES.index(_NEVER_MEASURED)] = 0.0
-    moved = _numpy(captured.vertices)[0] - neutral
-    for side, eye in zip(SIDES, eyes, strict=True):
-        blink, wide = (ARKIT_NAMES.index(f"eye{name}{side}") for name in ("Blink", "Wide"))
-        scale, closure = _lids(side, points[0], points[1 + blink], _numpy(captured.landmarks["ibug68"])[0])
-        share = _smooth_step((closure - _HALF_CLOSED) / (_CLOSED - _HALF_CLOSED))
-        targets[blink] *= scale
-        expected[blink] /= scale
-        lower[blink], upper[wide] = max(closure, _CLOSED_BLINK) * share, 1 - share
-        ball = np.abs(eye).max(axis=1) > _STILL
-        weight[ball] = 1 - (1 - _HIDDEN) * share
-        for looks in _OPPOSITE_LOOKS:  # where the eyeball turns
-            first, second = (ARKIT_NAMES.index(f"eye{look}{side}") for look in looks)
-            turn = ((targets[first] - targets[second]) * moved)[ball if ball.any() else ...].sum()
-            upper[second if turn > 0 else first] = 0.0
-    solve = _LeastSquares.of(targets * weight[:, None], moved * weight[:, None], expected)
-    values = solve(lower, upper)
-    for pair in _OPPOSITES:
-        first, second = map(ARKIT_NAMES.index, pair)
-        weaker = first if values[first] < values[second] else second
-        upper[weaker] = lower[weaker]
-    values = solve(lower, upper)
-    return ExpressionRig(neutral, targets, dict(zip(ARKIT_NAMES, values.tolist(), strict=True)), "arkit")
+    solver = ArkitSolver.of(face_model, parameters)
+    landmarks = _numpy(captured.landmarks["ibug68"])
+    values = solver(_numpy(captured.vertices) - solver.neutral, landmarks, parameters)[0]
+    weights = dict(zip(ARKIT_NAMES, values.tolist(), strict=True))
+    return ExpressionRig(solver.neutral, solver.targets, weights, "arkit")
+
+
+@dataclass(frozen=True)
+class ArkitSolver:
+    """What does not change while one person is captured: the targets, and all that can be computed of them before.
+
+    Attributes:
+        face_model: A model for which ``has_arkit_names`` holds.
+        neutral: The person at rest, metres.
+        targets: What each of ``ARKIT_NAMES`` adds at 1, metres.
+        products: Scalar products of the targets.
+        eyes: The left and the right one.
+    """
+
+    face_model: FaceModel
+    neutral: Float[ndarray, "V 3"]
+    targets: Float[ndarray, "52 V 3"]
+    products: Float[ndarray, "52 52"]
+    eyes: tuple["_Eye", "_Eye"]
+
+    @classmethod
+    def of(cls, face_model: FaceModel, parameters: FaceParameters) -> "ArkitSolver":
+        """The solver for a person, in the axes of their ``global_pose`` and ``neck_pose``.
+
+        Args:
+            face_model: A model for which ``has_arkit_names`` holds.
+            parameters: A batch of one.
+        """
+        posed = _arkit_poses(face_model, at_rest(parameters))
+        vertices, points = _numpy(posed.vertices), _numpy(posed.landmarks["ibug68"])
+        neutral = vertices[0]
+        targets, turned = np.split(vertices[1:] - neutral, [len(ARKIT_NAMES)])
+        lids = [_Lids.of(side, points) for side in SIDES]
+        for one in lids:
+            targets[one.blink] *= one.scale
+        left, right = (_Eye.of(one, targets, eye) for one, eye in zip(lids, turned, strict=True))
+        columns = targets.reshape(len(targets), -1)
+        return cls(face_model, neutral, targets, columns @ columns.T, (left, right))
+
+    def __call__(
+        self, moved: Float[ndarray, "N V 3"], landmarks: Float[ndarray, "N 68 3"], parameters: FaceParameters
+    ) -> Float[ndarray, "N 52"]:
+        """The values of some captures.
+
+        Args:
+            moved: What is added to ``neutral``, in its axes; metres.
+            landmarks: The captured ones, in the same axes.
+            parameters: Their codes.
+        """
+        expected = _expected(self.face_model, parameters)
+        lower, upper = np.zeros_like(expected), np.ones_like(expected)
+        upper[:, ARKIT_NAMES.index(_NEVER_MEASURED)] = 0.0
+        right = moved.reshape(len(moved), -1) @ self.targets.reshape(len(self.targets), -1).T
+        matrix = np.repeat(self.products[None], len(moved), axis=0)
+        for eye in self.eyes:
+            blink, wide = eye.lids.blink, ARKIT_NAMES.index(f"eyeWide{eye.lids.side}")
+            closure = eye.lids.closure(landmarks)
+            share = _smooth_step((closure - _HALF_CLOSED) / (_CLOSED - _HALF_CLOSED))
+            expected[:, blink] /= eye.lids.scale
+            lower[:, blink], upper[:, wide] = np.maximum(closure, _CLOSED_BLINK) * share, 1 - share
+            ball = moved[:, eye.ball].reshape(len(moved), -1)
+            for (first, second), turn in zip(eye.looks, eye.turns @ ball.T, strict=True):  # where the eyeball turns
+                upper[np.arange(len(moved)), np.where(turn > 0, second, first)] = 0.0
+            hidden = 1 - (1 - (1 - _HIDDEN) * share) ** 2
+            matrix -= hidden[:, None, None] * eye.products
+            right -= hidden[:, None] * (ball @ eye.columns.T)
+        return self._solve(matrix, right, expected, lower, upper)
+
+    def _solve(
+        self,
+        matrix: Float[ndarray, "N 52 52"],
+        right: Float[ndarray, "N 52"],
+        expected: Float[ndarray, "N 52"],
+        lower: Float[ndarray, "N 52"],
+        upper: Float[ndarray, "N 52"],
+    ) -> Float[ndarray, "N 52"]:
+        """The best values within bounds, tied to what is expected; then again without the weaker ones of opposites."""
+        tie = np.where(np.isnan(expected), 0.0, len(self.neutral) * _LOYALTY_M**2)
+        diagonal = np.arange(len(ARKIT_NAMES))
+        matrix[:, diagonal, diagonal] += tie + _DAMPING * matrix[:, diagonal, diagonal] + _STILL**2
+        right = right + tie * np.nan_to_num(expected)
+        values = bounded_minimum(matrix, right, lower, upper)
+        rows = np.arange(len(values))
+        for pair in _OPPOSITES:
+            first, second = map(ARKIT_NAMES.index, pair)
+            weaker = np.where(values[:, first] < values[:, second], first, second)
+            upper[rows, weaker] = lower[rows, weaker]
+        values = bounded_minimum(matrix, right, lower, upper)
+        return np.asarray(np.round(np.clip(values, lower, upper), _DECIMALS))
 
 
 def code_rig(face_model: FaceModel, parameters: FaceParameters, captured: FaceGeometry) -> ExpressionRig | None:
@@ -134,7 +198,7 @@ def code_rig(face_model: FaceModel, parameters: FaceParameters, captured: FaceGe
     names = face_model.expression_names
     size = face_model.blocks.get("expression", 0)
     units = torch.cat([torch.zeros(1, size), torch.eye(size)[: len(names)]])
-    vertices = _numpy(_posed(face_model, _at_rest(parameters), expression=units).vertices)
+    vertices = _numpy(posed_with(face_model, at_rest(parameters), expression=units).vertices)
     neutral, targets = vertices[0], vertices[1:] - vertices[0]
     values = np.zeros(len(names))
     if names and parameters.expression is not None:
@@ -152,13 +216,13 @@ def residual_mm(rig: ExpressionRig, vertices: Float[ndarray, "V 3"]) -> dict[str
     return {"mean": round(float(distance.mean()), 4), "max": round(float(distance.max()), 4)}
 
 
-def _at_rest(parameters: FaceParameters) -> FaceParameters:
+def at_rest(parameters: FaceParameters) -> FaceParameters:
     """The same person with the same head pose, without expression, and without what does not move vertices."""
     still = {name: torch.zeros_like(block) for name in EXPRESSIVE if (block := getattr(parameters, name)) is not None}
     return parameters.replace(**still, camera=None, lighting=None, detail=None, albedo=None)
 
 
-def _posed(model: FaceModel, code: FaceParameters, **blocks: Float[Tensor, "B _"]) -> FaceGeometry:
+def posed_with(model: FaceModel, code: FaceParameters, **blocks: Float[Tensor, "B _"]) -> FaceGeometry:
     """One face for each row of the blocks; blocks that the model does not have are left out."""
     device = model.faces.device
     count = len(next(iter(blocks.values())))
@@ -179,17 +243,18 @@ def _arkit_poses(model: FaceModel, code: FaceParameters) -> FaceGeometry:
     if isinstance(model, GazeModel):
         eyes = model.gaze_of_expression(expression.to(model.faces.device)).cpu()
         eyes[-2, 1] = eyes[-1, 4] = 0.1
-    return _posed(model, code, expression=expression, jaw_pose=jaw, eye_pose=eyes)
+    return posed_with(model, code, expression=expression, jaw_pose=jaw, eye_pose=eyes)
 
 
-def _expected(model: FaceModel, parameters: FaceParameters) -> Float[ndarray, "52"]:
-    """The values that the code itself names; NaN for those that jaw and eyes share in."""
-    code = np.zeros(len(model.expression_names))
+def _expected(model: FaceModel, parameters: FaceParameters) -> Float[ndarray, "N 52"]:
+    """The values that the codes themselves name; NaN for those that jaw and eyes share in."""
+    names = list(model.expression_names)
+    code = np.zeros((len(parameters), len(names)))
     if parameters.expression is not None:
-        code[: parameters.expression.shape[1]] = _numpy(parameters.expression)[0]
-    named = dict(zip(model.expression_names, np.clip(code, 0, 1).tolist(), strict=True))
-    joints = {*_JAW, *(name for name in ARKIT_NAMES if name.startswith("eyeLook"))}
-    return np.array([np.nan if name in joints else named[name] for name in ARKIT_NAMES])
+        code[:, : parameters.expression.shape[1]] = np.clip(_numpy(parameters.expression), 0, 1)
+    named = code[:, [names.index(name) for name in ARKIT_NAMES]]
+    named[:, [name in _JAW or name.startswith("eyeLook") for name in ARKIT_NAMES]] = np.nan
+    return named
 
 
 def _jaw_poses(model: FaceModel) -> Float[Tensor, "J 3"]:
@@ -204,7 +269,9 @@ def _jaw_poses(model: FaceModel) -> Float[Tensor, "J 3"]:
         expression[1 + len(_JAW) :] = torch.eye(len(names))[[names.index(name) for name in _JAW]]
         poses[1 : 1 + len(_JAW)] = torch.tensor(list(_JAW.values()))
         for _ in range(_JAW_STEPS):
-            vertices = _posed(model, FaceParameters(), expression=expression, jaw_pose=poses).vertices.double().cpu()
+            vertices = (
+                posed_with(model, FaceParameters(), expression=expression, jaw_pose=poses).vertices.double().cpu()
+            )
             turned, shown = (vertices[1:] - vertices[0]).flatten(1).chunk(2)
             poses[1 : 1 + len(_JAW)] *= ((turned * shown).sum(1) / turned.square().sum(1))[:, None]
         _JAW_POSES_OF[model] = poses[1 : 1 + len(_JAW)]
@@ -214,46 +281,91 @@ def _jaw_poses(model: FaceModel) -> Float[Tensor, "J 3"]:
 _JAW_POSES_OF: WeakKeyDictionary[FaceModel, Tensor] = WeakKeyDictionary()
 
 
-def _lids(
-    side: str, rest: Float[ndarray, "68 3"], blink: Float[ndarray, "68 3"], captured: Float[ndarray, "68 3"]
-) -> tuple[float, float]:
-    """By how much the model's blink has to be scaled to close the eye, and how far the captured eye is closed."""
-    pairs = IBUG68_EYELID_PAIRS[np.isin(IBUG68_EYELID_PAIRS[:, 0], IBUG68[f"{side.lower()}_eye"])]
-    gaps = [(points[pairs[:, 0]] - points[pairs[:, 1]]).mean(axis=0) for points in (rest, blink, captured)]
-    opening = float(np.linalg.norm(gaps[0]))
-    at_blink, at_capture = (float(gap @ gaps[0]) / max(opening, _STILL) for gap in gaps[1:])  # signed: lids may cross
-    travel = (1 - _CONTACT) * opening
-    if opening - at_blink <= _STILL:
-        return 1.0, 0.0
-    scale = np.clip(travel / (opening - at_blink), *_BLINK_SCALE)
-    return float(scale), float(np.clip((opening - at_capture) / max(travel, _STILL), 0, 1))
+@dataclass(frozen=True)
+class _Lids:
+    """How far an eye is open.
+
+    Attributes:
+        side: Of ``SIDES``.
+        rest: From the lower to the upper lid at rest, metres.
+        closes: Whether the model's blink narrows the eye.
+        scale: Of the model's blink, so that it closes the eye.
+    """
+
+    side: str
+    rest: Float[ndarray, "3"]
+    closes: bool
+    scale: float
+
+    @classmethod
+    def of(cls, side: str, posed: Float[ndarray, "_ 68 3"]) -> "_Lids":
+        """From the landmarks at rest, and of each ARKit expression."""
+        rest, blink = _opening(side, posed[[0, 1 + ARKIT_NAMES.index(f"eyeBlink{side}")]])
+        opening = float(np.linalg.norm(rest))
+        narrowed = opening - float(blink @ rest) / max(opening, _STILL)  # signed: lids may cross
+        scale = float(np.clip((1 - _CONTACT) * opening / max(narrowed, _STILL), *_BLINK_SCALE))
+        return cls(side, rest, narrowed > _STILL, scale if narrowed > _STILL else 1.0)
+
+    @property
+    def blink(self) -> int:
+        """Number of its eyeBlink."""
+        return ARKIT_NAMES.index(f"eyeBlink{self.side}")
+
+    def closure(self, landmarks: Float[ndarray, "N 68 3"]) -> Float[ndarray, "N"]:
+        """How far it is closed in captures: 0 at rest, 1 where the lids touch; 0 where the model cannot close it."""
+        opening = float(np.linalg.norm(self.rest))
+        left = _opening(self.side, landmarks) @ self.rest / max(opening, _STILL)
+        share = np.clip((opening - left) / max((1 - _CONTACT) * opening, _STILL), 0, 1)
+        return np.asarray(share * self.closes)
 
 
 @dataclass(frozen=True)
-class _LeastSquares:
-    """Weights with which targets add up to a movement, reduced from all coordinates to as many rows as targets."""
+class _Eye:
+    """What the rules of one eye need.
 
-    normal: Float[ndarray, "N N"]
-    right: Float[ndarray, "N"]
+    Attributes:
+        lids: Of this eye.
+        ball: Which vertices turn with the eyeball; all where none do.
+        looks: Numbers of opposite eyeLook values.
+        turns: The difference of their targets at the ball.
+        columns: All targets at the eyeball; zero where none turns.
+        products: Their scalar products.
+    """
+
+    lids: _Lids
+    ball: Bool[ndarray, "V"]
+    looks: Sequence[tuple[int, int]]
+    turns: Float[ndarray, "2 _"]
+    columns: Float[ndarray, "52 _"]
+    products: Float[ndarray, "52 52"]
 
     @classmethod
-    def of(
-        cls, targets: Float[ndarray, "N V 3"], moved: Float[ndarray, "V 3"], expected: Float[ndarray, "N"]
-    ) -> "_LeastSquares":
-        """The problem, with a tie to ``expected`` where that is a number."""
-        columns = targets.reshape(len(targets), -1)
-        normal, tie = columns @ columns.T, np.where(np.isnan(expected), 0.0, len(moved) * _LOYALTY_M**2)
-        normal += np.diag(tie + _DAMPING * normal.diagonal() + _STILL**2)
-        return cls(normal, columns @ moved.ravel() + tie * np.nan_to_num(expected))
+    def of(cls, lids: _Lids, targets: Float[ndarray, "52 V 3"], turned: Float[ndarray, "V 3"]) -> "_Eye":
+        """The left or the right eye.
 
-    def __call__(self, lower: Float[ndarray, "N"], upper: Float[ndarray, "N"]) -> Float[ndarray, "N"]:
-        """The best weights within bounds."""
-        return bounded_minimum(self.normal, self.right, lower, upper).round(_DECIMALS)
+        Args:
+            lids: Of this eye.
+            targets: What each expression adds.
+            turned: What the turning of the eyeball adds.
+        """
+        turns = np.abs(turned).max(axis=1) > _STILL
+        ball = turns if turns.any() else np.ones_like(turns)
+        pairs = [[ARKIT_NAMES.index(f"eye{look}{lids.side}") for look in looks] for looks in _OPPOSITE_LOOKS]
+        at_ball = targets[:, ball].reshape(len(targets), -1)
+        columns = at_ball if turns.any() else np.zeros_like(at_ball)
+        differences = np.stack([at_ball[first] - at_ball[second] for first, second in pairs])
+        return cls(lids, ball, [(first, second) for first, second in pairs], differences, columns, columns @ columns.T)
 
 
-def _smooth_step(x: float) -> float:
-    x = min(max(x, 0.0), 1.0)
-    return x * x * (3 - 2 * x)
+def _opening(side: str, points: Float[ndarray, "N 68 3"]) -> Float[ndarray, "N 3"]:
+    """From the lower to the upper lid."""
+    pairs = IBUG68_EYELID_PAIRS[np.isin(IBUG68_EYELID_PAIRS[:, 0], IBUG68[f"{side.lower()}_eye"])]
+    return np.asarray((points[:, pairs[:, 0]] - points[:, pairs[:, 1]]).mean(axis=1))
+
+
+def _smooth_step(x: Float[ndarray, "N"]) -> Float[ndarray, "N"]:
+    x = np.clip(x, 0, 1)
+    return np.asarray(x * x * (3 - 2 * x))
 
 
 def _numpy(tensor: Float[Tensor, "*shape"]) -> Float[ndarray, "*shape"]:

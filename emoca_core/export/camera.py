@@ -69,18 +69,27 @@ def crop_camera_to_photo(
     Source: RQ decomposition of the left 3x3 block of P (Hartley and Zisserman, Multiple View Geometry, 6.2.4); the
     block's last row is (0, 0, 1), so it reduces to one plane rotation.
     """
+    if len(camera.code()) != 1:
+        raise ValueError(f"one camera at a time, got a batch of {len(camera.code())}")
+    return crop_cameras_to_photo(camera, crop_size, np.asarray(crop_to_image)[None], photo_size)[0]
+
+
+def crop_cameras_to_photo(
+    camera: Camera,
+    crop_size: tuple[int, int],
+    crop_to_image: Float[ndarray, "N 3 3"],
+    photo_size: tuple[int, int],
+) -> list[PhotoCamera]:
+    """``crop_camera_to_photo`` for a batch of cameras, each with its own ``crop_to_image``."""
     camera = camera.map(lambda tensor: tensor.detach().cpu().double())
     if isinstance(camera, PerspectiveCamera):
-        inner = camera.intrinsics_px(crop_size).numpy()
-        if len(inner) == 1:
-            return _perspective(inner[0], camera.translation[0].numpy(), crop_to_image, photo_size)
-    elif isinstance(camera, WeakPerspectiveCamera):
+        inner, shifts = camera.intrinsics_px(crop_size).numpy(), camera.translation.numpy()
+        rows = zip(inner, shifts, crop_to_image, strict=True)
+        return [_perspective(lens, shift, outer, photo_size) for lens, shift, outer in rows]
+    if isinstance(camera, WeakPerspectiveCamera):
         inner = camera.matrix(crop_size).numpy()
-        if len(inner) == 1:
-            return _orthographic(inner[0], crop_to_image, photo_size)
-    else:
-        raise TypeError(f"cannot export a camera of class {type(camera).__name__}")
-    raise ValueError(f"one camera at a time, got a batch of {len(inner)}")
+        return [_orthographic(lens, outer, photo_size) for lens, outer in zip(inner, crop_to_image, strict=True)]
+    raise TypeError(f"cannot export a camera of class {type(camera).__name__}")
 
 
 def camera_to_gltf(camera: PhotoCamera, near: float = 0.01, far: float = 100.0) -> GltfCamera | None:

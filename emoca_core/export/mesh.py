@@ -6,6 +6,33 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 
 from emoca_core.geometry.normals import vertex_normals
+from emoca_core.interfaces import ExpressionRig, FaceMesh, FaceModel, FaceParameters
+
+
+def textured_mesh(
+    face_model: FaceModel, parameters: FaceParameters, vertices: Float[ndarray, "V 3"], rig: ExpressionRig | None
+) -> FaceMesh:
+    """A face as plain arrays, with the texture or the vertex colours that its code says.
+
+    Args:
+        face_model: Has triangles, texture coordinates and albedo.
+        parameters: A batch of one, on the model's device.
+        vertices: Metres.
+        rig: What moves it.
+    """
+    with torch.no_grad():
+        albedo = face_model.albedo(parameters)
+    texture, colors = albedo.texture, albedo.vertex_colors
+    shown = None if texture is None else (texture[0].detach().cpu().clamp(0, 1) * 255).round().to(torch.uint8)
+    return FaceMesh(
+        vertices=vertices,
+        faces=face_model.faces.cpu().numpy(),
+        uv=None if face_model.uv is None else face_model.uv.cpu().double().numpy(),
+        uv_faces=None if face_model.uv_faces is None else face_model.uv_faces.cpu().numpy(),
+        texture=None if shown is None else shown.permute(1, 2, 0).contiguous().numpy(),
+        vertex_colors=None if colors is None else colors[0].cpu().double().numpy(),
+        rig=rig,
+    )
 
 
 def unit_normals(vertices: Float[ndarray, "*batch V 3"], faces: Int[ndarray, "F 3"]) -> Float[ndarray, "*batch V 3"]:

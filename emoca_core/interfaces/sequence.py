@@ -76,6 +76,9 @@ class CapturedSequence(ABC):
         flags: What is to be known of each frame; mostly nothing.
         smoothing: How strongly the code was smoothed, [0, 1].
         emotion: What an emotion backbone reads in the frames; ``None`` where the method has none with weights.
+        detected_arkit: The landmarker's own scores in [0, 1], in the order of
+            ``emoca_core.vocabulary.arkit.ARKIT_NAMES``; filled in where the frame is bridged, ``None`` where the
+            landmarker has none.
 
     Raises:
         ValueError: Numbers of frames that differ, times that do not grow, or more than one person.
@@ -93,6 +96,7 @@ class CapturedSequence(ABC):
     flags: Sequence[frozenset[FrameFlag]]
     smoothing: float = 0.0
     emotion: SequenceEmotion | None = None
+    detected_arkit: Float[ndarray, "N 52"] | None = None
 
     def __post_init__(self) -> None:
         rows: dict[str, Sized] = {
@@ -120,6 +124,14 @@ class CapturedSequence(ABC):
     def codes(self) -> dict[str, Float[ndarray, "N _"]]:
         """Every block of the face code, a row for each frame."""
         return {name: block.numpy() for name, block in self.parameters.blocks().items()}
+
+    @property
+    def arkit(self) -> Float[ndarray, "N 52"] | None:
+        """The 52 ARKit values of every frame in [0, 1]; ``None`` where nothing is known.
+
+        They are the weights of the rig where the face model has the ARKit names, else the landmarker's scores.
+        """
+        return self.rig.weights if self.rig.source == "arkit" else self.detected_arkit
 
     @property
     @abstractmethod

@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from numpy import ndarray
 from PIL import Image
 
@@ -18,6 +18,7 @@ from emoca_core.export.arkit import arkit_rig, code_rig, has_arkit_names, residu
 from emoca_core.export.camera import crop_camera_to_photo
 from emoca_core.export.codes import FORMAT, describe_camera, describe_codes, describe_landmarks
 from emoca_core.export.detail import displaced_mesh
+from emoca_core.export.mesh import textured_mesh
 from emoca_core.export.overlay import overlay_picture
 from emoca_core.files import sha256_of
 from emoca_core.interfaces import CapturedFace, ExpressionRig, FaceMesh, FaceParameters, Photo, PhotoCamera, Quality
@@ -89,19 +90,7 @@ class ReconstructedFace(CapturedFace):
     @cached_property
     def mesh(self) -> FaceMesh:
         """The face with texture or vertex colours, and with its rig."""
-        model = self.method.face_model
-        with torch.no_grad():
-            albedo = model.albedo(self._on_device())
-        texture, colors = albedo.texture, albedo.vertex_colors
-        return FaceMesh(
-            vertices=self.vertices.astype(np.float64),
-            faces=model.faces.cpu().numpy(),
-            uv=None if model.uv is None else model.uv.cpu().double().numpy(),
-            uv_faces=None if model.uv_faces is None else model.uv_faces.cpu().numpy(),
-            texture=None if texture is None else _to_uint8(texture[0]),
-            vertex_colors=None if colors is None else colors[0].cpu().double().numpy(),
-            rig=self.rig,
-        )
+        return textured_mesh(self.method.face_model, self._on_device(), self.vertices.astype(np.float64), self.rig)
 
     @cached_property
     def detail_mesh(self) -> FaceMesh | None:
@@ -223,7 +212,3 @@ def describe_photo(photo: Photo) -> dict[str, Any]:
         "height": height,
         "notes": list(photo.notes),
     }
-
-
-def _to_uint8(texture: Float[torch.Tensor, "3 T T"]) -> UInt8[ndarray, "T T 3"]:
-    return (texture.detach().cpu().clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous().numpy()

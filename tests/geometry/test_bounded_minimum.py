@@ -30,3 +30,17 @@ def test_bounds_that_are_met_change_the_others() -> None:
     normal, right = np.array([[2.0, 1.0], [1.0, 2.0]]), np.array([4.0, 5.0])
     np.testing.assert_allclose(np.linalg.solve(normal, right), [1, 2])
     np.testing.assert_allclose(bounded_minimum(normal, right, np.zeros(2), np.array([9.0, 1.0])), [1.5, 1.0])
+
+
+def test_many_at_once_are_each_on_its_own() -> None:
+    random = np.random.default_rng(0)
+    columns = random.normal(size=(30, 80)) * np.logspace(0, -2, 30)[:, None]
+    normal = columns @ columns.T + np.diag(random.uniform(1e-9, 1e-3, 30)) * np.ones((40, 1, 1))
+    right = random.uniform(-1, 2, (40, 30)) @ normal[0] + 0.1 * random.normal(size=(40, 80)) @ columns.T
+    lower, upper = np.zeros((40, 30)), np.ones((40, 30))
+    lower[::2, 7] = 0.8
+    lower[:, 4] = upper[:, 4] = 0.3
+    found = bounded_minimum(normal, right, lower, upper)
+    for row in range(40):
+        alone = bounded_minimum(normal[row], right[row], lower[row], upper[row])
+        np.testing.assert_allclose(found[row], alone, atol=1e-9)

@@ -1,0 +1,124 @@
+"""One person through a clip: what a method's parts say of it, without ever holding all meshes or pictures."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+
+from emoca_core.errors import ImageError
+from emoca_core.export.camera import crop_cameras_to_photo
+from emoca_core.export.sequence_rig import sequence_rig
+from emoca_core.interfaces import (
+    CapturedSequence,
+    Clip,
+    ClipFrame,
+    FaceGeometry,
+    PhotoCamera,
+    SequenceRig,
+)
+from emoca_core.method import Method
+from emoca_core.reconstruction.captured import describe_assets, describe_recipe, versions
+
+FORMAT = "emoca-sequence-1"
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class ReconstructedSequence(CapturedSequence):
+    """A captured sequence whose meshes, rig and cameras are made by the method that reconstructed it.
+
+    Attributes:
+        method: What reconstructed it.
+        crop_rule: Name of the rule by which the crops were cut.
+    """
+
+    method: Method
+    crop_rule: str = ""
+
+    def __repr__(self) -> str:
+        return f"CapturedSequence({self.clip.path.name!r}, track {self.track}, {len(self)} frames)"
+
+    @property
+    def recipe(self) -> str:
+        """Name of the method."""
+        return self.method.name
+
+    @cached_property
+    def cameras(self) -> Sequence[PhotoCamera] | None:
+        """Camera of the whole frame, for every row; ``None`` for methods without one."""
+        camera = self.parameters.camera
+        if camera is None:
+            return None
+        return crop_cameras_to_photo(camera, self.crop_size, self.crop_to_image, self.clip.size)
+
+    @cached_property
+    def rig(self) -> SequenceRig:
+        """The person's head, its targets, and their weights in every frame."""
+        return sequence_rig(self.method.face_model, self.parameters, self.geometry)
+
+    def geometry(self, rows: slice) -> FaceGeometry:
+        """The posed meshes of some rows, on the CPU."""
+        device = self.method.device
+        with torch.no_grad():
+            posed: FaceGeometry = self.method.face_model(self.parameters.map(lambda tensor: tensor[rows].to(device)))
+        return posed.map(torch.Tensor.cpu)
+
+    def pictures(self, rows: slice = slice(None)) -> Iterator[ClipFrame]:
+        """The clip's frames of some rows, decoded again, in order: one for each row.
+
+        Raises:
+            ImageError: The clip is gone, or has other frames than before.
+        """
+        return frames_of(self.clip, self.numbers[rows].tolist())
+
+    def record(self) -> dict[str, object]:
+        """Method, versions, assets, clip, person and settings, JSON-ready."""
+        person = {name: block[0].tolist() for name, block in self.codes.items() if name in ("shape", "albedo")}
+        return {
+            "format": FORMAT,
+            "recipe": {"name": self.recipe, "parts": describe_recipe(self.method)},
+            "versions": versions(),
+            "assets": describe_assets(self.method),
+            "clip": describe_clip(self.clip),
+            "track": self.track,
+            "frames": len(self),
+            "smoothing": self.smoothing,
+            "crop": {"rule": self.crop_rule, "size": {"width": self.crop_size[1], "height": self.crop_size[0]}},
+            "person": person,
+        }
+
+
+def frames_of(clip: Clip, numbers: Sequence[int]) -> Iterator[ClipFrame]:
+    """Some frames of a clip by their numbers, which grow.
+
+    Raises:
+        ImageError: One of them is not there.
+    """
+    wanted = iter(numbers)
+    number = next(wanted, None)
+    if number is None:
+        return
+    for frame in clip.frames(first=number):
+        if frame.number == number:
+            yield frame
+            number = next(wanted, None)
+        if number is None:
+            return
+        if frame.number > number:
+            break
+    raise ImageError(f"{clip.path}: frame {number} cannot be read any more: has the clip changed?")
+
+
+def describe_clip(clip: Clip) -> dict[str, object]:
+    """Name, content and size of a clip, JSON-ready. The folder is left out: results travel."""
+    height, width = clip.size
+    return {
+        "file": Path(clip.path).name,
+        "sha256": clip.sha256,
+        "width": width,
+        "height": height,
+        "frame_rate": clip.frame_rate,
+        "has_sound": clip.has_sound,
+        "notes": list(clip.notes),
+    }
