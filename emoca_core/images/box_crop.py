@@ -33,9 +33,13 @@ class BoxCrop(CropRule):
 
     def __call__(self, photo: UInt8[ndarray, "H W 3"], detection: Detection) -> CroppedFace:
         """Cut one detected face out of a photo."""
-        centre, side = self.square(detection)
-        to_image = square_to_image(centre, side, self.size, corners=True)
+        to_image = self.place(detection, photo.shape[:2])
         return CroppedFace(to_uint8(warp(photo, to_image, self.size, self.order)), to_image)
+
+    def place(self, detection: Detection, photo_size: tuple[int, int]) -> Float[ndarray, "3 3"]:
+        """Where the square lies."""
+        centre, side = self.square(detection)
+        return square_to_image(centre, side, self.size, corners=True)
 
     def square(self, detection: Detection) -> tuple[Float[ndarray, "2"], int]:
         """Centre and side of the square, photo pixels."""

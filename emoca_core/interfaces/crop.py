@@ -42,3 +42,7 @@ class CropRule(ABC):
     @abstractmethod
     def __call__(self, photo: UInt8[ndarray, "H W 3"], detection: Detection) -> CroppedFace:
         """Cut one detected face out of a photo."""
+
+    def place(self, detection: Detection, photo_size: tuple[int, int]) -> Float[ndarray, "3 3"]:
+        """The ``crop_to_image`` alone, without a photo of this height and width. Rules may have a faster way."""
+        return self(np.broadcast_to(np.uint8(0), (*photo_size, 3)), detection).crop_to_image

@@ -17,11 +17,14 @@ class Encoder(ModuleComponent):
         blocks: The blocks it predicts and their sizes; the assembly checks them against the face model.
         crop_rule: How the published method cuts its input (the ``native`` policy).
         needs: Optional fields of ``FaceCrop`` that it reads, e.g. ``{"landmarks"}``.
+        frames_have_pixels: Whether ``encode_frames`` looks at the crops' pixels; where it does not, clips are not
+            decoded again for it, and it gets black ones.
     """
 
     blocks: Mapping[Block, int]
     crop_rule: CropRule
     needs: ClassVar[frozenset[str]] = frozenset()
+    frames_have_pixels: bool = True
 
     @abstractmethod
     def forward(self, crop: FaceCrop) -> FaceParameters:

@@ -101,6 +101,19 @@ class Method(nn.Module):
         parameters = cast(FaceParameters, self.encoder(crop))
         return self.detail(crop, parameters) if self.detail else parameters
 
+    def encode_person(self, crop: FaceCrop) -> FaceParameters:
+        """What stays the same of one person, from some of their best crops; a batch of one, with its detail."""
+        person = self.encoder.encode_person(crop)
+        if self.detail is None:
+            return person
+        detail = self.detail(crop, self.encoder.encode_frames(crop, person)).detail
+        return person.replace(detail=detail.median(dim=0, keepdim=True).values)
+
+    def encode_frames(self, crop: FaceCrop, person: FaceParameters) -> FaceParameters:
+        """The code of one person in some frames of a clip; the detail is the person's."""
+        code = self.encoder.encode_frames(crop, person)
+        return code if person.detail is None else code.replace(detail=person.detail.expand(len(crop), -1))
+
     def render(
         self, geometry: FaceGeometry, parameters: FaceParameters, image_size: tuple[int, int]
     ) -> Rendering | None:

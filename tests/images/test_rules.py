@@ -60,6 +60,7 @@ def test_crop_to_image_is_where_the_pixels_came_from(rule: CropRule, place: tupl
     photo = ramp()
     crop = rule(photo, detection(face_points() + place))
     assert crop.image.shape == (rule.size, rule.size, 3) and crop.image.dtype == np.uint8
+    assert np.array_equal(rule.place(detection(face_points() + place), photo.shape[:2]), crop.crop_to_image)
     grid = np.stack(np.meshgrid(np.arange(rule.size), np.arange(rule.size)), -1).reshape(-1, 2).astype(float)
     source = transform_points(crop.crop_to_image, grid)
     inside = ((source > 4) & (source < (395, 295))).all(1)

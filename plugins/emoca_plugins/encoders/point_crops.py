@@ -99,14 +99,17 @@ class UprightCrop(CropRule):
     scale: float = 1.5
 
     def __call__(self, photo: UInt8[ndarray, "H W 3"], detection: Detection) -> CroppedFace:
+        to_image = self.place(detection, photo.shape[:2])
+        return CroppedFace(to_uint8(warp(photo, to_image, self.size, antialias=True)), to_image)
+
+    def place(self, detection: Detection, photo_size: tuple[int, int]) -> Float[ndarray, "3 3"]:
         points = detection.landmarks.get("mediapipe478", detection.landmarks["ibug68"])
         roll = roll_of(detection.landmarks["ibug68"])
         turned = np.eye(3)
         turned[:2, :2] = rotation(roll)
         box = box_of(transform_points(turned.T, points))  # in the upright frame
         centre = transform_points(turned, (box[:2] + box[2:]) / 2)
-        to_image = square_to_image(centre, self.scale * float(np.mean(box[2:] - box[:2])), self.size, roll)
-        return CroppedFace(to_uint8(warp(photo, to_image, self.size, antialias=True)), to_image)
+        return square_to_image(centre, self.scale * float(np.mean(box[2:] - box[:2])), self.size, roll)
 
 
 def roll_of(points: Float[ndarray, "68 2"]) -> float:
