@@ -1,7 +1,7 @@
 """Coefficients to mesh."""
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -40,3 +40,7 @@ class FaceModel(ModuleComponent):
     def albedo(self, parameters: FaceParameters) -> Albedo:
         """Reflectance of each face. Models without an appearance return an empty ``Albedo``."""
         return Albedo()
+
+    def albedo_changes(self) -> Iterator[Albedo] | None:
+        """Derivatives of ``albedo`` at the average code, for each coefficient; ``None``: differentiate to have them."""
+        return None

@@ -92,6 +92,16 @@ def test_every_number_has_a_gradient(albedo):
     assert (code.grad.abs() > 0).all()
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*")  # torch's own, inside its forward mode
+def test_change_is_what_differentiation_finds(albedo):
+    """Row by row, against forward mode."""
+    code = torch.zeros(1, len(albedo.names))
+    for name, row, direction in zip(albedo.names, albedo.changes(), torch.eye(len(albedo.names)), strict=True):
+        expected = torch.func.jvp(albedo, (code,), (direction[None],))[1][0]
+        assert expected.abs().max() > 1e-3
+        torch.testing.assert_close(row, expected, atol=2e-6, rtol=2e-5, msg=lambda said, name=name: f"{name}: {said}")
+
+
 def test_people_stay_in_the_range_of_colours(albedo):
     """The 20 known skins with random lips, stubble, brows, ... are almost nowhere brighter than white."""
     code = 0.8 * torch.randn(len(albedo.skin_codes), len(albedo.names), generator=torch.Generator().manual_seed(1))

@@ -1,7 +1,7 @@
 """The open head: a FLAME-like morphable head distilled from CC0 MakeHuman data, free for any use."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
@@ -186,6 +186,10 @@ class OpenHead(FaceModel):
     def albedo(self, parameters: FaceParameters) -> Albedo:
         """Texture of each face for its ``albedo`` block (names and units: ``albedo_names``)."""
         return Albedo(texture=self.appearance(self._block(parameters, "albedo")))
+
+    def albedo_changes(self) -> Iterator[Albedo]:
+        """Derivatives of the texture at the average code, for each number."""
+        return (Albedo(texture=change[None]) for change in self.appearance.changes())
 
     def joints(self, parameters: FaceParameters) -> Float[Tensor, "B 5 3"]:
         """Rest positions of root, neck, jaw, left eye, right eye for the ``shape`` block, metres."""

@@ -1,5 +1,8 @@
 """The open head's appearance: a texture from a short code of skin tone, brows, irises, lips, stubble, blush, ..."""
 
+from collections.abc import Iterator
+from itertools import chain
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -12,6 +15,8 @@ BROW_WARMTH = (0.22, 0.0, -0.22)
 """Change of log RGB of the brow hair per unit of code."""
 BROW_DENSITY = 0.6
 """Change of the log of the hair's optical density per unit of code."""
+MOST_OPAQUE = 0.98
+"""Of a brow of average density."""
 FAVOURITE_BROW = 1.5
 """Logit added to the first style, so that the zero code shows a real brow and not the blur of all styles."""
 
@@ -102,15 +107,39 @@ class OpenHeadAlbedo(nn.Module):
         painted = torch.lerp(colour, hair_colour, cover)
         return painted.reshape(len(code), 3, self._texture_size, self._texture_size)
 
+    def changes(self) -> Iterator[Float[Tensor, "3 T T"]]:
+        """Derivatives of the texture at the zero code, in closed form, for each number of ``names``."""
+        still = self.mean.new_zeros(1, len(self.brows))
+        share = self._styles(still)[0]
+        alpha = share @ self.brows
+        cover, hair = (value[0] for value in self._brow_layer(still, still[:, :3]))
+        skin = self.mean.exp().reshape(3, -1)
+        bare, over = skin * (1 - cover), hair + self._offset - skin
+        slope = torch.where(self.one_sided, 0.5, 1.0)[:, None]  # of c sigmoid(k c) it is 1/2 at zero
+        tints = (tint[:, None] * mask for tint, mask in zip(slope * self.colours, self.masks, strict=True))
+        styles = ((brow - alpha) * part * (alpha < MOST_OPAQUE) for brow, part in zip(self.brows, share, strict=True))
+        density = -BROW_DENSITY * (1 - cover) * (1 - cover).log()
+        hairs = (hair.new_tensor(tint)[:, None] for tint in (BROW_LIGHTNESS, BROW_WARMTH))
+        changes = chain(
+            (bare * log_colour for log_colour in chain(self.modes.reshape(-1, *skin.shape), tints)),
+            (over * opacity for opacity in chain(styles, [density])),
+            (cover * hair * log_colour for log_colour in hairs),
+        )
+        return (change.reshape(3, self._texture_size, self._texture_size) for change in changes)
+
+    def _styles(self, style: Float[Tensor, "B K"]) -> Float[Tensor, "B K"]:
+        """Share of each brow style."""
+        favourite = torch.zeros_like(style[:1])
+        favourite[0, 0] = FAVOURITE_BROW
+        return torch.softmax(style + favourite, 1)
+
     def _brow_layer(
         self, style: Float[Tensor, "B K"], hair: Float[Tensor, "B 3"]
     ) -> tuple[Float[Tensor, "B 1 N"], Float[Tensor, "B 3 1"]]:
         """Opacity per texel and colour of the brow hair."""
-        favourite = torch.zeros_like(style[:1])
-        favourite[0, 0] = FAVOURITE_BROW
-        alpha = torch.softmax(style + favourite, 1) @ self.brows
+        alpha = self._styles(style) @ self.brows
         density = (BROW_DENSITY * hair[:, :1]).exp()
-        cover = 1 - (1 - alpha.clamp(max=0.98)).pow(density)  # Beer-Lambert: more hair, never above one
+        cover = 1 - (1 - alpha.clamp(max=MOST_OPAQUE)).pow(density)  # Beer-Lambert: more hair, never above one
         tint = hair[:, 1:2] * hair.new_tensor(BROW_LIGHTNESS) + hair[:, 2:3] * hair.new_tensor(BROW_WARMTH)
         return cover.unsqueeze(1), (hair.new_tensor(BROW_COLOUR) * tint.exp()).unsqueeze(-1)
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from emoca_core.geometry.lighting import SH_CONSTANTS, spherical_harmonics
-from emoca_core.interfaces import FaceCrop, FaceModel, FaceParameters, Fragments, Renderer
+from emoca_core.interfaces import Albedo, FaceCrop, FaceModel, FaceParameters, Fragments, Renderer
 from emoca_core.rendering.face import interpolate_normals, interpolate_uv
 from emoca_core.rendering.topology import sample_texture
 from emoca_plugins.encoders.landmark_fit.derivatives import derivatives_along
@@ -91,7 +91,7 @@ class AlbedoChange:
 
 
 def albedo_change(face_model: FaceModel, like: Tensor) -> AlbedoChange:
-    """Differentiate a model's albedo: works with any of them.
+    """How the albedo of a model changes: as the model says, or by differentiation, which works with any of them.
 
     Args:
         face_model: The model.
@@ -104,15 +104,21 @@ def albedo_change(face_model: FaceModel, like: Tensor) -> AlbedoChange:
     if count == 0 or (not textured and albedo.vertex_colors is None):
         return AlbedoChange(_Surface(), 0)
 
-    def surface(value: Tensor) -> Tensor:
-        albedo = face_model.albedo(FaceParameters(albedo=value))
+    def surface(albedo: Albedo) -> Tensor:
         picture = albedo.texture if textured else albedo.vertex_colors
         assert picture is not None
         return _smaller(picture) if textured else picture
 
-    along = torch.eye(count, dtype=code.dtype, device=code.device)
-    columns = derivatives_along(surface, code, along, at_once=1)[:, 0]  # textures are large
-    stacked = torch.cat(list(columns), dim=0 if textured else 1)[None]
+    if (known := face_model.albedo_changes()) is not None:
+        columns = [surface(one)[0] for one in known]
+    else:
+        along = torch.eye(count, dtype=code.dtype, device=code.device)
+        columns = list(
+            derivatives_along(
+                lambda value: surface(face_model.albedo(FaceParameters(albedo=value))), code, along, at_once=1
+            )[:, 0]
+        )
+    stacked = torch.cat(columns, dim=0 if textured else 1)[None]
     return AlbedoChange(_Surface(texture=stacked) if textured else _Surface(vertices=stacked), count)
 
 
