@@ -49,12 +49,17 @@ def write_codes(path: Path | str, parameters: FaceParameters) -> None:
     Raises:
         OSError: The file cannot be written.
     """
+    tensors, metadata = code_to_tensors(parameters)
+    write_tensors(path, tensors, {"format": FORMAT} | metadata)
+
+
+def code_to_tensors(parameters: FaceParameters) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Every block in its own shape, the camera as its code; and units and camera kind as texts."""
     tensors = {name: block.detach().cpu().float().contiguous() for name, block in _natural_blocks(parameters).items()}
-    units = {name: parameters.unit_of(name) for name in parameters.blocks()}
-    metadata = {"format": FORMAT, "units": json.dumps(units)}
+    metadata = {"units": json.dumps({name: parameters.unit_of(name) for name in parameters.blocks()})}
     if parameters.camera is not None:
         metadata["camera"] = camera_kind(parameters.camera)
-    write_tensors(path, tensors, metadata)
+    return tensors, metadata
 
 
 def read_codes(path: Path | str) -> FaceParameters:
@@ -64,7 +69,16 @@ def read_codes(path: Path | str) -> FaceParameters:
         AssetFormatError: Not such a file.
         FileNotFoundError: There is no file.
     """
-    path = Path(path)
+    return tensors_to_code(*read_tensors(Path(path), FORMAT, "a face code"), path)
+
+
+def read_tensors(path: Path, form: str, what: str) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
+    """Tensors and texts of a safetensors file of this project.
+
+    Raises:
+        AssetFormatError: Not such a file.
+        FileNotFoundError: There is no file.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"no such file: {path}")
     try:
@@ -73,8 +87,17 @@ def read_codes(path: Path | str) -> FaceParameters:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except safetensors.SafetensorError as error:
         raise AssetFormatError(f"{path} is not a safetensors file: {error}") from None
-    if metadata.get("format") != FORMAT:
-        raise AssetFormatError(f"{path} does not hold a face code (format {metadata.get('format')!r})")
+    if metadata.get("format") != form:
+        raise AssetFormatError(f"{path} does not hold {what} (format {metadata.get('format')!r})")
+    return tensors, metadata
+
+
+def tensors_to_code(tensors: dict[str, torch.Tensor], metadata: Mapping[str, str], path: Path | str) -> FaceParameters:
+    """The reverse of ``code_to_tensors``.
+
+    Raises:
+        AssetFormatError: Not such tensors.
+    """
     camera = tensors.pop("camera", None)
     units = parse_record(metadata.get("units", ""), _Units, f"'units' of {path}").root
     if odd := sorted(tensors.keys() - BLOCKS - units.keys()):

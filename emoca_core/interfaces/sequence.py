@@ -7,13 +7,16 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from emoca_core.interfaces.clip import Clip, ClipFrame
 from emoca_core.interfaces.face import FaceGeometry, FaceParameters
 from emoca_core.interfaces.mesh import FaceMesh
 from emoca_core.interfaces.photo import PhotoCamera
+
+LONGEST_BRIDGE = 0.3
+"""Seconds up to which gaps are filled in."""
 
 FrameFlag = Literal["bridged", "doubtful", "cut"]
 """``bridged``: filled in over a gap in which the face was not found; ``doubtful``: found, but not to be trusted;
@@ -124,6 +127,22 @@ class CapturedSequence(ABC):
     def codes(self) -> dict[str, Float[ndarray, "N _"]]:
         """Every block of the face code, a row for each frame."""
         return {name: block.numpy() for name, block in self.parameters.blocks().items()}
+
+    @property
+    def frame_interval(self) -> float:
+        """Seconds from frame to frame, usually."""
+        steps = np.diff(self.times)
+        return float(np.median(steps)) if len(steps) else 1 / max(self.clip.frame_rate, 1.0)
+
+    @property
+    def is_back(self) -> Bool[ndarray, "N"]:
+        """Where the person was away just before, for longer than is bridged."""
+        longest = max(LONGEST_BRIDGE, 2 * self.frame_interval)
+        return np.asarray(np.diff(self.times, prepend=self.times[0]) > longest)
+
+    def flagged(self, flag: FrameFlag) -> Bool[ndarray, "N"]:
+        """Where a flag is set."""
+        return np.array([flag in each for each in self.flags])
 
     @property
     def arkit(self) -> Float[ndarray, "N 52"] | None:

@@ -20,6 +20,7 @@ from emoca_core.interfaces import (
 )
 from emoca_core.method import Method
 from emoca_core.reconstruction.captured import describe_assets, describe_recipe, versions
+from emoca_core.reconstruction.saving import DEFAULT_SEQUENCE_WRITE, build_exporters, save_sequence
 
 FORMAT = "emoca-sequence-1"
 
@@ -87,6 +88,20 @@ class ReconstructedSequence(CapturedSequence):
             "crop": {"rule": self.crop_rule, "size": {"width": self.crop_size[1], "height": self.crop_size[0]}},
             "person": person,
         }
+
+    def save(self, folder: Path | str, write: Sequence[str] = DEFAULT_SEQUENCE_WRITE) -> list[Path]:
+        """Write files; those of an earlier save are replaced, and ``sequence.json`` comes last.
+
+        Args:
+            folder: Made where it does not exist.
+            write: Names of exporters, see ``emoca list exporter``; ``json`` is always among them.
+
+        Raises:
+            UnknownNameError: There is no such exporter.
+            EmocaError: A format holds no movement.
+            OSError: The folder cannot be written, or the disk is full.
+        """
+        return save_sequence(self, Path(folder), build_exporters(write))
 
 
 def frames_of(clip: Clip, numbers: Sequence[int]) -> Iterator[ClipFrame]:

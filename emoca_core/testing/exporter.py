@@ -1,34 +1,48 @@
 """What an exporter promises."""
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
-from emoca_core.interfaces import CapturedFace, ExportedFile, Exporter
+from emoca_core.interfaces import ExportedFile, Exporter
 from emoca_core.testing.common import Subject
 from emoca_core.testing.sample_face import sample_face
+from emoca_core.testing.sample_sequence import sample_sequence
+
+Export = Callable[[Path, Sequence[ExportedFile]], Sequence[ExportedFile]]
 
 
 def check(subject: Subject) -> None:
-    """It writes what it says into the folder, nothing else; equal faces give equal bytes, from several threads too."""
+    """It writes what it says into the folder, nothing else; equal faces give equal bytes, from several threads too.
+
+    The same of people through clips, where the exporter holds movement.
+    """
     exporter: Exporter = subject.component
     faces = [sample_face(), sample_face(bare=True)] if subject.sample is None else [subject.sample]
+    _check_captures(subject, "face", [partial(exporter.export, face) for face in faces])
+    if type(exporter).export_sequence is not Exporter.export_sequence:
+        sequences = [sample_sequence(), sample_sequence(bare=True)]
+        _check_captures(subject, "sequence", [partial(exporter.export_sequence, one) for one in sequences])
+
+
+def _check_captures(subject: Subject, what: str, exports: Sequence[Export]) -> None:
     with tempfile.TemporaryDirectory() as temporary:
-        folders = [Path(temporary, f"{i}") for i in range(3 * len(faces))]
-        first = [_written(subject, exporter, face, folder) for face, folder in zip(faces, folders, strict=False)]
-        subject.require(any(first), "must write something of at least one face")
+        folders = [Path(temporary, f"{i}") for i in range(3 * len(exports))]
+        first = [_written(subject, export, folder) for export, folder in zip(exports, folders, strict=False)]
+        subject.require(any(first), f"must write something of at least one {what}")
         with ThreadPoolExecutor(2) as pool:
-            again = pool.map(lambda f, d: _written(subject, exporter, f, d), 2 * faces, folders[len(faces) :])
+            again = pool.map(lambda e, d: _written(subject, e, d), [*exports, *exports], folders[len(exports) :])
             for number, content in enumerate(again):
-                subject.require(content == first[number % len(faces)], "equal faces must give equal bytes")
+                subject.require(content == first[number % len(exports)], f"equal {what}s must give equal bytes")
 
 
-def _written(subject: Subject, exporter: Exporter, face: CapturedFace, folder: Path) -> dict[str, bytes]:
+def _written(subject: Subject, export: Export, folder: Path) -> dict[str, bytes]:
     folder.mkdir()
     before = (ExportedFile(folder / "face.before", "before"),)
     before[0].path.write_bytes(b"another exporter's")
-    files = exporter.export(face, folder, before)
+    files = export(folder, before)
     _check_files(subject, files, folder)
     subject.require(before[0].path.read_bytes() == b"another exporter's", "must not touch files of other exporters")
     before[0].path.unlink()

@@ -66,6 +66,7 @@ _COMPONENTS = (
     ComponentSpec("exporter", "overlay", "emoca_plugins.exporters.overlay:Overlay"),
     ComponentSpec("exporter", "arkit_csv", "emoca_plugins.exporters.arkit_csv:ArkitCsv"),
     ComponentSpec("exporter", "page", "emoca_plugins.exporters.page:Page"),
+    ComponentSpec("exporter", "parquet", "emoca_plugins.exporters.parquet:Parquet"),
     ComponentSpec("exporter", "json", "emoca_plugins.exporters.record:Record"),
 )
 

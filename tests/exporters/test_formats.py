@@ -9,11 +9,12 @@ import pytest
 import torch
 import trimesh
 
+from emoca_core.export.angles import yaw_pitch_roll
 from emoca_core.geometry.rotations import rotation_vector_to_matrix
 from emoca_core.interfaces import ExportedFile
 from emoca_core.registry import get_registry
 from emoca_core.testing.sample_face import sample_face
-from emoca_plugins.exporters.arkit_csv import COLUMNS, time_code, yaw_pitch_roll
+from emoca_plugins.exporters.arkit_csv import COLUMNS, time_code
 
 
 @pytest.fixture

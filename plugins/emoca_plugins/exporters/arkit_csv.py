@@ -1,18 +1,16 @@
 """ARKit values as Live Link Face records them: one row for each frame."""
 
-import csv
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from numpy import ndarray
 
+from emoca_core.export.angles import head_and_eyes, yaw_pitch_roll
 from emoca_core.files import write_text
-from emoca_core.geometry.rotations import rotation_vector_to_matrix
-from emoca_core.interfaces import CapturedFace, ExportedFile, Exporter
+from emoca_core.interfaces import CapturedFace, CapturedSequence, ExportedFile, Exporter
+from emoca_core.vocabulary.arkit import ARKIT_NAMES
 
 _EYE = ("Blink", "LookDown", "LookIn", "LookOut", "LookUp", "Squint", "Wide")
 _SIDES = ("Left", "Right")
@@ -31,33 +29,44 @@ COLUMNS = ("Timecode", "BlendShapeCount", *_VALUES, *_ROTATIONS)
 """In the order of the app."""
 _RATE = 60.0
 """Frames a second that the time code of a single face is counted in; the app's default."""
-_FLIP = np.diag([1.0, -1.0, -1.0])
-"""OpenCV's camera axes to those of the head (y up)."""
 
 
 class ArkitCsv(Exporter):
     """``arkit.csv``: the 52 values, and the rotations of head and eyes in radians; a row for each frame.
 
     The head's rotation is that against the camera: yaw about the upward axis (positive to the subject's left), then
-    pitch (positive downwards), then roll. Nothing is written of a face whose ARKit values are unknown.
+    pitch (positive downwards), then roll. Nothing is written of a face whose ARKit values are unknown. Of a clip, the
+    time codes are those of its frames; there are no rows while the person is away.
 
     Source: columns and time code of recordings of Epic's app Live Link Face.
     """
 
     def export(self, face: CapturedFace, folder: Path, files: Sequence[ExportedFile] = ()) -> Sequence[ExportedFile]:
-        return _write(folder / "arkit.csv", [0.0], [face], _RATE)
+        if face.arkit is None:
+            return []
+        values = np.array([[face.arkit[name] for name in ARKIT_NAMES]])
+        turns = head_and_eyes(face.parameters, None if face.camera is None else [face.camera])
+        return _write(folder / "arkit.csv", [time_code(0.0, _RATE)], values, turns)
+
+    def export_sequence(
+        self, sequence: CapturedSequence, folder: Path, files: Sequence[ExportedFile] = ()
+    ) -> Sequence[ExportedFile]:
+        if sequence.arkit is None:
+            return []
+        rate = max(1.0, float(round(sequence.clip.frame_rate)))
+        codes = [time_code(time, rate) for time in sequence.times.tolist()]
+        turns = head_and_eyes(sequence.parameters, sequence.cameras)
+        return _write(folder / "arkit.csv", codes, sequence.arkit, turns)
 
 
-def _write(path: Path, times: Sequence[float], faces: Sequence[CapturedFace], rate: float) -> Sequence[ExportedFile]:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    known = [(time, face, face.arkit) for time, face in zip(times, faces, strict=True)]
-    rows = [_row(time_code(time, rate), face, arkit) for time, face, arkit in known if arkit is not None]
-    if not rows:
-        return []
-    writer.writerows(rows)
-    write_text(path, text.getvalue())
+def _write(
+    path: Path, codes: Sequence[str], values: Float[ndarray, "N 52"], turns: Float[ndarray, "N 3 3 3"]
+) -> Sequence[ExportedFile]:
+    in_order = np.clip(values[:, [ARKIT_NAMES.index(name[0].lower() + name[1:]) for name in _VALUES]], 0, 1)
+    numbers = np.hstack([in_order, yaw_pitch_roll(turns).reshape(len(turns), -1)])
+    form = f",{numbers.shape[1]}" + ",%.6f" * numbers.shape[1]
+    rows = [code + form % tuple(row) for code, row in zip(codes, numbers.tolist(), strict=True)]
+    write_text(path, "\n".join([",".join(COLUMNS), *rows]) + "\n")
     return [ExportedFile(path, "ARKit CSV")]
 
 
@@ -70,27 +79,3 @@ def time_code(time: float, rate: float) -> str:
     """
     second, rest = divmod(round(time * rate, 3), rate)
     return f"{second // 3600:02.0f}:{second // 60 % 60:02.0f}:{second % 60:02.0f}:{rest:06.3f}"
-
-
-def _row(code: str, face: CapturedFace, arkit: Mapping[str, float]) -> list[str]:
-    values = [arkit[name[0].lower() + name[1:]] for name in _VALUES]
-    angles = [angle for rotation in _rotations(face) for angle in yaw_pitch_roll(rotation)]
-    return [code, str(len(values) + len(angles)), *(f"{number:.6f}" for number in [*values, *angles])]
-
-
-def _rotations(face: CapturedFace) -> list[Float[ndarray, "3 3"]]:
-    """Of the head against the camera, and of the left and the right eye in the head."""
-    still = torch.zeros(1, 6)
-    code = face.parameters
-    head, neck = (still[:, :3] if pose is None else pose for pose in (code.global_pose, code.neck_pose))
-    eyes = still if code.eye_pose is None else code.eye_pose
-    vectors = torch.cat([head, neck, eyes[:, :3], eyes[:, 3:]]).double()
-    turned, bent, *looks = rotation_vector_to_matrix(vectors).numpy()
-    view = np.eye(3) if face.camera is None else _FLIP @ face.camera.rotation
-    return [view @ turned @ bent, *looks]
-
-
-def yaw_pitch_roll(rotation: Float[ndarray, "3 3"]) -> tuple[float, float, float]:
-    """Angles of Ry(yaw) Rx(pitch) Rz(roll), radians."""
-    pitch = float(np.arcsin(np.clip(-rotation[1, 2], -1, 1)))
-    return float(np.arctan2(rotation[0, 2], rotation[2, 2])), pitch, float(np.arctan2(rotation[1, 0], rotation[1, 1]))
