@@ -6,7 +6,7 @@ import struct
 import numpy as np
 
 COMPONENTS = {5126: "<f4", 5125: "<u4"}
-COLUMNS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3}
+COLUMNS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}
 
 
 class GlbReader:

@@ -16,11 +16,12 @@ from jaxtyping import Bool, Float, Float32, Int
 from numpy import ndarray
 
 from emoca_core.export.camera import GltfCamera, camera_to_gltf
+from emoca_core.export.head_motion import HeadMotion, continuous_quaternions, head_motion
 from emoca_core.export.mesh import split_at_seams, unit_normals
 from emoca_core.export.png import texture_png
 from emoca_core.files import atomic_write, json_text
 from emoca_core.geometry.normals import vertex_normals
-from emoca_core.interfaces import CapturedFace, ExportedFile, Exporter, ExpressionRig, FaceMesh
+from emoca_core.interfaces import CapturedFace, CapturedSequence, ExportedFile, Exporter, ExpressionRig, FaceMesh
 
 _FLOAT, _UNSIGNED_INT = 5126, 5125
 _VERTEX_BUFFER, _INDEX_BUFFER = 34962, 34963
@@ -32,6 +33,8 @@ _LINEAR, _CLAMP_TO_EDGE = 9729, 33071
 
 class Glb(Exporter):
     """``face.glb``: the person's neutral face, texture, weighted targets that give the capture, and the photo's camera.
+
+    Of a clip, weights and head are animated with its times; the eyes are moved by the targets eyeLook*.
 
     ``extras`` of the mesh hold the photo's file name, the recipe, ``targetNames``, and as ``arkit`` the weights where
     these are the 52 ARKit values, as ``arkit_detected`` the landmarker's scores where they are not.
@@ -46,12 +49,34 @@ class Glb(Exporter):
         if face.arkit is not None:
             extras[key] = dict(face.arkit)
         data = glb_bytes(face.mesh, None if face.camera is None else camera_to_gltf(face.camera), extras)
-        with atomic_write(folder / "face.glb") as temporary:
-            temporary.write_bytes(data)
-        return [ExportedFile(folder / "face.glb", "GLB")]
+        return _write(folder / "face.glb", data)
+
+    def export_sequence(
+        self, sequence: CapturedSequence, folder: Path, files: Sequence[ExportedFile] = ()
+    ) -> Sequence[ExportedFile]:
+        return _write(folder / "face.glb", animated_glb_bytes(sequence))
 
 
-def glb_bytes(mesh: FaceMesh, camera: GltfCamera | None = None, extras: Mapping[str, Any] | None = None) -> bytes:
+def _write(path: Path, data: bytes) -> Sequence[ExportedFile]:
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(data)
+    return [ExportedFile(path, "GLB")]
+
+
+def animated_glb_bytes(sequence: CapturedSequence) -> bytes:
+    """The content of a GLB file that moves: the neutral head, its targets, and one animation with the clip's times."""
+    motion = head_motion(sequence)
+    camera = None if motion.camera is None else camera_to_gltf(motion.camera)
+    extras = {"clip": sequence.clip.path.name, "recipe": sequence.recipe, "track": sequence.track}
+    return glb_bytes(sequence.rig.mesh, camera, extras, motion)
+
+
+def glb_bytes(
+    mesh: FaceMesh,
+    camera: GltfCamera | None = None,
+    extras: Mapping[str, Any] | None = None,
+    motion: HeadMotion | None = None,
+) -> bytes:
     """The content of a GLB file.
 
     A mesh with a rig is written at rest with the rig's targets and weights, so that viewers show the captured face and
@@ -63,6 +88,7 @@ def glb_bytes(mesh: FaceMesh, camera: GltfCamera | None = None, extras: Mapping[
         mesh: The face.
         camera: Camera of the photo, as a node named ``photo``.
         extras: JSON-ready facts that are kept with the mesh.
+        motion: How the mesh moves and which weights it has; the mesh then is a child of the node ``head``.
     """
     buffer = _Buffer()
     document: dict[str, Any] = {
@@ -80,10 +106,12 @@ def glb_bytes(mesh: FaceMesh, camera: GltfCamera | None = None, extras: Mapping[
             {"magFilter": _LINEAR, "minFilter": _LINEAR, "wrapS": _CLAMP_TO_EDGE, "wrapT": _CLAMP_TO_EDGE}
         ]
         document["textures"] = [{"source": 0, "sampler": 0}]
+    if motion is not None:
+        _animate(document, motion, buffer)
     if camera is not None:
         document["cameras"] = [camera.camera]
+        document["scenes"][0]["nodes"].append(len(document["nodes"]))
         document["nodes"].append({"name": "photo", "camera": 0, "matrix": camera.matrix.T.ravel().tolist()})
-        document["scenes"][0]["nodes"].append(1)
     document |= {"accessors": buffer.accessors, "bufferViews": buffer.views, "buffers": [{"byteLength": buffer.size}]}
     return _pack(document, b"".join(buffer.chunks))
 
@@ -115,6 +143,13 @@ class _Buffer:
             "count": len(values),
             "type": _VECTOR_TYPES[values.shape[1]],
         }
+        return self._accessor(accessor | (_bounds(values) if bounds else {}))
+
+    def add_track(self, values: Float[ndarray, "N D"], bounds: bool = False) -> int:
+        """Append what an animation reads, float32; returns the number of its accessor."""
+        values = np.ascontiguousarray(values, dtype="<f4")
+        view, kind = self.add(values.tobytes()), _VECTOR_TYPES[values.shape[1]]
+        accessor = {"bufferView": view, "componentType": _FLOAT, "count": len(values), "type": kind}
         return self._accessor(accessor | (_bounds(values) if bounds else {}))
 
     def add_sparse(
@@ -150,6 +185,38 @@ class _Buffer:
     def _accessor(self, accessor: dict[str, Any]) -> int:
         self.accessors.append(accessor)
         return len(self.accessors) - 1
+
+
+def _animate(document: dict[str, Any], motion: HeadMotion, buffer: _Buffer) -> None:
+    """Put the mesh under a node that moves, and give it weights that change."""
+    turns = continuous_quaternions(motion.heads[:, :3, :3])
+    places, weights = motion.heads[:, :3, 3], motion.weights
+    document["meshes"][0]["weights"] = weights[0].tolist()  # what viewers without animations show
+    head = {"name": "head", "children": [0], "translation": places[0].tolist(), "rotation": turns[0].tolist()}
+    face, node = len(document["nodes"]) - 1, len(document["nodes"])
+    document["nodes"].append(head)
+    document["scenes"][0]["nodes"][0] = node
+    times = buffer.add_track(motion.times[:, None], bounds=True)
+    tracks = [
+        (node, "translation", times, places, "LINEAR"),
+        (node, "rotation", times, turns, "LINEAR"),
+        (face, "weights", times, weights.reshape(-1, 1), "LINEAR"),
+    ]
+    if not motion.is_shown.all():
+        sizes = np.repeat(motion.is_shown[:, None].astype(float), 3, axis=1)
+        tracks.append((node, "scale", buffer.add_track(motion.show_times[:, None], bounds=True), sizes, "STEP"))
+    document["animations"] = [
+        {
+            "name": "clip",
+            "channels": [
+                {"sampler": i, "target": {"node": target, "path": path}} for i, (target, path, *_) in enumerate(tracks)
+            ],
+            "samplers": [
+                {"input": at, "output": buffer.add_track(values), "interpolation": how}
+                for _, _, at, values, how in tracks
+            ],
+        }
+    ]
 
 
 def _mesh(mesh: FaceMesh, buffer: _Buffer, extras: Mapping[str, Any] | None) -> dict[str, Any]:
