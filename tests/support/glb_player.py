@@ -56,7 +56,7 @@ class GlbPlayer(GlbReader):
         return own @ head[:3, :3].T + head[:3, 3]
 
     def pixels(self, points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-        """Scene to pixels (centres at integers) of a picture of (height, width); the camera looks through its middle."""
+        """Scene to pixels (centres at integers) of a picture of (height, width) around the optical axis."""
         (node,) = [node for node in self.json["nodes"] if "camera" in node]
         lens = self.json["cameras"][0]["perspective"]
         eye = np.column_stack([points, np.ones(len(points))]) @ np.linalg.inv(np.reshape(node["matrix"], (4, 4)).T).T
