@@ -20,7 +20,7 @@ LIGHT = (
     "registry.catalogue",
 )
 ROOMS = (  # from the ground to the roof
-    *("errors", "limits", "version", "files", "claims", "progress", "pages", "parsing"),
+    *("errors", "limits", "version", "files", "late_imports", "claims", "progress", "pages", "parsing"),
     *("registry.spec", "registry.kinds", "registry.hookspecs"),
     *("vocabulary", "interfaces", "registry", "geometry", "kernels", "measures", "images", "video", "rendering"),
     *("weights", "formats", "method", "export", "runs", "reconstruction", "api", "datasets", "train", "probe"),

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from emoca_core.cli import BAD_INPUT, Subparsers
+from emoca_core.cli import BAD_INPUT, Subparsers, loading
 from emoca_core.cli.cli_settings import settings_from, share, whole
 from emoca_core.errors import ParamsError, RecipeError, unknown_name
 from emoca_core.limits import BATCH
@@ -93,11 +93,12 @@ def load(args: argparse.Namespace) -> "Method":
         RecipeError: Its encoder or detail model has random weights, which nobody asked for by ``--set``.
     """
     change = parse_changes(args.changes)
-    from emoca_core.api import load_method
-    from emoca_core.runs.cards import TRAINED_PARTS
-    from emoca_core.weights import RANDOM
+    with loading():
+        from emoca_core.api import load_method
+        from emoca_core.runs.cards import TRAINED_PARTS
+        from emoca_core.weights import RANDOM
 
-    method = load_method(args.recipe, registry_file=args.catalogue, change=change, device=args.device)
+        method = load_method(args.recipe, registry_file=args.catalogue, change=change, device=args.device)
     for kind, part in method.parts().items():
         given = "weights" in change.get(kind, {}).get("params", {})
         random = kind in TRAINED_PARTS and getattr(part.params, "weights", None) == RANDOM and not part.asset_paths

@@ -15,10 +15,12 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any
 
 import torch
+
+from emoca_core.late_imports import imported_when_used
 
 _IMPORTED_BY = os.getpid()
 _Run = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
@@ -26,7 +28,7 @@ _Run = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 def compiled(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """``numba.njit`` without the GIL, cached on disk where any folder for that can be written."""
-    import numba
+    numba = _numba()
 
     def compile_lazily(function: Callable[..., Any]) -> Callable[..., Any]:
         try:
@@ -36,6 +38,15 @@ def compiled(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any
         return kernel
 
     return compile_lazily
+
+
+@cache
+def _numba() -> ModuleType:
+    """Numba without SciPy's BLAS, which it imports while it sets itself up, for functions that no kernel calls."""
+    with imported_when_used("scipy.linalg", "scipy.linalg.cython_blas"):
+        import numba
+        import numba.np.arraymath
+    return numba
 
 
 def for_each(count: int, work: Callable[[int], None]) -> None:

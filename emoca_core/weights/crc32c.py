@@ -1,11 +1,14 @@
 """CRC-32C (Castagnoli), the checksum of TensorFlow's files, fast enough for hundreds of megabytes."""
 
+from collections.abc import Callable
+from functools import cache
 from typing import no_type_check
 
-import numba
 import numpy as np
 from jaxtyping import UInt8, UInt32
 from numpy import ndarray
+
+from emoca_core.kernels.teams import compiled
 
 _POLYNOMIAL = 0x82F63B78  # 0x1EDC6F41 with its bits reversed
 _MASK_DELTA = 0xA282EAD8
@@ -22,7 +25,7 @@ def masked_crc32c(data: bytes | bytearray) -> int:
 
 def crc32c(data: bytes | bytearray) -> int:
     """CRC-32C of some bytes."""
-    return int(_update(_TABLE, np.frombuffer(data, np.uint8)))
+    return int(_kernel()(_TABLE, np.frombuffer(data, np.uint8)))
 
 
 def _table() -> UInt32[ndarray, "256"]:
@@ -35,7 +38,12 @@ def _table() -> UInt32[ndarray, "256"]:
 _TABLE = _table()
 
 
-@numba.njit
+@cache
+def _kernel() -> Callable[[UInt32[ndarray, "256"], UInt8[ndarray, "_"]], np.uint32]:
+    """Compiled on first use."""
+    return compiled()(_update)
+
+
 @no_type_check  # keeps run-time shape checkers from wrapping what numba compiles
 def _update(table: UInt32[ndarray, "256"], data: UInt8[ndarray, "_"]) -> np.uint32:
     crc = np.uint32(0xFFFFFFFF)

@@ -1,5 +1,6 @@
 """What the terminal gets: no control characters of names, one line for every end, documented exit codes."""
 
+import gc
 import os
 import re
 import signal
@@ -156,3 +157,17 @@ def test_help_names_all_exit_codes(capsys):
     assert main(["--help"]) == 0
     said = capsys.readouterr().out.partition("exit code:")[2]
     assert all(re.search(rf"\b{code}\b", said) for code in cli.EXIT_CODES)
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_what_is_loaded_is_walked_no_more_in_a_process_of_our_own(own, monkeypatch):
+    monkeypatch.setattr(gc, "get_threshold", lambda: (cli._RARELY, 10, 10) if own else (700, 10, 10))
+    before = gc.get_freeze_count()
+    try:
+        with pytest.raises(CatalogueError), cli.loading():
+            assert not gc.isenabled()
+            raise CatalogueError("not loaded")
+        assert gc.isenabled()
+        assert (gc.get_freeze_count() > before) == own
+    finally:
+        gc.unfreeze()

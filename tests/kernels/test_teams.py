@@ -211,3 +211,20 @@ def test_without_any_folder_to_cache_in_kernels_still_compile(monkeypatch: pytes
 
 def _double(number: int) -> int:
     return 2 * number
+
+
+def test_compiled_loops_do_not_import_blas() -> None:
+    """In a process of its own; linear algebra in somebody's compiled function works all the same."""
+    code = """
+import sys
+import numpy as np
+import emoca_core.kernels.teams as teams
+add = teams.compiled()(lambda x: x + 1)
+assert add(1) == 2
+assert "scipy.linalg" not in sys.modules
+import numba
+with_blas = numba.njit(lambda a, b: np.dot(a, b))
+assert with_blas(np.eye(3), 2 * np.ones((3, 3))).sum() == 18
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

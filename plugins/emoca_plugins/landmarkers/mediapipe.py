@@ -17,12 +17,12 @@ from pydantic import Field
 
 from emoca_core.images.warp import square_to_image, transform_points
 from emoca_core.interfaces import Detection, Landmarker
+from emoca_core.late_imports import imported_when_used
 from emoca_core.registry.spec import ComponentParams
 from emoca_core.vocabulary.arkit import ARKIT_NAMES
 from emoca_core.vocabulary.landmark_sets import IBUG68_OUTER_EYE_CORNERS, mediapipe_to_ibug68
 from emoca_plugins.landmarkers import face_search
 from emoca_plugins.landmarkers.face_search import Candidate, Pyramid, View
-from emoca_plugins.landmarkers.late_imports import imported_when_used
 from emoca_plugins.landmarkers.model_bundle import DETECTOR, FILE, find_bundle, read_member
 
 _CROP_SIZE = 384

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from emoca_plugins.landmarkers.late_imports import imported_when_used
+from emoca_core.late_imports import imported_when_used
 
 
 @pytest.fixture
