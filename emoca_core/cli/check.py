@@ -47,6 +47,7 @@ def check_recipe(
     from emoca_core.interfaces import Loss, Parts
     from emoca_core.method import Method
     from emoca_core.method.assembly import build_order, build_part
+    from emoca_core.method.judges import refuse_random_judges
     from emoca_core.registry.terms import check_terms
 
     print(f"recipe {name}")
@@ -54,23 +55,27 @@ def check_recipe(
     for kind in build_order(recipe, registry):
         there = {other: part for other, part in parts.items() if part is not None}
         parts[kind] = _attempt(kind, uses[kind].uses, partial(build_part, kind, recipe, catalogue, registry, there))
-    terms = [
-        _attempt(f"{term.role} {label}", term.uses, partial(_build_term, term, catalogue, registry), optional=True)
+    terms = {
+        label: _attempt(
+            f"{term.role} {label}", term.uses, partial(_build_term, term, catalogue, registry), optional=True
+        )
         for label, term in recipe.losses.items()
-    ]
-    if None in (*parts.values(), *terms):
+    }
+    if None in (*parts.values(), *terms.values()):
         return False
 
     def assemble() -> Method:
         method = Method(name, recipe, parts)
         check_terms(name, recipe, parts, registry)
-        for term in terms:
-            if isinstance(term, Loss):
-                term.attach(Parts.of(parts))
+        built = {label: (recipe.losses[label], loss) for label, loss in terms.items() if isinstance(loss, Loss)}
+        for _, loss in built.values():
+            loss.attach(Parts.of(parts))
         if trained:
             from emoca_core.runs.loading import load_trained
 
             load_trained(parts, trained)
+        else:  # whose training has looked at its judges, with weights that need not be here any more
+            refuse_random_judges(method, built, catalogue, registry)
         return method
 
     return _attempt("method", name, assemble) is not None

@@ -33,4 +33,18 @@ class Component(ABC):
 
 
 class ModuleComponent(Component, nn.Module):
-    """A component that is also a torch module: it has devices, buffers, a state and modes."""
+    """A component that is also a torch module: it has devices, buffers, a state and modes.
+
+    Attributes:
+        is_loaded: Whether a state was loaded into it, so that its weights are not those of its initialisation.
+    """
+
+    is_loaded: bool = False
+
+    def __init__(self, params: ComponentParams | None = None) -> None:
+        super().__init__(params)
+        self.register_load_state_dict_post_hook(_note_loaded)  # type: ignore[no-untyped-call]
+
+
+def _note_loaded(module: ModuleComponent, _: object) -> None:
+    module.is_loaded = True

@@ -6,9 +6,9 @@ from typing import Any
 import torch
 
 from emoca_core.errors import EmocaError, MissingAssetError, ParamsError, RecipeError
-from emoca_core.interfaces import Parts
+from emoca_core.interfaces import Loss, Parts
 from emoca_core.registry import Registry
-from emoca_core.registry.catalogue import Catalogue, Recipe
+from emoca_core.registry.catalogue import Catalogue, Recipe, Term
 from emoca_core.registry.spec import Kind
 
 
@@ -62,6 +62,18 @@ def build_part(kind: Kind, recipe: Recipe, catalogue: Catalogue, registry: Regis
         except RecipeError as error:
             raise _NoPartsError(f"{kind} '{use.uses}': {error}") from None
     return registry.build(kind, use.uses, catalogue.params(kind, use), parts)
+
+
+def build_term(term: Term, parts: Mapping[Kind, Any], catalogue: Catalogue, registry: Registry) -> Loss:
+    """One term of an objective, for the parts of a method.
+
+    Raises:
+        RecipeError: The loss cannot work with these parts.
+        EmocaError: What ``Registry.build`` says.
+    """
+    loss = registry.build("loss", term.uses, catalogue.params("loss", term))
+    loss.attach(Parts.of(parts))
+    return loss
 
 
 class _NoPartsError(RecipeError):

@@ -9,11 +9,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from emoca_core.errors import EmocaError, RecipeError
-from emoca_core.interfaces import Capture, Loss, Parts
+from emoca_core.interfaces import Capture, Loss
+from emoca_core.method.assembly import build_term
+from emoca_core.method.judges import refuse_random_judges
 from emoca_core.method.method import Method
 from emoca_core.registry import Registry, get_registry
 from emoca_core.registry.catalogue import Catalogue, Recipe, Term, changed, get_catalogue
-from emoca_core.registry.spec import Kind
 from emoca_core.registry.terms import Stage, terms_of, unavailable, unfilled
 
 
@@ -73,15 +74,14 @@ class Objective(nn.Module):
             registry: Where the losses are registered; everything installed by default.
 
         Raises:
-            RecipeError: No term drives, a term cannot be built, or it reads what the method does not fill.
+            RecipeError: No term drives, a term cannot be built, reads what the method does not fill, or judges by
+                random weights.
         """
         registry = registry or get_registry()
         recipe = method.recipe
         if terms is not None:
             recipe = changed(recipe.model_copy(update={"losses": {}}), {"losses": dict(terms)})
-        catalogue = get_catalogue(None, registry)
-        built = build_objective(recipe, stage, method.parts(), catalogue, registry, truth=True)
-        return built.to(method.device)
+        return build_objective(method, recipe, stage, get_catalogue(None, registry), registry, truth=True)
 
     def train(self, mode: bool = True) -> "Objective":
         """Stay in evaluation mode."""
@@ -117,38 +117,34 @@ class Objective(nn.Module):
 
 
 def build_objective(
-    recipe: Recipe,
-    stage: Stage,
-    parts: Mapping[Kind, Any],
-    catalogue: Catalogue,
-    registry: Registry,
-    *,
-    truth: bool,
+    method: Method, recipe: Recipe, stage: Stage, catalogue: Catalogue, registry: Registry, *, truth: bool
 ) -> Objective:
-    """Build the terms of a stage.
+    """Build the terms of a stage, on the device of the method.
 
     Args:
+        method: What makes the captures.
         recipe: With its terms.
         stage: Which of them count.
-        parts: The other components of the recipe.
         catalogue: For presets.
         registry: For components.
         truth: Whether the data know the true code.
 
     Raises:
-        RecipeError: A term cannot be built, or reads what this stage cannot fill; the message lists all reasons.
+        RecipeError: A term cannot be built, or reads what this stage cannot fill; the message lists all reasons. Or
+            terms judge by random weights.
     """
+    parts = method.parts()
     terms: dict[str, tuple[Term, Loss]] = {}
     reasons = []
     for name, term in terms_of(recipe, stage).items():
         try:
-            loss: Loss = registry.build("loss", term.uses, catalogue.params("loss", term))
-            loss.attach(Parts.of(parts))
-            terms[name] = term, loss
+            terms[name] = term, build_term(term, parts, catalogue, registry)
         except (EmocaError, ValueError) as error:
             reasons.append(f"term '{name}' cannot be built: {error}")
     empty = unavailable(parts, stage, truth)
     reasons += unfilled({name: loss.requires for name, (_, loss) in terms.items()}, empty)
     if reasons:
         raise RecipeError("\n  ".join([f"the objective of the {stage} stage cannot be computed:", *reasons]))
-    return Objective(terms)
+    objective = Objective(terms).to(method.device)
+    refuse_random_judges(method, terms, catalogue, registry)
+    return objective

@@ -6,8 +6,8 @@ from typing import Any
 from torch import Tensor
 
 from emoca_core.interfaces import BLOCKS, DetailModel, FaceCrop, FaceParameters
+from emoca_core.interfaces.samples import sample_crop, sample_parameters
 from emoca_core.testing.common import Subject, check_module, gradient_of
-from emoca_core.testing.samples import sample_crop, sample_parameters
 
 LARGEST_DISPLACEMENT = 0.05
 """Metres. Wrinkles are millimetres; more than this is a model that works in other units."""

@@ -1,8 +1,8 @@
 """What an emotion backbone promises."""
 
 from emoca_core.interfaces import EmotionBackbone, EmotionPrediction
+from emoca_core.interfaces.samples import FACES, sample_image
 from emoca_core.testing.common import Subject, check_module, gradient_of
-from emoca_core.testing.samples import FACES, sample_image
 
 
 def check(subject: Subject) -> None:

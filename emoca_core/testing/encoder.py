@@ -6,8 +6,8 @@ from typing import Any
 import torch
 
 from emoca_core.interfaces import BLOCKS, CropRule, Encoder, FaceCrop, FaceParameters
+from emoca_core.interfaces.samples import sample_crop
 from emoca_core.testing.common import SINGLE_TOLERANCE, Subject, check_module, tensors_of
-from emoca_core.testing.samples import sample_crop
 
 ITERATIVE_TOLERANCE = 2e-2
 """Relative; a fit stops within its own tolerance, which rounding reaches along another path."""

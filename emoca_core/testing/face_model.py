@@ -7,8 +7,8 @@ from torch import Tensor
 
 from emoca_core.geometry.rotations import rotation_vector_to_matrix
 from emoca_core.interfaces import Albedo, FaceGeometry, FaceModel, FaceParameters
+from emoca_core.interfaces.samples import FACES, sample_parameters
 from emoca_core.testing.common import Subject, check_module, gradient_of, tensors_of
-from emoca_core.testing.samples import FACES, sample_parameters
 
 SIZE_RANGE = (0.1, 0.6)
 """Height of a mesh in metres: a mask without a neck, a bust."""

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 
 from emoca_core.interfaces import Capture, Loss
+from emoca_core.interfaces.samples import sample_capture
 from emoca_core.testing.common import Subject, changed, check_module, tensors_of
-from emoca_core.testing.samples import sample_capture
 
 _ALWAYS = ("crop", "parameters")
 

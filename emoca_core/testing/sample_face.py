@@ -22,7 +22,7 @@ from emoca_core.interfaces import (
     PhotoCamera,
     Quality,
 )
-from emoca_core.testing.samples import SIZES, SURFACE, sample_geometry, sample_parameters
+from emoca_core.interfaces.samples import SIZES, SURFACE, sample_geometry, sample_parameters
 from emoca_core.vocabulary.arkit import ARKIT_NAMES
 
 _SIDE = 64

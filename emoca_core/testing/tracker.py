@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from emoca_core.interfaces import Detection, Frame, Tracker
+from emoca_core.interfaces.samples import frontal_landmarks
 from emoca_core.testing.common import Subject
-from emoca_core.testing.samples import frontal_landmarks
 
 
 def check(subject: Subject) -> None:

@@ -10,7 +10,7 @@ from accelerate.utils import set_seed
 
 from emoca_core.errors import EmocaError, ParamsError
 from emoca_core.files import sha256_of
-from emoca_core.interfaces import Capture, FaceDataset
+from emoca_core.interfaces import FaceDataset
 from emoca_core.method import Method, build_parts
 from emoca_core.method.objective import build_objective
 from emoca_core.registry import Registry, get_registry
@@ -22,7 +22,6 @@ from emoca_core.runs.run_folder import Progress
 from emoca_core.runs.start import emotion_changes, start_changes, start_of
 from emoca_core.runs.trained_folder import find_method, open_folder
 from emoca_core.train.face_batches import collate_face_batch
-from emoca_core.train.judges import refuse_random_judges
 from emoca_core.train.loop import train
 from emoca_core.train.ring_batches import RingBatches
 from emoca_core.train.sampling import Batches
@@ -142,9 +141,8 @@ def prepare_stage(
     if seen_through is not None:
         load_trained(method.parts(), seen_through)
         card["emotion"] = start_of(seen_through)
-    sample = training[0]
     objective = build_objective(
-        chosen_recipe, stage, method.parts(), catalogue, registry, truth=sample.parameters is not None
+        method, chosen_recipe, stage, catalogue, registry, truth=training[0].parameters is not None
     )
     paths = {
         **method.asset_paths(),
@@ -152,17 +150,7 @@ def prepare_stage(
     }
     card["assets"] = {name: {"file": str(path), "sha256": sha256_of(path)} for name, path in paths.items()}
     task = TASKS[stage](method, objective, chosen, card)
-    capture = rehearse(task, training)
-    refuse_random_judges(
-        capture,
-        objective,
-        chosen_recipe,
-        stage,
-        method.parts(),
-        catalogue,
-        registry,
-        trained_backbone=seen_through is not None,
-    )
+    rehearse(task, training)
     return StageRun(task, training, validation, chosen)
 
 
@@ -231,8 +219,8 @@ def ring_batches(faces: FaceDataset, settings: StageSettings) -> Callable[[int, 
     return batches
 
 
-def rehearse(task: ReconstructionTask, faces: FaceDataset) -> Capture:
-    """Compute the objective of two faces, so that what cannot work fails now, with one line; what was seen of them.
+def rehearse(task: ReconstructionTask, faces: FaceDataset) -> None:
+    """Compute the objective of two faces, so that what cannot work fails now, with one line.
 
     Raises:
         ParamsError: What the terms say of these faces.
@@ -241,8 +229,6 @@ def rehearse(task: ReconstructionTask, faces: FaceDataset) -> Capture:
     try:
         batch = collate_face_batch([faces[index] for index in range(min(2, len(faces)))])
         task.eval().predict(batch)
-        with torch.no_grad():
-            return task.capture(batch)
     except (ValueError, KeyError) as error:
         if isinstance(error, EmocaError):
             raise

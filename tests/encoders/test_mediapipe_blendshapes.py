@@ -7,8 +7,8 @@ import torch
 
 from emoca_core.errors import EmocaError
 from emoca_core.interfaces import Parts
+from emoca_core.interfaces.samples import sample_crop
 from emoca_core.registry import get_registry
-from emoca_core.testing.samples import sample_crop
 from emoca_plugins.encoders.mediapipe_blendshapes import MediapipeBlendshapes
 
 

@@ -10,7 +10,7 @@ import torch
 from emoca_core.errors import AssetFormatError
 from emoca_core.export.codes import read_codes, write_codes, write_record
 from emoca_core.interfaces import FaceParameters, WeakPerspectiveCamera
-from emoca_core.testing.samples import SIZES, sample_parameters
+from emoca_core.interfaces.samples import SIZES, sample_parameters
 
 
 def test_every_block_and_unit_comes_back(tmp_path):

@@ -14,8 +14,8 @@ from emoca_core.formats import open_asset
 from emoca_core.formats.add import add_files
 from emoca_core.geometry.rotations import matrix_to_rotation_vector
 from emoca_core.interfaces import FaceParameters, PerspectiveCamera
+from emoca_core.interfaces.samples import frontal_landmarks
 from emoca_core.testing import check_component
-from emoca_core.testing.samples import frontal_landmarks
 from emoca_plugins.face_models.bfm09 import DECIMETRE, Bfm09
 from emoca_plugins.face_models.bfm_files import BFM09_FRONT
 

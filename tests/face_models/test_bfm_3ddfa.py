@@ -10,8 +10,8 @@ import torch
 from emoca_core.errors import AssetFormatError, MissingAssetError, RecipeError
 from emoca_core.formats.add import add_files
 from emoca_core.interfaces import FaceParameters
+from emoca_core.interfaces.samples import frontal_landmarks
 from emoca_core.testing import check_component
-from emoca_core.testing.samples import frontal_landmarks
 from emoca_plugins.face_models.bfm_3ddfa import Bfm3ddfa
 
 SIDE = 15

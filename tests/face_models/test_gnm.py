@@ -12,8 +12,8 @@ pytest.importorskip("body_models", reason="the extra 'gnm' is not installed")
 from emoca_core.errors import MissingAssetError
 from emoca_core.formats.add import add_files
 from emoca_core.interfaces import FaceParameters
+from emoca_core.interfaces.samples import frontal_landmarks
 from emoca_core.testing import check_component
-from emoca_core.testing.samples import frontal_landmarks
 from emoca_plugins.face_models.gnm import GnmHead, ibug_order
 
 RADIUS = 0.1

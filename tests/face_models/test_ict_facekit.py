@@ -8,8 +8,8 @@ import torch
 
 from emoca_core.formats.add import add_files
 from emoca_core.interfaces import FaceParameters
+from emoca_core.interfaces.samples import frontal_landmarks
 from emoca_core.testing import check_component
-from emoca_core.testing.samples import frontal_landmarks
 from emoca_core.vocabulary.arkit import ARKIT_NAMES
 from emoca_plugins.face_models.head_files import ICT_EXPRESSIONS, NEUTRAL
 from emoca_plugins.face_models.ict_facekit import ATLAS_SIDE, HELPERS, LANDMARKS, PARTS, IctFaceKit

@@ -10,9 +10,9 @@ from emoca_core.errors import AssetFormatError, RecipeError
 from emoca_core.export.codes import describe_codes, read_codes, write_codes
 from emoca_core.images.crops import SHARED_CROP
 from emoca_core.interfaces import Encoder, FaceGeometry, FaceModel, FaceParameters, WeakPerspectiveCamera
+from emoca_core.interfaces.samples import sample_crop, sample_geometry
 from emoca_core.method.method import _check_fit
 from emoca_core.testing import check_component
-from emoca_core.testing.samples import sample_crop, sample_geometry
 
 TONGUE = FaceParameters(
     shape=torch.ones(2, 3), others={"tongue": torch.arange(4.0).view(2, 2)}, units={"tongue": "activation"}

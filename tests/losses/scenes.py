@@ -7,8 +7,8 @@ from torch import Tensor
 
 from emoca_core import get_registry
 from emoca_core.interfaces import Capture, FaceGeometry, WeakPerspectiveCamera
+from emoca_core.interfaces.samples import sample_capture
 from emoca_core.testing.common import as_double, changed
-from emoca_core.testing.samples import sample_capture
 
 
 def build(name, **params):

@@ -127,8 +127,8 @@ def test_displacement_symmetry_pulls_the_hidden_side_towards_the_seen(reduction,
 
 def test_the_open_head_is_mirrored_where_its_preset_says():
     from emoca_core import get_registry
+    from emoca_core.interfaces.samples import sample_parameters
     from emoca_core.registry.catalogue import get_catalogue
-    from emoca_core.testing.samples import sample_parameters
 
     head = get_registry().build("face_model", "open_head")
     axis = get_catalogue().components["loss"]["displacement_symmetry"].presets["open_head"]["axis"]

@@ -6,10 +6,10 @@ from torch import Tensor
 
 from emoca_core import get_registry
 from emoca_core.interfaces import FaceParameters, Renderer, Rendering, WeakPerspectiveCamera
+from emoca_core.interfaces.samples import sample_parameters
 from emoca_core.rendering.detail import detail_normals, render_detail
 from emoca_core.rendering.face import render_face
 from emoca_core.rendering.uv_space import UvSpace
-from emoca_core.testing.samples import sample_parameters
 
 FACES, SIZE, MAP = 4, 224, 128
 SHARE = 0.9999

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import scipy.io
 
-from emoca_core.testing.samples import frontal_landmarks
+from emoca_core.interfaces.samples import frontal_landmarks
 
 BASEL, EXPRESSION, NONECK = 53490, 53215, 38365
 

@@ -14,7 +14,7 @@ import numpy as np
 import scipy.sparse
 import torch
 
-from emoca_core.testing.samples import frontal_landmarks
+from emoca_core.interfaces.samples import frontal_landmarks
 
 JOINTS = np.array([[0, -0.6, 0], [0, -0.4, 0], [0, -0.2, 0.2], [0.3, 0.3, 0.8], [-0.3, 0.3, 0.8]])  # of unit size
 RADIUS = 0.1  # metres

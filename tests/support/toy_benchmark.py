@@ -23,8 +23,8 @@ from emoca_core.interfaces import (
     FaceParameters,
     Landmarker,
 )
+from emoca_core.interfaces.samples import frontal_landmarks
 from emoca_core.probe.codes import CodeSource
-from emoca_core.testing.samples import frontal_landmarks
 from emoca_plugins.encoders.box_crops import EmocaCrop
 
 COLOURS = {"neutral": 60, "happy": 130, "sad": 200}

@@ -15,9 +15,9 @@ from emoca_core import ComponentParams, Registry
 from emoca_core.cli.new import write_plugin
 from emoca_core.errors import EmocaError, MissingAssetError
 from emoca_core.interfaces import EmotionBackbone, EmotionPrediction, FaceSample, Parts
+from emoca_core.interfaces.samples import sample_crop
 from emoca_core.registry.kinds import KINDS
 from emoca_core.testing import check_component
-from emoca_core.testing.samples import sample_crop
 
 ROOT = Path(__file__).parents[2]
 

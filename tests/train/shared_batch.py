@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from emoca_core import get_registry
 from emoca_core.interfaces import EmotionPrediction
+from emoca_core.interfaces.samples import sample_capture
 from emoca_core.testing.common import as_double, changed, tensors_of
-from emoca_core.testing.samples import sample_capture
 from emoca_core.train.batch_independence import make_batch_independent
 from emoca_core.train.emotion_objective import EmotionObjectiveSettings, emotion_objective
 from emoca_core.train.task import Step

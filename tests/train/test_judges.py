@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from emoca_core import Registry
+from emoca_core import Objective, Registry, cli, load_method
 from emoca_core.errors import RecipeError
 from emoca_core.train.run_stage import prepare_stage
 
@@ -26,7 +26,7 @@ def toys(monkeypatch, tmp_path):
     everything = Registry()
     everything.load_entry_points()
     toy_stage.add_components(everything)
-    for module in ("train.run_stage", "registry.catalogue"):
+    for module in ("train.run_stage", "registry.catalogue", "method.objective", "api", "cli.check"):
         monkeypatch.setattr(f"emoca_core.{module}.get_registry", lambda: everything)
     return toy_stage.recipe_file(tmp_path)
 
@@ -74,6 +74,41 @@ def test_a_network_inside_a_term_is_a_judge_too(toys, run):
     identity = {"uses": "identity", "stage": "coarse", "params": {"network": "resnet18", "weights": "random"}}
     with pytest.raises(RecipeError, match="the terms who judge"):
         prepare(toys, KNOWN | {"losses": {"who": identity}}, emotion=run)
+
+
+def objective(file, change):
+    """As somebody calls it who wants the terms for something else than training."""
+    return Objective.of(load_method("toy", change=change, registry_file=file, device="cpu"))
+
+
+def test_a_backbone_of_random_weights_is_no_judge_outside_training_either(toys, run):
+    with pytest.raises(RecipeError, match="the terms emotion judge by random weights"):
+        objective(toys, KNOWN)
+    objective(toys, {})
+    objective(toys, KNOWN | {"losses": {"emotion": None}})  # nobody looks through it
+    trained = load_method("toy", change=KNOWN, registry_file=toys, emotion=run, device="cpu")
+    Objective.of(trained)
+
+
+def test_a_backbone_that_was_given_a_state_by_hand_is_trained(toys):
+    method = load_method("toy", change=KNOWN, registry_file=toys, device="cpu")
+    method.load_state_dict(method.state_dict())
+    Objective.of(method)
+
+
+def test_check_says_which_terms_judge_by_random_weights(toys, capsys):
+    assert cli.main(["check", "toy", "--catalogue", str(toys)]) == cli.DONE, capsys.readouterr()
+    toys.write_text(toys.read_text().replace("untrained: true", "untrained: false"))
+    assert cli.main(["check", "toy", "--catalogue", str(toys)]) == cli.BAD_INPUT
+    assert "the terms emotion judge by random weights" in capsys.readouterr().out
+
+
+def test_the_look_at_the_judges_leaves_the_method_in_its_modes(toys):
+    method = load_method("toy", registry_file=toys, device="cpu")
+    method.encoder.train()
+    before = {name: part.training for name, part in method.named_modules()}
+    Objective.of(method)
+    assert {name: part.training for name, part in method.named_modules()} == before
 
 
 def test_the_look_at_the_judges_leaves_the_random_numbers_alone(toys):

@@ -11,6 +11,7 @@ from emoca_core import Registry
 from emoca_core.cli import main
 from emoca_core.errors import EmocaError, RecipeError
 from emoca_core.interfaces import Capture, FaceCrop, FaceParameters, Loss
+from emoca_core.method import Method, build_parts
 from emoca_core.method.objective import Objective, build_objective
 from emoca_core.registry.catalogue import Recipe, Term, get_catalogue
 from emoca_core.registry.terms import check_terms, terms_of
@@ -112,16 +113,12 @@ def test_a_run_is_refused_with_all_reasons_before_it_starts(registry, tmp_path):
 
 
 def test_data_without_truth_cannot_be_compared_with_it(registry, tmp_path):
-    parts = {
-        "encoder": toy_stage.TinyRegressor(),
-        "face_model": registry.build("face_model", "open_head"),
-        "renderer": registry.build("renderer", "zbuffer"),
-    }
     recipe = Recipe.model_validate(toy_stage.RECIPE | {"losses": {"truth": {"uses": "TinyTruth"}}})
     options = {"catalogue": get_catalogue(), "registry": registry}
+    method = Method("toy", recipe, build_parts(recipe, **options))
     with pytest.raises(RecipeError, match="term 'truth' reads truth: the data do not know the true code"):
-        build_objective(recipe, "coarse", parts, **options, truth=False)
-    assert build_objective(recipe, "coarse", parts, **options, truth=True).names == ("truth",)
+        build_objective(method, recipe, "coarse", **options, truth=False)
+    assert build_objective(method, recipe, "coarse", **options, truth=True).names == ("truth",)
 
 
 def test_what_fails_on_the_first_faces_is_one_line(registry, tmp_path, monkeypatch):

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from emoca_core import ComponentParams
 from emoca_core.interfaces import Component, FaceParameters, Parts
+from emoca_core.interfaces.samples import SIZES, sample_parameters
 from emoca_core.testing.common import Subject
-from emoca_core.testing.samples import SIZES, sample_parameters
 
 
 class Voice(Component):

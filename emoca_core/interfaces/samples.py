@@ -1,4 +1,4 @@
-"""Synthetic inputs for the conformance kit: reproducible, of plausible size, and of no particular method."""
+"""Made-up faces, to try parts on: reproducible, of plausible size, and of no particular method."""
 
 import math
 from collections.abc import Mapping
