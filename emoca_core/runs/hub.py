@@ -6,11 +6,10 @@ from pathlib import Path
 from emoca_core.errors import MissingAssetError
 from emoca_core.registry.catalogue import PACKAGE_CARD
 from emoca_core.runs.cards import PACKAGE_WEIGHTS
+from emoca_core.weights.hub import answers
 
 SCHEME = "hf://"
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
-ANSWER_S = 10.0
-"""Seconds after which a hub that is silent is one that cannot be reached."""
 WANTED = (PACKAGE_CARD, PACKAGE_WEIGHTS, "registry.yaml", "README.md", "LICENSES.md")
 """Files of a package; nothing else is downloaded."""
 
@@ -21,20 +20,6 @@ def is_repository(name: str) -> bool:
     if not _REPOSITORY.fullmatch(bare):
         return False
     return name.startswith(SCHEME) or not Path(bare.partition("/")[0]).exists()
-
-
-def answers(repository: str) -> bool:
-    """Whether the hub says anything at all within ``ANSWER_S``: its library waits for ever."""
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
-
-    try:
-        HfApi().model_info(repository, timeout=ANSWER_S)
-    except (HfHubHTTPError, HFValidationError):
-        return True  # what is wrong comes out when it is asked for the files
-    except Exception:  # what the library's own HTTP client raises changes with its versions
-        return False
-    return True
 
 
 def download(name: str) -> Path:
