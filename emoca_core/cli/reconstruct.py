@@ -133,6 +133,8 @@ def summary(report: "Report") -> str:
         parts.append(f"{report.doubtful} doubtful")
     if report.left_out:
         parts.append(f"{_count(report.left_out, 'face')} below the score")
+    if report.replaced:
+        parts.append(f"{_count(report.replaced, 'photo')} replaced")
     if report.skipped:
         parts.append(f"{_count(report.skipped, 'photo')} finished before")
     if report.without_face:

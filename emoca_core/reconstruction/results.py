@@ -34,6 +34,7 @@ class PhotoFacts(BaseModel, extra="allow"):
     """What ``photo.json`` says of the photo itself."""
 
     file: str
+    sha256: str | None = None
 
 
 class PhotoRecord(BaseModel, extra="allow"):
@@ -42,6 +43,7 @@ class PhotoRecord(BaseModel, extra="allow"):
     format: Literal["emoca-photo-1"]
     photo: PhotoFacts
     source: str
+    recipe: str | None = None
     faces: list[str]
     fingerprint: str
 

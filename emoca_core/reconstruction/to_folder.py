@@ -48,6 +48,7 @@ class Report:
         faces: Faces written in this run.
         doubtful: Of these, faces whose quality is doubtful.
         left_out: Faces with a score below ``min_score``, in this run.
+        replaced: Photos whose finished faces give way: another recipe had made them, or this one with other settings.
         skipped: Photos with at least one face that were finished before.
         without_face: Photos in which there is no face, found in this run or before.
         failed: Input and reason.
@@ -58,6 +59,7 @@ class Report:
     faces: int = 0
     doubtful: int = 0
     left_out: int = 0
+    replaced: int = 0
     skipped: int = 0
     without_face: list[Path] = field(default_factory=list)
     failed: list[tuple[str, str]] = field(default_factory=list)
@@ -83,8 +85,8 @@ def reconstruct_to_folder(
         settings: Crop policy, shared identity, batch size.
         write: Names of exporters; ``json`` is always among them.
         overwrite: Do finished photos again.
-        say: Receives one line for each photo that fails or shows no face, and for each doubtful face; by default it
-            goes to stderr.
+        say: Receives one line for each photo that fails or shows no face, for each doubtful face, and for each recipe
+            whose faces are replaced; by default it goes to stderr.
 
     Raises:
         OutputError: The output folder cannot be written, or the disk is full. What was finished before stays.
@@ -136,6 +138,7 @@ class _Run:
     say: Callable[[str], None]
     report: Report = field(default_factory=Report)
     claims: set[Claim] = field(default_factory=set)
+    replaced: set[str] = field(default_factory=set)
     has_written: bool = False
 
     @cached_property
@@ -278,6 +281,7 @@ class _Run:
     def _find(self, jobs: Iterable[_Job]) -> Iterator[tuple[_Job, FoundFace]]:
         for job in jobs:
             self.has_written = True
+            self._note_replaced(job)
             job.result.start()
             try:
                 found = find_faces(self.method, job.photo, self.settings)
@@ -292,6 +296,18 @@ class _Run:
                 self.report.without_face.append(job.photo.path)
                 self._finish(job)
             yield from ((job, face) for face in found.faces)
+
+    def _note_replaced(self, job: _Job) -> None:
+        """Count finished faces of the photo that are about to go, and say once whose they were."""
+        old = job.result.record()
+        if old is None or not old.faces or old.fingerprint == job.fingerprint or old.photo.sha256 != job.photo.sha256:
+            return
+        self.report.replaced += 1
+        how = "" if old.recipe != self.method.name else " with other settings, files or another version"
+        made = f"recipe '{old.recipe}'{how}"
+        if made not in self.replaced:
+            self.replaced.add(made)
+            self.say(f"{self.out}: faces of {made} are there, and are replaced by those of recipe '{self.method.name}'")
 
     def _note(self, photo: Photo, found: FoundFaces) -> str:
         """What to tell of a photo without faces, or of faces that are left out."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from emoca_core.cli.reconstruct import summary
 from emoca_core.errors import OutputError, RecipeError
 from emoca_core.reconstruction import Settings, reconstruct_to_folder
 
@@ -220,3 +221,20 @@ def test_method_without_landmarker_is_refused(run, take_photo, tmp_path, method)
     method.landmarker = None
     with pytest.raises(RecipeError, match="no landmarker"):
         run(take_photo(tmp_path / "one"))
+
+
+@pytest.mark.parametrize(("recipe", "how"), [("other", ""), ("toy", " with other settings, files or another version")])
+def test_what_is_replaced_is_said_once_and_counted(run, take_photo, tmp_path, method, recipe, how):
+    photos = [take_photo(tmp_path / f"in/{number}", faces=number) for number in range(3)]
+    assert run(*photos)[0].replaced == 0
+    method.name, options = recipe, {"settings": Settings(min_score=0.01)}
+    report, lines = run(*photos, **options)
+    assert lines[0] == f"{photos[0]}: no face found", "nothing was there to be replaced"
+    assert lines[1:] == [
+        f"{tmp_path / 'out'}: faces of recipe 'toy'{how} are there, and are replaced by those of recipe '{recipe}'"
+    ]
+    assert (report.replaced, report.photos) == (2, 2) and ", 2 photos replaced" in summary(report)
+    report, lines = run(*photos, **options, overwrite=True)
+    assert (report.replaced, report.photos, len(lines)) == (0, 2, 1)
+    take_photo(tmp_path / "in/1", shade=130)
+    assert run(*photos, **options)[0].replaced == 0, "another photo"

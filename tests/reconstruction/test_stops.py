@@ -4,6 +4,7 @@ import errno
 import gc
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -147,6 +148,27 @@ def test_two_recipes_in_one_folder_leave_whole_results_of_either(photos, tmp_pat
         assert [json.loads((folder / face / "face.json").read_text())["recipe"]["name"] for face in faces] == [
             recipe
         ] * len(faces)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [(), ("--same-person",)], ids=["each alone", "one person"])
+def test_two_recipes_at_once_leave_whole_results_of_either_and_say_so(photos, tmp_path, monkeypatch, options):
+    out, both = tmp_path / "out", []
+    for name in ("first", "second"):
+        monkeypatch.setenv("TOY_RECIPE", name)
+        both.append(start(photos, out, *options, pause=0.3))
+    said = [process.communicate(timeout=120)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], said
+    records = [json.loads(record.read_text()) for record in sorted(out.glob("*/photo.json"))]
+    assert len(records) == 6 and not list(out.rglob(".*"))
+    for record in records:
+        faces = [out / record["photo"]["file"].removesuffix(".png") / face / "face.json" for face in record["faces"]]
+        assert {json.loads(face.read_text())["recipe"]["name"] for face in faces} == {record["recipe"]}
+    replaced = [sum(map(int, re.findall(r"(\d+) photos? replaced", text))) for text in said]
+    lasts = Counter(record["recipe"] for record in records)
+    assert replaced == [lasts["first"], lasts["second"]], "who finished a photo last has replaced the other's"
+    for text, count, other in zip(said, replaced, ("second", "first"), strict=True):
+        assert text.count(f"faces of recipe '{other}' are there, and are replaced") == (count > 0)
 
 
 def test_photos_of_one_name_in_two_processes_get_folders_of_their_own(take_photo, tmp_path, method, build_method):

@@ -1,6 +1,7 @@
 """The command line with the toy method, as a program of its own: to be stopped, and to run beside others.
 
 ``TOY_PAUSE`` is what a face takes, seconds; every photo that is worked on is noted in the file ``TOY_WORK``.
+``TOY_RECIPE`` is the name of the method.
 """
 
 import importlib.util
@@ -25,7 +26,13 @@ def note(crop):
         work.write("".join(f"{key}\n" for key in crop.keys))
 
 
-emoca_core.api.load_method = lambda name, **options: toys.build(toys.Guess(trouble=note))
+def load(name, **options):
+    method = toys.build(toys.Guess(trouble=note))
+    method.name = os.environ.get("TOY_RECIPE", method.name)
+    return method
+
+
+emoca_core.api.load_method = load
 emoca_core.export.overlay.PANEL = 60
 emoca_core.reconstruction.quality.LIMITS = ()  # as for all toys
 sys.exit(main(sys.argv[1:]))
