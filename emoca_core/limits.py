@@ -53,7 +53,7 @@ class Limit:
 
         Args:
             value: How much it is.
-            what: File, or part of a file, for the message.
+            what: File, or part of a file, for the message; nothing, where somebody else names it.
             error: Class of the refusal, e.g. ``AssetFormatError``.
 
         Raises:
@@ -68,7 +68,7 @@ class Limit:
         """
         if value > (most := self.most):
             raise error(
-                f"{what}: {_shown(value)} {self.unit} are more than the limit of {most:,} "
+                f"{f'{what}: ' if what else ''}{_shown(value)} {self.unit} are more than the limit of {most:,} "
                 f"({self.name}; {self.variable} raises it)"
             )
 

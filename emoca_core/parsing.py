@@ -4,6 +4,7 @@ YAML becomes plain data with texts as keys; JSON becomes an instance of the mode
 size, depth and number stands in ``emoca_core.limits``.
 """
 
+import codecs
 import reprlib
 from collections.abc import Collection, Iterable
 from importlib.resources.abc import Traversable
@@ -39,6 +40,7 @@ def read_text(path: Path | Traversable, limit: Limit, refuse: Refusal = AssetFor
     """
     try:
         content = read_regular(path, limit, refuse) if isinstance(path, Path) else path.read_bytes()
+        refuse_utf16(content, path, refuse)
         return content.decode("utf-8-sig")
     except EmocaError:
         raise
@@ -48,6 +50,18 @@ def read_text(path: Path | Traversable, limit: Limit, refuse: Refusal = AssetFor
         raise refuse(f"cannot read {printable(str(path))}: {error}") from None
     except OSError as error:
         raise refuse(f"cannot read {path}: {error.strerror or error}") from None
+
+
+def refuse_utf16(start: bytes, path: Path | Traversable, refuse: Refusal = AssetFormatError) -> None:
+    """Say so of text as some spreadsheets and shells write it, which would be called damaged.
+
+    Args:
+        start: At least the first two bytes of the file.
+        path: For the message.
+        refuse: The error to raise.
+    """
+    if start[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        raise refuse(f"{path} is text in UTF-16: save it in UTF-8 (Excel calls it 'CSV UTF-8')")
 
 
 def read_yaml(path: Path | Traversable, refuse: Refusal = AssetFormatError) -> Any:

@@ -25,6 +25,8 @@ def test_a_row_lets_its_limit_pass_and_names_itself_beyond(row, monkeypatch):
     row.check(row.most, "x")
     with pytest.raises(LimitError, match=f"x: .*{row.unit}.*{row.name}; {row.variable} raises it"):
         row.check(row.most + 1, "x")
+    with pytest.raises(LimitError, match=f"^[0-9,]+ {row.unit} are more"):
+        row.check(row.most + 1, "")
     monkeypatch.setenv(row.variable, str(row.default + 1))
     row.check(row.default + 1, "x")
 

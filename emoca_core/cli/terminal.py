@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import signal
 import sys
 import threading
@@ -11,20 +12,27 @@ from typing import Any, TextIO, cast
 
 from emoca_core.errors import printable
 
+_LONG = re.compile(r"(\S{120})\S{60,}(\S{120})")
+"""A word of 300 characters or more."""
+
 
 class Terminated(KeyboardInterrupt):
     """SIGTERM, so that whatever cleans up after Ctrl-C cleans up after it too."""
 
 
 class _SafeStream:
-    """A text stream that shows what would act on the terminal, or what it cannot encode, as escapes."""
+    """A text stream that shows what would act on the terminal, or what it cannot encode, as escapes.
 
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
+    Where it carries messages, names and paths that nobody could read are shortened in the middle.
+    """
+
+    def __init__(self, stream: Any, shortens: bool = False) -> None:
+        self._stream, self._shortens = stream, shortens
 
     def write(self, text: str) -> int:
         encoding = self._stream.encoding or "utf-8"
-        safe = printable(text, keep="\n\r\t").encode(encoding, "backslashreplace").decode(encoding)
+        shown = _LONG.sub(r"\1...\2", text) if self._shortens else text
+        safe = printable(shown, keep="\n\r\t").encode(encoding, "backslashreplace").decode(encoding)
         self._stream.write(safe)
         return len(text)
 
@@ -38,7 +46,8 @@ def safe_streams() -> Iterator[None]:
     before = sys.stdout, sys.stderr
     _occupy_standard_files()
     with open(os.devnull, "w", encoding="utf-8") as nowhere:
-        sys.stdout, sys.stderr = (cast(TextIO, _SafeStream(stream or nowhere)) for stream in before)
+        sys.stdout = cast(TextIO, _SafeStream(before[0] or nowhere))
+        sys.stderr = cast(TextIO, _SafeStream(before[1] or nowhere, shortens=True))
         try:
             yield
         finally:

@@ -16,12 +16,13 @@ Only ``path`` is obligatory. In CSV files the numbers of ``box`` and ``landmarks
 """
 
 import hashlib
+import io
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import platformdirs
@@ -35,7 +36,7 @@ from numpy import ndarray
 from emoca_core.errors import AssetFormatError, did_you_mean
 from emoca_core.files import atomic_write, open_regular
 from emoca_core.limits import TABLE_BYTES, TABLE_ROWS
-from emoca_core.parsing import shown
+from emoca_core.parsing import refuse_utf16, shown
 from emoca_core.vocabulary.emotions import expression_name
 
 CHUNK = 8192
@@ -263,7 +264,7 @@ def _read(path: Path) -> Iterator[pa.RecordBatch]:
         raise AssetFormatError(f"{path} is not a valid manifest: {reason[:_SHOWN]}") from None
 
 
-def _parquet(path: Path, file: BinaryIO) -> Iterator[pa.RecordBatch]:
+def _parquet(path: Path, file: io.BufferedReader) -> Iterator[pa.RecordBatch]:
     try:
         content = pq.ParquetFile(file)
         _check_columns(path, content.schema_arrow.names)
@@ -275,7 +276,8 @@ def _parquet(path: Path, file: BinaryIO) -> Iterator[pa.RecordBatch]:
         raise pa.ArrowInvalid(str(error)) from None
 
 
-def _csv(path: Path, file: BinaryIO) -> Iterator[pa.RecordBatch]:
+def _csv(path: Path, file: io.BufferedReader) -> Iterator[pa.RecordBatch]:
+    refuse_utf16(file.peek(2), path)
     types = {field.name: pa.string() if field.name in _LENGTHS else field.type for field in SCHEMA}
     convert = arrow_csv.ConvertOptions(column_types=types, strings_can_be_null=True, null_values=["", "nan", "NaN"])
     parse = arrow_csv.ParseOptions(newlines_in_values=True)

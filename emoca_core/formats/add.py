@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from emoca_core.claims import Claim
-from emoca_core.errors import AssetFormatError, EmocaError, unknown_name
-from emoca_core.files import path_below, sha256_of
+from emoca_core.errors import AssetFormatError, EmocaError, OutputError, unknown_name
+from emoca_core.files import path_below, sha256_of, writing_to
 from emoca_core.formats.content import Content
 from emoca_core.formats.convert import convert, recognise, write_converted
 from emoca_core.formats.known import known_formats, names_of
@@ -49,7 +49,7 @@ def add_files(
 
     Raises:
         UnknownNameError: ``name`` is not an asset name.
-        OSError: The asset folder cannot be written.
+        OutputError: The asset folder cannot be written, or the disk is full.
     """
     registry = registry or get_registry()
     formats = known_formats(registry)
@@ -71,6 +71,8 @@ def add_files(
                 yield added
             elif bundle:
                 incomplete.add(bundle.asset)
+        except OutputError:
+            raise
         except EmocaError as error:
             if not searched or not isinstance(error, AssetFormatError):  # a folder may hold anything
                 yield Added(path, problem=str(error))
@@ -164,16 +166,17 @@ def _keep(
 ) -> AssetRecord:
     suffix = ".safetensors" if recognised.containers == ("weights",) else ".npz"
     path = path_below(folder, asset + suffix, what="asset")
-    write_converted(path, recognised.name, arrays, switches)
-    record = AssetRecord(
-        name=asset,
-        file=path.name,
-        sha256=sha256_of(path),
-        format=recognised.name,
-        origin=origin,
-        origin_sha256=origin_hash,
-        added=datetime.date.today().isoformat(),
-    )
-    with Claim.wait(folder):  # another process may be adding, too
-        write_index({**read_index(folder), asset: record}.values(), folder)
+    with writing_to(folder):
+        write_converted(path, recognised.name, arrays, switches)
+        record = AssetRecord(
+            name=asset,
+            file=path.name,
+            sha256=sha256_of(path),
+            format=recognised.name,
+            origin=origin,
+            origin_sha256=origin_hash,
+            added=datetime.date.today().isoformat(),
+        )
+        with Claim.wait(folder):  # another process may be adding, too
+            write_index({**read_index(folder), asset: record}.values(), folder)
     return record

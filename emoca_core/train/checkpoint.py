@@ -65,6 +65,11 @@ def read_state(folder: Path, task: Task, optimizer: Any, accelerator: Accelerato
     Raises:
         AssetFormatError: A file is missing, or is not what was written.
     """
+    if not (folder / STATE).exists():
+        raise AssetFormatError(
+            f"{folder} was written by an earlier version, or is damaged: it has no {STATE}. Its training cannot go on, "
+            "but another can start from its weights: give the run as --start of a new one"
+        )
     state = read_record(folder / STATE, State)
     expected = {MODEL, OPTIMIZER, *map(_random_file, range(state.processes))}
     if state.files.keys() != expected:

@@ -151,7 +151,7 @@ class _Inflated:
             self._left -= len(packed)
         block = self._zip.decompress(packed, _BLOCK)
         self.unpacked += len(block)
-        check_unpacked(self.unpacked, self._size, "it")
+        check_unpacked(self.unpacked, self._size, "")
         return block or (self._next() if packed and not self._zip.eof else b"")
 
 
@@ -167,7 +167,7 @@ class _Walk:
         Raises:
             AssetFormatError: It promises more than its bytes hold.
         """
-        PICKLE_DEPTH.check(depth, "it", AssetFormatError)
+        PICKLE_DEPTH.check(depth, "", AssetFormatError)
         if not length:
             return
         flags, used = self._part(length)

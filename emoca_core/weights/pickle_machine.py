@@ -68,7 +68,7 @@ class Machine(pickle._Unpickler):
             AssetFormatError: One of them is refused, or the pickle is damaged.
         """
         try:
-            PICKLE_BYTES.check(self._source.left, "it", AssetFormatError)
+            PICKLE_BYTES.check(self._source.left, "", AssetFormatError)
             return self.load()
         except EmocaError as error:
             raise AssetFormatError(f"{self._name}: {error}") from None
@@ -183,7 +183,7 @@ class _Source:
     def read(self, size: int) -> bytes:
         """Exactly so many bytes, or none at the end."""
         self._steps += 1
-        PICKLE_STEPS.check(self._steps, "it", AssetFormatError)
+        PICKLE_STEPS.check(self._steps, "", AssetFormatError)
         if size > self.left and self.left:
             raise AssetFormatError(f"ends early: {size} bytes are announced, {self.left} are there")
         data = self._file.read(size)
@@ -193,7 +193,7 @@ class _Source:
     def readline(self) -> bytes:
         """To the end of the line."""
         self._steps += 1
-        PICKLE_STEPS.check(self._steps, "it", AssetFormatError)
+        PICKLE_STEPS.check(self._steps, "", AssetFormatError)
         data = self._file.readline()
         self.left -= len(data)
         return data

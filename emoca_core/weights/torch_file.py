@@ -94,7 +94,10 @@ def read_torch(path: Path) -> Any:
             raise AssetFormatError(
                 f"{path} is refused: it is not a file of plain tensors, and loading it could run code ({error})"
             ) from None
-    raise AssetFormatError(f"{path} is not an intact PyTorch file: it is neither a zip archive nor of the old format")
+    raise AssetFormatError(
+        f"{path} is not an intact PyTorch file: it is neither a zip archive nor of the old format: "
+        "get it again, or save it with torch.save"
+    )
 
 
 def read_storage(data: bytes) -> Storage:
@@ -192,7 +195,9 @@ class _Legacy:
 
         def note(kind: object, key: object, _place: object, _count: object, view: object = None) -> None:
             if view is not None or not isinstance(key, str):
-                raise AssetFormatError("a view of a storage, as no version since 2018 writes it")
+                raise AssetFormatError(
+                    "a view of a storage, as PyTorch before 2018 wrote it: load it there and torch.save it again"
+                )
             kinds[key] = _type_of(kind)
 
         self._machine(_once(note), builds=False)
@@ -230,7 +235,7 @@ def _once(storage: Callable[..., Any]) -> Callable[[Any], Any]:
     def meaning(pid: Any) -> Any:
         if not isinstance(pid, tuple) or len(pid) < 5 or pid[0] != "storage" or not isinstance(pid[2], str):
             raise AssetFormatError("refers to data outside the file")
-        MEMBERS.check(len(known), "it", AssetFormatError)
+        MEMBERS.check(len(known), "", AssetFormatError)
         if (key := (pid[2], _type_of(pid[1]))) not in known:
             known[key] = storage(*pid[1:])
         return known[key]

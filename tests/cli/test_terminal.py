@@ -55,6 +55,16 @@ def test_what_escapes_is_a_fault_in_one_line(failing, capsys, error):
     assert out == "" and re.fullmatch(r"emoca: this is a fault of emoca: \w+: [ -~]+; --debug shows where\n", err)
 
 
+def test_a_path_that_nobody_can_read_is_shortened_in_messages_alone(failing, capsys, monkeypatch):
+    path = f"/begins{400 * '/folder'}/ends"
+    failing(CatalogueError(f"cannot read {path}: odd"))
+    assert main(["list"]) == 2
+    assert re.fullmatch(r"emoca: cannot read /begins\S{113}\.\.\.\S{114}/ends:? odd\n", capsys.readouterr().err)
+    monkeypatch.setattr("emoca_core.cli.list.run", lambda args: print(path) or 0)
+    assert main(["list"]) == 0
+    assert capsys.readouterr().out == path + "\n"
+
+
 def test_debug_shows_where_a_fault_is(failing, capsys):
     failing(AssertionError("a bug"))
     assert main(["list", "--debug"]) == 70

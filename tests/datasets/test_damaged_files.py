@@ -12,6 +12,7 @@ from PIL import Image
 
 from emoca_core.datasets import Manifest, ManifestRow, write_manifest
 from emoca_core.datasets.importers import ImportOptions, Tally, get_importer
+from emoca_core.datasets.importers.values import csv_lines
 from emoca_core.datasets.masks import read_mask
 from emoca_core.errors import EmocaError
 from emoca_core.images.photos import read_photo
@@ -79,3 +80,12 @@ def test_a_damaged_file_is_read_or_refused_in_one_line(tmp_path, monkeypatch, na
             refused += 1
             assert "\n" not in str(error) and path.name in str(error)
     assert refused > TRIES / 10, "the damage is none"
+
+
+@pytest.mark.parametrize(
+    "read", [read_manifest, lambda path: list(csv_lines(path))], ids=["a manifest", "a list of a data set"]
+)
+def test_a_table_in_utf16_says_what_to_do(tmp_path, read):
+    (tmp_path / "m.csv").write_text("path,split,expression\na.png,train,happy\n", "utf-16")
+    with pytest.raises(EmocaError, match=r"m\.csv is text in UTF-16: save it in UTF-8 \(Excel calls it 'CSV UTF-8'\)$"):
+        read(tmp_path / "m.csv")

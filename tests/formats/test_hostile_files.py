@@ -69,6 +69,7 @@ def test_every_hostile_file_is_refused_by_every_entrance(folder: Path, entrance:
     assert wrong == {}
     assert {name: line["mib"] for name, line in found.items() if line["mib"] > MOST_MEMORY} == {}
     refused = {name: str(line["outcome"]) for name, line in found.items() if line["outcome"] != "read"}
+    assert [text for text in refused.values() if ": it: " in text] == [], "it has a name"
     assert [text for name, text in refused.items() if Path(name).stem not in text and "nothing in it" not in text] == []
 
 

@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny_flame
+from full_disk import room_for
 
 from emoca_core.cli import main
-from emoca_core.errors import AssetFormatError, MissingAssetError, UnknownNameError
+from emoca_core.errors import AssetFormatError, MissingAssetError, OutputError, UnknownNameError
 from emoca_core.formats.add import add_files
 from emoca_core.formats.known import known_formats, names_of
 from emoca_core.registry import get_registry
@@ -57,6 +58,12 @@ def test_given_path_wins(folder, published):
     assert find_asset("flame") == folder / "flame.npz"
     assert find_asset("flame", published / "generic_model.pkl") == published / "generic_model.pkl"
     assert find_asset("flame", str(published / "head_template.obj")) == published / "head_template.obj"
+
+
+def test_a_full_disk_names_the_asset_folder(folder, published):
+    with room_for(1000), pytest.raises(OutputError, match=f"^cannot write to {folder}: "):
+        list(add_files([published / "generic_model.pkl"]))
+    assert [path.name for path in folder.iterdir()] == []
 
 
 def test_missing_says_all_a_user_needs(folder):

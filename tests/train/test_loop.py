@@ -168,3 +168,10 @@ def test_a_damaged_checkpoint_is_one_line_and_runs_nothing(finished, tmp_path, m
     with pytest.raises(EmocaError, match=r"^[^\n]*damaged[^\n]*$"):
         toy_run.run(tmp_path / "run", settings={"epochs": 1}, resume=True)
     assert not (tmp_path / "executed").exists()
+
+
+def test_a_checkpoint_of_an_earlier_version_says_what_to_do(finished, tmp_path):
+    shutil.copytree(finished, tmp_path / "run")
+    (RunFolder(tmp_path / "run").last / "state.json").unlink()
+    with pytest.raises(EmocaError, match=r"earlier version.*give the run as --start of a new one$"):
+        toy_run.run(tmp_path / "run", settings={"epochs": 1}, resume=True)

@@ -14,6 +14,7 @@ from emoca_core.datasets.importers.names import AFFECTNET_CLASSES
 from emoca_core.errors import AssetFormatError
 from emoca_core.files import open_regular
 from emoca_core.limits import TABLE_BYTES
+from emoca_core.parsing import refuse_utf16
 
 INVALID_VA = -2.0
 """AffectNet's mark for a valence or arousal that was not annotated."""
@@ -100,6 +101,7 @@ def csv_lines(path: Path, errors: str = "strict") -> Iterator[tuple[str, list[st
         AssetFormatError: It is not text, or not CSV.
     """
     with open_regular(path, TABLE_BYTES, AssetFormatError) as binary:
+        refuse_utf16(binary.peek(2), path)
         reader = csv.reader(io.TextIOWrapper(binary, "utf-8-sig", errors, newline=""))
         try:
             for cells in reader:
