@@ -23,8 +23,8 @@ from emoca_core.interfaces import (
     SequenceEmotion,
     SequenceRig,
 )
+from emoca_core.interfaces.samples import SIZES, sample_geometry, sample_parameters
 from emoca_core.testing.sample_face import sample_face
-from emoca_core.testing.samples import SIZES, sample_geometry, sample_parameters
 from emoca_core.vocabulary.arkit import ARKIT_NAMES
 
 _SIDE = 64
