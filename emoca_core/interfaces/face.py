@@ -194,6 +194,13 @@ class FaceParameters:
         fields: dict[str, Any] = {"others": {name: value for name, value in changed.items() if value is not None}}
         return dataclasses.replace(self, **(fields | {name: blocks[name] for name in own}))
 
+    @classmethod
+    def cat(cls, codes: "Sequence[FaceParameters]") -> "FaceParameters":
+        """Several batches with the same blocks as one."""
+        columns = [_tensors_of(code) for code in codes]
+        joined = iter([torch.cat(values) for values in zip(*columns, strict=True)])
+        return codes[0].map(lambda _: next(joined))
+
 
 @dataclass(frozen=True)
 class FaceGeometry:
@@ -234,6 +241,17 @@ def _map_one(value: object, change: Callable[[Tensor], Tensor]) -> object:
     if isinstance(value, Mapping):
         return {key: _map_one(item, change) for key, item in value.items()}
     return value
+
+
+def _tensors_of(code: FaceParameters) -> list[Tensor]:
+    found: list[Tensor] = []
+
+    def keep(tensor: Tensor) -> Tensor:
+        found.append(tensor)
+        return tensor
+
+    code.map(keep)
+    return found
 
 
 def _cat_optional(values: Sequence[Tensor | None]) -> Tensor | None:

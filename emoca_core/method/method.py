@@ -25,6 +25,7 @@ from emoca_core.interfaces import (
     Parts,
     Renderer,
     Rendering,
+    Tracker,
 )
 from emoca_core.registry.catalogue import Recipe
 from emoca_core.registry.kinds import part_kinds
@@ -49,6 +50,7 @@ class Method(nn.Module):
         name: Name of the recipe.
         recipe: The resolved recipe.
         landmarker: Finds faces; ``None`` for methods that start from crops.
+        tracker: Tells faces of successive frames apart; ``None`` for methods that know photos alone.
         encoder: Crop to parameters.
         face_model: Parameters to geometry and albedo.
         renderer: Geometry to pixels.
@@ -57,6 +59,7 @@ class Method(nn.Module):
     """
 
     landmarker: Landmarker | None
+    tracker: Tracker | None
     encoder: Encoder
     face_model: FaceModel
     renderer: Renderer

@@ -4,6 +4,8 @@ from emoca_core.interfaces import CapturedFace, CapturedSequence
 from emoca_core.reconstruction.capture import reconstruct
 from emoca_core.reconstruction.capture_settings import Settings
 from emoca_core.reconstruction.saving import DEFAULT_WRITE
+from emoca_core.reconstruction.sequence_settings import SequenceSettings
+from emoca_core.reconstruction.sequences import reconstruct_sequence
 from emoca_core.reconstruction.to_folder import Report, reconstruct_to_folder
 
 __all__ = [
@@ -11,7 +13,9 @@ __all__ = [
     "CapturedFace",
     "CapturedSequence",
     "Report",
+    "SequenceSettings",
     "Settings",
     "reconstruct",
+    "reconstruct_sequence",
     "reconstruct_to_folder",
 ]

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -16,6 +16,8 @@ from emoca_core.interfaces import CapturedFace, CroppedFace, CropRecord, Detecti
 from emoca_core.method import Method
 from emoca_core.reconstruction.capture_settings import Settings
 from emoca_core.reconstruction.captured import ReconstructedFace
+
+Face = TypeVar("Face")
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ def capture_faces(method: Method, faces: Sequence[FoundFace], settings: Settings
     ]
 
 
-def batched(faces: Iterable[FoundFace], size: int | None) -> Iterator[list[FoundFace]]:
+def batched(faces: Iterable[Face], size: int | None) -> Iterator[list[Face]]:
     """Lists of at most ``size`` faces, lazily; one list of all for ``None``."""
     faces = iter(faces)
     while batch := list(islice(faces, size)):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from emoca_core.export.codes import landmark_error
@@ -83,12 +83,41 @@ def judge(detection: Detection, fitted: Float[ndarray, "68 2"] | None, parameter
     return Quality("doubtful" if reasons else "good", reasons, figures)
 
 
+def doubtful_frames(
+    scores: Float[ndarray, "N"], landmarks: Float[ndarray, "N 68 2"], parameters: FaceParameters
+) -> Bool[ndarray, "N"]:
+    """Frames of a clip that one look at them makes doubtful: by score, size and how far the head is turned.
+
+    Args:
+        scores: Of the landmarker.
+        landmarks: As detected, pixels.
+        parameters: Codes of the frames.
+    """
+    corners = landmarks[:, IBUG68_OUTER_EYE_CORNERS]
+    figures: dict[str, ndarray | None] = {
+        "score": scores,
+        "eye_distance_px": np.linalg.norm(corners[:, 0] - corners[:, 1], axis=-1),
+        "turned_degrees": _turned_degrees(parameters),
+    }
+    doubtful = np.zeros(len(scores), bool)
+    for limit in LIMITS:
+        if (figure := figures.get(limit.figure)) is not None:
+            doubtful |= figure < limit.value if limit.at_least else figure > limit.value
+    return doubtful
+
+
 def _turned(parameters: FaceParameters) -> float | None:
+    degrees = _turned_degrees(parameters)
+    return None if degrees is None else float(degrees[0])
+
+
+def _turned_degrees(parameters: FaceParameters) -> Float[ndarray, "B"] | None:
     """Angle between the face and the camera's axis about the vertical, degrees."""
     if parameters.global_pose is None:
         return None
-    forwards = rotation_vector_to_matrix(parameters.global_pose[0].double())[:, 2]
-    return math.degrees(math.atan2(abs(float(forwards[0])), float(forwards[2])))
+    forwards = rotation_vector_to_matrix(parameters.global_pose.double())[..., 2].numpy()
+    degrees: ndarray = np.degrees(np.arctan2(np.abs(forwards[:, 0]), forwards[:, 2]))
+    return degrees
 
 
 def _largest_shape(parameters: FaceParameters) -> float | None:

@@ -42,13 +42,7 @@ def collate_face_batch(samples: Sequence[FaceSample]) -> FaceBatch:
     codes = [s.parameters for s in samples if s.parameters is not None]
     meshes = [s.geometry for s in samples if s.geometry is not None]
     known = len(codes) == len(meshes) == len(samples)
-    return FaceBatch(crop, FaceTruth(_cat_codes(codes), _cat_meshes(meshes)) if known else None)
-
-
-def _cat_codes(codes: Sequence[FaceParameters]) -> FaceParameters:
-    columns = [_tensors(code) for code in codes]
-    rows = iter([torch.cat(values) for values in zip(*columns, strict=True)])
-    return codes[0].map(lambda _: next(rows))
+    return FaceBatch(crop, FaceTruth(FaceParameters.cat(codes), _cat_meshes(meshes)) if known else None)
 
 
 def _cat_meshes(meshes: Sequence[FaceGeometry]) -> FaceGeometry:
@@ -57,14 +51,3 @@ def _cat_meshes(meshes: Sequence[FaceGeometry]) -> FaceGeometry:
         torch.cat([mesh.vertices for mesh in meshes]),
         {name: torch.cat([mesh.landmarks[name] for mesh in meshes]) for name in names},
     )
-
-
-def _tensors(code: FaceParameters) -> list[Tensor]:
-    found: list[Tensor] = []
-
-    def keep(tensor: Tensor) -> Tensor:
-        found.append(tensor)
-        return tensor
-
-    code.map(keep)
-    return found

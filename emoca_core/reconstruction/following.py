@@ -1,0 +1,95 @@
+"""The first look at a clip: every frame once, its cuts, its faces, and which of them are the same person."""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+
+from emoca_core.errors import RecipeError
+from emoca_core.images.sharpness import sharpness
+from emoca_core.interfaces import Clip, Detection, Follower, Landmarker
+from emoca_core.interfaces.clip import ClipFrame
+from emoca_core.interfaces.tracker import Frame
+from emoca_core.method import Method
+from emoca_core.reconstruction.observations import Observations, ObservedFrame, in_single_precision
+from emoca_core.reconstruction.sequence_settings import SequenceSettings
+from emoca_core.video.cuts import CutFinder
+
+_WARM_UP = 10
+"""Frames that a follower sees again before it goes on where a stopped run was."""
+
+
+def follow_faces(
+    method: Method,
+    clip: Clip,
+    settings: SequenceSettings,
+    observations: Observations,
+    progress: Callable[[], object] = lambda: None,
+) -> None:
+    """Look at every frame of a clip that was not seen yet.
+
+    Args:
+        method: Its landmarker and its tracker do the work.
+        clip: What to look at.
+        settings: One face, or all.
+        observations: Receives what is found; what is there already is not looked for again.
+        progress: Called after every frame.
+
+    Raises:
+        RecipeError: The method has no landmarker, or no tracker.
+        ImageError: The clip cannot be decoded.
+        OSError: Observations cannot be written.
+    """
+    if observations.are_whole:
+        return
+    if method.landmarker is None or method.tracker is None:
+        lacking = "landmarker" if method.landmarker is None else "tracker"
+        raise RecipeError(f"recipe '{method.name}' has no {lacking}, so it cannot follow faces through clips")
+    pending: deque[ObservedFrame] = deque()
+    with _Faces(method.landmarker, settings) as faces:
+        known = len(observations)
+        for index, tracks in enumerate(method.tracker.track(_seen(clip, faces, observations, pending))):
+            frame = pending.popleft()
+            if index >= known:
+                observations.add(replace(frame, tracks=tracks))
+            progress()
+    observations.finish()
+
+
+def _seen(clip: Clip, faces: "_Faces", observations: Observations, pending: deque[ObservedFrame]) -> Iterator[Frame]:
+    """Frames for the tracker, which is shown again what was observed before: it remembers nothing else."""
+    cuts, known, stored = CutFinder(), len(observations), iter(observations)
+    for index, frame in enumerate(clip.frames()):
+        starts_shot, found = cuts.is_cut(frame.pixels), []
+        if index >= known - _WARM_UP:
+            found = faces.detect(frame, starts_shot)
+        if index < known:
+            observed = next(stored)
+        else:
+            sharp = [sharpness(frame.pixels, face.box) for face in found]
+            observed = ObservedFrame(frame.number, frame.time, starts_shot, found, sharp)
+        pending.append(observed)
+        yield Frame(frame.time, observed.faces, frame.pixels)
+
+
+class _Faces:
+    """Follows faces through the shots of a clip; every shot begins anew."""
+
+    def __init__(self, landmarker: Landmarker, settings: SequenceSettings) -> None:
+        self._landmarker, self._stack = landmarker, ExitStack()
+        self._most, self._min_score = 1 if settings.track == "largest" else None, settings.min_score
+        self._follower: Follower | None = None
+
+    def __enter__(self) -> "_Faces":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
+
+    def detect(self, frame: ClipFrame, starts_shot: bool) -> list[Detection]:
+        """The faces of the next frame."""
+        if starts_shot or self._follower is None:
+            self._stack.close()
+            self._follower = self._stack.enter_context(self._landmarker.follow(self._most))
+        faces = self._follower.detect(frame.pixels, frame.time)
+        return [in_single_precision(face) for face in faces if face.score >= self._min_score]

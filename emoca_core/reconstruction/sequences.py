@@ -1,0 +1,222 @@
+"""The second look at a clip: one person at a time, first who it is, then every frame, then smooth."""
+
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import repeat
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from numpy import ndarray
+
+from emoca_core.images.crops import choose_crop, crops_to_batch
+from emoca_core.images.warp import to_uint8, warp
+from emoca_core.interfaces import (
+    IDENTITY,
+    CapturedSequence,
+    Clip,
+    CroppedFace,
+    CropRule,
+    Detection,
+    EmotionPrediction,
+    FaceCrop,
+    FaceParameters,
+    FrameFlag,
+    SequenceEmotion,
+)
+from emoca_core.method import Method
+from emoca_core.progress import progress_bar
+from emoca_core.reconstruction.best_frames import best_frames
+from emoca_core.reconstruction.capture import batched
+from emoca_core.reconstruction.captured_sequence import ReconstructedSequence, frames_of
+from emoca_core.reconstruction.following import follow_faces
+from emoca_core.reconstruction.observations import Observations
+from emoca_core.reconstruction.quality import doubtful_frames
+from emoca_core.reconstruction.sequence_settings import SequenceSettings
+from emoca_core.reconstruction.tracks import Track, find_people, read_track
+from emoca_core.video import open_clip
+from emoca_core.video.smoothing import smooth_code, smooth_crops
+
+_PERSON_FRAMES = 8
+"""Frames from which a person's identity is found."""
+
+
+def reconstruct_sequence(method: Method, clip: Clip | str | Path, **settings: Any) -> list[CapturedSequence]:
+    """Reconstruct people through a clip: one identity each, and a smooth code for every frame that shows them.
+
+    Args:
+        method: What ``emoca_core.load_method`` returned.
+        clip: What ``open_clip`` returned, or the path of a file or folder.
+        **settings: Fields of ``SequenceSettings``: ``track``, ``smooth``, ``crop``, ``min_score``, ``batch_size``.
+
+    Returns:
+        The people that were asked for, the one seen largest and longest first; none where no face is found.
+
+    Raises:
+        ImageError: The clip cannot be read.
+        RecipeError: The method has no landmarker, or no tracker.
+        EmocaError: There is no such track.
+    """
+    chosen = SequenceSettings(**settings)
+    clip = clip if isinstance(clip, Clip) else open_clip(clip)
+    with tempfile.TemporaryDirectory(prefix="emoca-", ignore_cleanup_errors=True) as folder:
+        observations = Observations(Path(folder))
+        with progress_bar(total=clip.length, label="following", unit="frame") as bar:
+            follow_faces(method, clip, chosen, observations, bar.update)
+        people = find_people(observations)
+        tracks = [read_track(observations, people, number) for number in people.chosen(chosen.track)]
+        with progress_bar(total=sum(map(len, tracks)), label="capturing", unit="frame") as bar:
+            return [capture_track(method, clip, track, chosen, bar.update) for track in tracks]
+
+
+def capture_track(
+    method: Method,
+    clip: Clip,
+    track: Track,
+    settings: SequenceSettings,
+    progress: Callable[[int], object] = lambda frames: None,
+) -> ReconstructedSequence:
+    """Who a person is, from their best frames; then every frame, then smooth.
+
+    Args:
+        method: Its encoder does the work.
+        clip: Where the person is.
+        track: In which frames, and where in them.
+        settings: Crop policy, smoothing.
+        progress: Told how many frames were encoded.
+
+    Raises:
+        ImageError: The clip cannot be read any more.
+    """
+    rule = choose_crop(settings.crop, method.encoder.crop_rule)
+    places = _places(track, rule, clip.size, settings.smooth)
+    look = _Look(clip, track, rule, places, exact=settings.smooth == 0)
+    with torch.no_grad():
+        person = method.encode_person(look.best(_PERSON_FRAMES).map(lambda tensor: tensor.to(method.device)))
+    codes, emotions = [], []
+    with_emotion = _can_read_emotion(method)
+    for crop in look.batches(settings.batch_size, method.encoder.frames_have_pixels or with_emotion):
+        crop = crop.map(lambda tensor: tensor.to(method.device))
+        with torch.no_grad():
+            codes.append(_moving(method.encode_frames(crop, person)).map(torch.Tensor.cpu))
+            if with_emotion and method.emotion_backbone is not None:
+                emotions.append(method.emotion_backbone(crop.image))
+        progress(len(crop))
+    source = torch.from_numpy(track.source)
+    parameters = FaceParameters.cat(codes).map(lambda tensor: tensor[source])
+    parameters = smooth_code(parameters, track.times, track.scores, settings.smooth, track.segments)
+    parameters = _with_person(parameters, person.map(torch.Tensor.cpu), len(track))
+    return ReconstructedSequence(
+        method=method,
+        crop_rule=rule.name,
+        clip=clip,
+        track=track.number,
+        numbers=track.numbers,
+        times=track.times,
+        parameters=parameters,
+        crop_size=(rule.size, rule.size),
+        crop_to_image=places,
+        landmarks=track.landmarks,
+        confidence=track.scores,
+        flags=_flags(track, parameters),
+        smoothing=settings.smooth,
+        emotion=_joined(method, emotions, track.source) if emotions else None,
+    )
+
+
+def _places(track: Track, rule: CropRule, size: tuple[int, int], strength: float) -> Float[ndarray, "N 3 3"]:
+    """Where the crop of every row lies, smooth: jitter of crops is the jitter that people see."""
+    seen = np.stack([rule.place(detection, size) for _, detection in track.detections()])
+    places: ndarray = seen[track.source]
+    if strength == 0 and not track.is_bridged.any():
+        return places
+    return smooth_crops(places, rule.size, track.times, strength, confidence=track.scores, segments=track.segments)
+
+
+@dataclass(frozen=True)
+class _Look:
+    """Crops of one person.
+
+    Attributes:
+        places: Where they lie.
+        exact: They are cut as the rule was published, and not where they were smoothed to.
+    """
+
+    clip: Clip
+    track: Track
+    rule: CropRule
+    places: Float[ndarray, "N 3 3"]
+    exact: bool
+
+    def best(self, count: int) -> FaceCrop:
+        """The frames that tell most of the person."""
+        track = self.track
+        rows = best_frames(track.landmarks, track.sharpness, track.scores, count).tolist()
+        wanted = set(rows)
+        detections = [detection for row, detection in track.detections() if row in wanted]
+        frames = [next(frames_of(self.clip, [int(track.numbers[row])])) for row in rows]
+        return self._batch([(row, d, f.pixels) for row, d, f in zip(rows, detections, frames, strict=True)])
+
+    def batches(self, size: int, with_pixels: bool) -> Iterator[FaceCrop]:
+        """All rows that show the face; black where pixels are not wanted, and then nothing is decoded."""
+        numbers = self.track.numbers[~self.track.is_bridged].tolist()
+        frames = (frame.pixels for frame in frames_of(self.clip, numbers)) if with_pixels else repeat(None)
+        faces = ((row, detection, next(frames)) for row, detection in self.track.detections())
+        for batch in batched(faces, size):
+            yield self._batch(batch)
+
+    def _batch(self, faces: Iterable[tuple[int, Detection, UInt8[ndarray, "H W 3"] | None]]) -> FaceCrop:
+        rows, detections, pixels = zip(*faces, strict=True)
+        crops = [self._cut(*face) for face in zip(rows, detections, pixels, strict=True)]
+        return crops_to_batch(crops, detections, [self.clip.size] * len(rows))
+
+    def _cut(self, row: int, detection: Detection, pixels: UInt8[ndarray, "H W 3"] | None) -> CroppedFace:
+        place, size = self.places[row], self.rule.size
+        if pixels is None:
+            return CroppedFace(np.broadcast_to(np.uint8(0), (size, size, 3)), place)
+        if self.exact:
+            return self.rule(pixels, detection)
+        return CroppedFace(to_uint8(warp(pixels, place, size, antialias=True)), place)
+
+
+def _moving(code: FaceParameters) -> FaceParameters:
+    """What differs from frame to frame: the rest is kept once."""
+    return code.replace(**dict.fromkeys(IDENTITY))
+
+
+def _with_person(code: FaceParameters, person: FaceParameters, rows: int) -> FaceParameters:
+    known = {name: block for name in IDENTITY if (block := getattr(person, name)) is not None}
+    return code.replace(**{name: block.expand(rows, *block.shape[1:]) for name, block in known.items()})
+
+
+def _flags(track: Track, parameters: FaceParameters) -> list[frozenset[FrameFlag]]:
+    doubtful = doubtful_frames(track.scores, track.landmarks, parameters) & ~track.is_bridged
+    marks: dict[FrameFlag, ndarray] = {"bridged": track.is_bridged, "doubtful": doubtful, "cut": track.starts_shot}
+    nothing: frozenset[FrameFlag] = frozenset()
+    flags = [nothing] * len(track)
+    for row in np.flatnonzero(np.any(list(marks.values()), axis=0)).tolist():
+        flags[row] = frozenset(flag for flag, rows in marks.items() if rows[row])
+    return flags
+
+
+def _can_read_emotion(method: Method) -> bool:
+    """Whether there is an emotion backbone, with weights that were trained."""
+    return method.emotion_backbone is not None and bool(method.emotion_backbone.asset_paths)
+
+
+def _joined(method: Method, predictions: list[EmotionPrediction], source: ndarray) -> SequenceEmotion:
+    def rows(name: str) -> torch.Tensor | None:
+        values = [getattr(one, name) for one in predictions]
+        return None if values[0] is None else torch.cat(values).cpu()[torch.from_numpy(source)]
+
+    def in_range(values: torch.Tensor | None) -> ndarray | None:
+        return None if values is None else values.clamp(-1, 1).numpy()
+
+    logits = rows("logits")
+    labels = method.emotion_backbone.labels if method.emotion_backbone else ()
+    scores = {} if logits is None else dict(zip(labels, logits.softmax(1).T.numpy(), strict=True))
+    name = method.recipe.parts()["emotion_backbone"].uses
+    return SequenceEmotion(name, scores, in_range(rows("valence")), in_range(rows("arousal")))

@@ -1,0 +1,182 @@
+"""People of a clip, from what the first look found: who is seen how large and long, and in which frames."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from numpy import ndarray
+
+from emoca_core.errors import EmocaError
+from emoca_core.interfaces import Detection
+from emoca_core.reconstruction.observations import Observations, detection_of
+from emoca_core.reconstruction.sequence_settings import Which
+from emoca_core.video.smoothing import LONGEST_GAP, find_segments
+
+_SHORTEST = 0.3
+"""Seconds that a person has to be seen, unless the clip is shorter: what is shorter is mostly no face."""
+
+
+@dataclass(frozen=True)
+class Track:
+    """One person. The rows are the frames that show the face, and those of short gaps between.
+
+    Attributes:
+        number: 0 is seen largest and longest.
+        numbers: Of the frames in the clip.
+        times: Seconds.
+        starts_shot: Whether a cut lies between a row and the one before it.
+        scores: Of the landmarker; 0 where the row is filled in.
+        sharpness: Of the face; 0 where the row is filled in.
+        landmarks: The 68 points, frame pixels; on straight lines where the row is filled in.
+    """
+
+    number: int
+    numbers: Int[ndarray, "N"]
+    times: Float[ndarray, "N"]
+    starts_shot: Bool[ndarray, "N"]
+    scores: Float[ndarray, "N"]
+    sharpness: Float[ndarray, "N"]
+    landmarks: Float[ndarray, "N 68 2"]
+    _observations: Observations
+    _label: int
+
+    def __len__(self) -> int:
+        return len(self.times)
+
+    @property
+    def is_bridged(self) -> Bool[ndarray, "N"]:
+        """Rows that are filled in."""
+        return np.asarray(self.scores == 0)
+
+    @property
+    def source(self) -> Int[ndarray, "N"]:
+        """Which of the rows that show the face, counted without the others, each row is like: itself, or the last."""
+        return np.cumsum(~self.is_bridged) - 1
+
+    @property
+    def segments(self) -> Int[ndarray, "N"]:
+        """Stretches across which nothing is smoothed."""
+        return find_segments(self.times, self.starts_shot)
+
+    def detections(self) -> Iterator[tuple[int, Detection]]:
+        """Rows that show the face, with everything that was found, read part by part."""
+        rows = iter(np.flatnonzero(~self.is_bridged).tolist())
+        for table in self._observations.tables():
+            for face in np.flatnonzero(table["track"] == self._label).tolist():
+                yield next(rows), detection_of(table, face)
+
+
+@dataclass(frozen=True)
+class People:
+    """Everybody in a clip, largest and longest first.
+
+    Attributes:
+        frames: How many frames were looked at.
+        labels: What the tracker calls those who are seen long enough.
+        short: How many are not.
+    """
+
+    frames: int
+    labels: Sequence[int]
+    short: int
+
+    def chosen(self, which: Which) -> Sequence[int]:
+        """Numbers of those that are asked for.
+
+        Raises:
+            EmocaError: There is none with this number.
+        """
+        if isinstance(which, int):
+            if which >= len(self.labels):
+                raise EmocaError(f"there is no track {which}: {len(self.labels)} people are seen, counted from 0")
+            return [which]
+        return range(len(self.labels)) if which == "all" else range(min(1, len(self.labels)))
+
+
+def find_people(observations: Observations) -> People:
+    """Who is in a clip."""
+    times: list[float] = []
+    sizes: dict[int, float] = defaultdict(float)
+    spans: dict[int, tuple[float, float]] = {}
+    for table in observations.tables("frame.time", "frame.faces", "box", "track"):
+        times += table["frame.time"].tolist()
+        seen = np.repeat(table["frame.time"], table["frame.faces"])
+        areas = np.prod(table["box"][:, 2:] - table["box"][:, :2], axis=1)
+        for label in np.unique(table["track"]).tolist():
+            own = table["track"] == label
+            sizes[label] += float(areas[own].sum())
+            spans[label] = spans.get(label, (seen[own][0], 0.0))[0], seen[own][-1]
+    enough = min(_SHORTEST, times[-1] - times[0]) if times else 0.0
+    largest = sorted(sizes, key=lambda label: -sizes[label])
+    labels = [label for label in largest if spans[label][1] - spans[label][0] >= enough]
+    return People(len(times), labels, len(sizes) - len(labels))
+
+
+def read_track(observations: Observations, people: People, number: int) -> Track:
+    """One person of a clip."""
+    label = people.labels[number]
+    frames = _columns(observations, ("frame.number", "frame.time", "frame.starts_shot"))
+    faces = _columns(observations, ("score", "sharpness", "landmarks.ibug68"), label)
+    times, shots = frames["frame.time"], np.cumsum(frames["frame.starts_shot"])
+    seen = _frames_with(observations, label)
+    rows = np.flatnonzero(_covered(seen, times, shots))
+    found = np.searchsorted(rows, seen)
+    scores, sharp = np.zeros(len(rows)), np.zeros(len(rows))
+    scores[found], sharp[found] = np.maximum(faces["score"], 1e-3), faces["sharpness"]
+    return Track(
+        number=number,
+        numbers=frames["frame.number"][rows],
+        times=times[rows],
+        starts_shot=np.diff(shots[rows], prepend=shots[rows[:1]]) > 0,
+        scores=scores,
+        sharpness=sharp,
+        landmarks=_bridged(faces["landmarks.ibug68"], found, times[rows]),
+        _observations=observations,
+        _label=label,
+    )
+
+
+def _covered(seen: Int[ndarray, "S"], times: Float[ndarray, "F"], shots: Int[ndarray, "F"]) -> Bool[ndarray, "F"]:
+    """Frames with the face, and those of gaps that are short and without a cut."""
+    before, after = seen[:-1], seen[1:]
+    short = (times[after] - times[before] <= LONGEST_GAP) & (shots[after] == shots[before])
+    inside = np.zeros(len(times) + 1, np.int64)
+    np.add.at(inside, before[short], 1)
+    np.add.at(inside, after[short], -1)
+    covered: ndarray = np.cumsum(inside)[:-1] > 0
+    covered[seen] = True
+    return covered
+
+
+def _bridged(
+    points: Float[ndarray, "S 68 2"], found: Int[ndarray, "S"], times: Float[ndarray, "N"]
+) -> Float[ndarray, "N 68 2"]:
+    """Points of all rows; those between are on straight lines."""
+    rows = np.arange(len(times))
+    after = np.searchsorted(found, rows).clip(max=len(found) - 1)
+    before = np.where(found[after] == rows, after, after - 1)
+    span = np.maximum(times[found[after]] - times[found[before]], 1e-9)
+    weight = ((times - times[found[before]]) / span).astype(np.float32)[:, None, None]
+    filled: ndarray = points[before] + weight * (points[after] - points[before])
+    return filled
+
+
+def _frames_with(observations: Observations, label: int) -> Int[ndarray, "S"]:
+    """Which of the frames that were looked at show a person."""
+    found, offset = [], 0
+    for table in observations.tables("frame.faces", "track"):
+        counts = table["frame.faces"]
+        found.append(offset + np.repeat(np.arange(len(counts)), counts)[table["track"] == label])
+        offset += len(counts)
+    return np.concatenate(found)
+
+
+def _columns(observations: Observations, names: Sequence[str], label: int | None = None) -> dict[str, ndarray]:
+    """Some columns of all parts; of one person, if asked for."""
+    read: dict[str, list[ndarray]] = {name: [] for name in names}
+    for table in observations.tables(*names, "track"):
+        for name, column in read.items():
+            column.append(table[name] if label is None else table[name][table["track"] == label])
+    return {name: np.concatenate(column) for name, column in read.items()}

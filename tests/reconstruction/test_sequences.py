@@ -1,0 +1,225 @@
+"""People through clips: one identity, smooth without lag, never across a cut; gaps are filled or stay empty."""
+
+import gc
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from toy_clips import SIZE, ByNote, Reader, frame, toy_clip
+
+from emoca_core.errors import EmocaError, ImageError, ParamsError, RecipeError
+from emoca_core.interfaces import EmotionBackbone, EmotionPrediction
+from emoca_core.interfaces.clip import ClipFrame
+from emoca_core.reconstruction import observations, reconstruct, reconstruct_sequence
+from emoca_core.reconstruction.best_frames import best_frames
+from emoca_core.reconstruction.following import follow_faces
+from emoca_core.reconstruction.observations import Observations
+from emoca_core.reconstruction.sequence_settings import SequenceSettings
+from emoca_core.video import open_clip
+
+
+@pytest.fixture
+def method(build_method):
+    made = build_method()
+    made.landmarker, made.tracker = Reader(), ByNote()
+    return made
+
+
+def walk(count: int, gaps: set[int] = frozenset(), shades=None):
+    """One face that moves to the right, one pixel a frame; absent in some frames."""
+    shades = shades or [100 + number % 3 for number in range(count)]
+    return [frame([] if n in gaps else [(1, 60 + n % 30, 60)], shades[n]) for n in range(count)]
+
+
+def test_one_person(tmp_path, method):
+    clip = open_clip(toy_clip(tmp_path / "a", walk(20)))
+    (person,) = reconstruct_sequence(method, clip)
+    assert (len(person), person.track, person.smoothing, person.crop_size) == (20, 0, 0.5, (224, 224))
+    assert person.numbers.tolist() == list(range(20)) and np.allclose(person.times, np.arange(20) / 25)
+    assert person.parameters.shape.unique(dim=0).shape[0] == 1 and not any(person.flags)
+    assert person.landmarks[:, :, 0].mean(1) == pytest.approx(60 + np.arange(20), abs=0.1)
+    assert person.crop_to_image[:, 0, 2] - person.crop_to_image[0, 0, 2] == pytest.approx(np.arange(20), abs=1e-3)
+    assert person.confidence == pytest.approx(0.9) and person.emotion is None
+    assert len(list(person.pictures(slice(3, 6)))) == 3 and person.geometry(slice(0, 2)).vertices.shape[0] == 2
+
+
+def test_without_smoothing_every_frame_is_what_a_photo_is(tmp_path, method):
+    frames = walk(6, shades=[60, 90, 140, 70, 80, 100])
+    (person,) = reconstruct_sequence(method, toy_clip(tmp_path / "a", frames), smooth=0.0)
+    for number, pixels in enumerate(frames):
+        Image.fromarray(pixels).save(tmp_path / f"{number}.png")
+    faces = reconstruct(method, [tmp_path / f"{number}.png" for number in range(6)])
+    for row, face in enumerate(faces):
+        assert torch.allclose(person.parameters.expression[row], face.parameters.expression[0], atol=1e-5)
+        assert person.crop_to_image[row] == pytest.approx(face.crop.crop_to_image, abs=1e-4)
+    shapes = torch.cat([face.parameters.shape for face in faces])
+    assert torch.allclose(person.parameters.shape[0], shapes.median(0).values, atol=1e-5)
+
+
+def test_smoothing_is_along_time(tmp_path, method):
+    shades = [100 + 8 * (number % 2) for number in range(40)]
+    clip = toy_clip(tmp_path / "a", walk(40, shades=shades))
+    rough, smooth = (reconstruct_sequence(method, clip, smooth=s)[0].codes["expression"][:, 0] for s in (0.0, 0.7))
+    shaking = [np.abs(np.diff(values, n=2)).mean() for values in (rough, smooth)]
+    assert shaking[1] < 0.3 * shaking[0] and smooth.mean() == pytest.approx(rough.mean(), rel=0.02)
+
+
+def test_short_gaps_are_filled_and_long_ones_stay_empty(tmp_path, method):
+    gaps = {5, 6, *range(15, 28)}
+    (person,) = reconstruct_sequence(method, toy_clip(tmp_path / "a", walk(30, gaps)))
+    assert person.numbers.tolist() == [*range(15), 28, 29]
+    bridged = ["bridged" in flags for flags in person.flags]
+    assert np.flatnonzero(bridged).tolist() == [5, 6] and (person.confidence[bridged] == 0).all()
+    assert person.landmarks[:15, :, 0].mean(1) == pytest.approx(60 + np.arange(15), abs=0.1)
+    codes = person.codes["expression"]
+    assert codes[5:7].min() >= codes.min() and np.isfinite(codes).all()
+
+
+def test_nothing_is_smoothed_or_filled_across_a_cut(tmp_path, method):
+    shades = [20] * 10 + [200] * 10
+    clip = toy_clip(tmp_path / "a", walk(20, {9, 10}, shades))
+    (person,) = reconstruct_sequence(method, clip, smooth=1.0)
+    assert person.numbers.tolist() == [*range(9), *range(11, 20)]
+    assert ["cut" in flags for flags in person.flags] == [row == 9 for row in range(18)]
+    values = person.codes["expression"][:, 0]
+    assert np.ptp(values[:9]) < 0.02 and np.ptp(values[9:]) < 0.02 and values[9] - values[8] > 0.3
+
+
+def test_several_people(tmp_path, method):
+    shown = [[(1, 50, 60), (2, 120, 60)] if number >= 5 else [(2, 120, 60)] for number in range(30)]
+    shown[7].append((3, 20, 90))
+    clip = toy_clip(tmp_path / "a", map(frame, shown))
+    everybody = reconstruct_sequence(method, clip, track="all")
+    assert [(one.track, len(one), one.confidence[0]) for one in everybody] == [
+        (0, 25, pytest.approx(0.9)),  # the largest
+        (1, 30, pytest.approx(0.8)),  # and one frame is too short for the third
+    ]
+    (second,) = reconstruct_sequence(method, clip, track=1)
+    assert second.numbers.tolist() == list(range(30))
+    with pytest.raises(EmocaError, match="there is no track 2: 2 people are seen, counted from 0"):
+        reconstruct_sequence(method, clip, track=2)
+    assert len(reconstruct_sequence(method, clip, min_score=0.85, track="all")) == 1
+
+
+def test_one_frame_and_no_face(tmp_path, method):
+    (person,) = reconstruct_sequence(method, toy_clip(tmp_path / "one", walk(1)))
+    assert len(person) == 1
+    assert reconstruct_sequence(method, toy_clip(tmp_path / "none", walk(8, set(range(8))))) == []
+
+
+def test_one_frame_of_so_many(tmp_path, method):
+    clip = open_clip(toy_clip(tmp_path / "a", walk(30)), start=0.2, every=4)
+    (person,) = reconstruct_sequence(method, clip)
+    assert person.numbers.tolist() == [5, 9, 13, 17, 21, 25, 29] and person.times[0] == pytest.approx(0.2)
+
+
+class Moods(EmotionBackbone):
+    """Bright is happy."""
+
+    labels = ("sad", "happy")
+    feature_dims = {}  # noqa: RUF012
+
+    def forward(self, image):
+        bright = image.mean((1, 2, 3))
+        return EmotionPrediction({}, torch.stack([-bright, bright], 1), valence=4 * bright - 1)
+
+
+def test_emotion_is_read_where_there_are_trained_weights(tmp_path, method):
+    clip = toy_clip(tmp_path / "a", walk(9, {4}, shades=[30 + 20 * n for n in range(9)]))
+    method.recipe = method.recipe.model_validate(method.recipe.model_dump() | {"emotion_backbone": {"uses": "moods"}})
+    method.emotion_backbone = Moods()
+    assert reconstruct_sequence(method, clip)[0].emotion is None
+    method.emotion_backbone.asset_paths = {"moods": tmp_path / "weights"}
+    emotion = reconstruct_sequence(method, clip)[0].emotion
+    assert emotion.backbone == "moods" and set(emotion.scores) == {"sad", "happy"} and emotion.arousal is None
+    happy = emotion.scores["happy"]
+    assert happy.shape == (9,) and (np.diff(happy) >= 0).all() and happy[-1] > happy[0]
+    assert happy + emotion.scores["sad"] == pytest.approx(1) and np.abs(emotion.valence).max() <= 1
+
+
+def test_frames_are_decoded_once_where_the_encoder_needs_no_pixels(tmp_path, method, monkeypatch):
+    clip = open_clip(toy_clip(tmp_path / "a", walk(40)))
+    decoded, frames = [], type(clip).frames
+
+    def count(self, first=0):
+        for one in frames(self, first):
+            decoded.append(one.number)
+            yield one
+
+    monkeypatch.setattr(type(clip), "frames", count)
+    method.encoder.frames_have_pixels = False
+    (person,) = reconstruct_sequence(method, clip)
+    assert len(person) == 40 and len(decoded) == 40 + 8, "all once, and the best for the person"
+    assert method.encoder.batches[0] == 8
+
+
+@pytest.mark.parametrize("stop", [3, 8, 21, 29])
+def test_a_stopped_run_goes_on_where_it_was(tmp_path, method, monkeypatch, stop):
+    monkeypatch.setattr(observations, "PART", 8)
+    monkeypatch.setattr("emoca_core.reconstruction.following._WARM_UP", 2)
+    clip = open_clip(toy_clip(tmp_path / "a", walk(30, {5, 6})))
+    (tmp_path / "whole").mkdir(), (tmp_path / "stopped").mkdir()
+    whole, stopped = Observations(tmp_path / "whole"), Observations(tmp_path / "stopped")
+    follow_faces(method, clip, SequenceSettings(), whole)
+    detect = Reader.detect
+
+    def interrupted(self, photo):
+        if self.seen == stop:
+            raise KeyboardInterrupt
+        return detect(self, photo)
+
+    method.landmarker = Reader()
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Reader, "detect", interrupted)
+        follow_faces(method, clip, SequenceSettings(), stopped)
+    method.landmarker, again = Reader(), Observations(tmp_path / "stopped")
+    assert len(again) == stop // 8 * 8 and not again.are_whole
+    follow_faces(method, clip, SequenceSettings(), again)
+    assert method.landmarker.seen == 30 - max(0, stop // 8 * 8 - 2), "what was known was not looked for again"
+    for one, other in zip(whole.tables(), Observations(tmp_path / "stopped").tables(), strict=True):
+        assert all(np.array_equal(one[name], other[name], equal_nan=True) for name in one)
+    follow_faces(method, clip, SequenceSettings(), Observations(tmp_path / "stopped"))
+    assert method.landmarker.seen == 30 - max(0, stop // 8 * 8 - 2)
+
+
+def test_frames_do_not_pile_up(tmp_path, method, monkeypatch):
+    monkeypatch.setattr(observations, "PART", 16)
+    alive = []
+
+    class Counting(Reader):
+        def detect(self, photo):
+            alive.append(sum(type(thing) is ClipFrame for thing in gc.get_objects()))
+            return super().detect(photo)
+
+    method.landmarker = Counting()
+    reconstruct_sequence(method, toy_clip(tmp_path / "a", walk(60)))
+    assert len(alive) == 60 and max(alive) <= 3
+
+
+def test_best_frames_are_sharp_and_varied():
+    random = np.random.default_rng(0)
+    landmarks = np.tile(random.normal(size=(68, 2)) * 50, (40, 1, 1)) + 100
+    landmarks[10, 48:68, 1] += 30  # an open mouth
+    landmarks[20, :27, 0] *= 0.8  # a turned head
+    landmarks[30, :27, 0] *= 0.5  # turned further, but blurred
+    sharp = np.full(40, 5.0)
+    sharp[[7, 10, 20, 30]] = 9.0, 6.0, 6.0, 0.1
+    chosen = best_frames(landmarks, sharp, np.ones(40), 3)
+    assert chosen.tolist() == [7, 10, 20]
+    scores = np.zeros(40)
+    scores[4:6] = 0.5
+    assert best_frames(landmarks, sharp, scores, 3).tolist() == [4, 5]
+
+
+def test_settings_and_methods_that_cannot_work(tmp_path, method):
+    for wrong in ({"smooth": 1.5}, {"track": -1}, {"batch_size": 0}, {"min_score": -0.1}):
+        with pytest.raises(ParamsError):
+            SequenceSettings(**wrong)
+    clip = toy_clip(tmp_path / "a", walk(3))
+    method.tracker = None
+    with pytest.raises(RecipeError, match="recipe 'toy' has no tracker"):
+        reconstruct_sequence(method, clip)
+    with pytest.raises(ImageError):
+        reconstruct_sequence(method, tmp_path / "gone.mp4")
+    assert open_clip(clip).size == SIZE
