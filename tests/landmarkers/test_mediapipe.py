@@ -62,11 +62,11 @@ def test_one_face(landmarker: MediaPipeLandmarker, portrait: ndarray) -> None:
 
 def test_points_are_in_opencv_pixels(landmarker: MediaPipeLandmarker, portrait: ndarray) -> None:
     """The plain task on the same picture, without our search, crop and way back."""
-    from emoca_plugins.landmarkers.mediapipe import _to_mediapipe
+    from emoca_plugins.landmarkers.mediapipe_tasks import to_mediapipe
 
     window = np.ascontiguousarray(portrait[:256, 96:352])
     task = landmarker._get_tasks().landmarker
-    plain = np.array([(p.x, p.y) for p in task.detect(_to_mediapipe(window)).face_landmarks[0]]) * 256 - 0.5 + (96, 0)
+    plain = np.array([(p.x, p.y) for p in task.detect(to_mediapipe(window)).face_landmarks[0]]) * 256 - 0.5 + (96, 0)
     points = landmarker.detect(portrait)[0].landmarks["mediapipe478"]
     assert error(points, plain) < 0.02
     assert np.abs((points - plain).mean(0)).max() < 0.7, "pixels: no systematic shift"

@@ -1,44 +1,32 @@
 """MediaPipe's Face Landmarker: 478 points, 52 expression scores and head pose of every face in a photo."""
 
 import os
-import tempfile
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from numpy import ndarray
 from pydantic import Field
 
-from emoca_core.images.warp import square_to_image, transform_points
+from emoca_core.images.warp import square_to_image
 from emoca_core.interfaces import Detection, Landmarker
-from emoca_core.late_imports import imported_when_used
 from emoca_core.registry.spec import ComponentParams
-from emoca_core.vocabulary.arkit import ARKIT_NAMES
-from emoca_core.vocabulary.landmark_sets import IBUG68_OUTER_EYE_CORNERS, mediapipe_to_ibug68
+from emoca_core.vocabulary.landmark_sets import IBUG68_OUTER_EYE_CORNERS
 from emoca_plugins.landmarkers import face_search
 from emoca_plugins.landmarkers.face_search import Candidate, Pyramid, View
-from emoca_plugins.landmarkers.model_bundle import DETECTOR, FILE, find_bundle, read_member
+from emoca_plugins.landmarkers.mediapipe_follower import MediaPipeFollower
+from emoca_plugins.landmarkers.mediapipe_tasks import CROP_MARGIN, CROP_SIZE, Options, Tasks, faces_of, to_mediapipe
+from emoca_plugins.landmarkers.model_bundle import FILE, find_bundle
 
-_CROP_SIZE = 384
-"""Side of the upright crop that landmarks are read from: MediaPipe's mesh network sees 256 pixels of its middle."""
-_CROP_MARGIN = 2.0
-"""Its side in units of the detector's box."""
-_FACES_IN_CROP = 2
-_STRICT_PRESENCE = 0.95
-"""Where the detector is less than sure, the landmarks must be: walls and cloth reach presence 0.8 but not this."""
 _RIGHT_EYE, _LEFT_EYE = 0, 1
 """Among the detector's key points."""
 _AGAIN_SCALE, _AGAIN_ROLL, _AGAIN_SHIFT = 0.85, -0.25, -0.08
 """How the crop of a second look differs: its size, its turn in radians, its place in units of the face."""
-
-_NOT_OURS = ("matplotlib", "matplotlib.pyplot", "cv2", "sounddevice")
-"""What MediaPipe imports for drawing and for audio: most of the time that its own import takes."""
 
 
 class MediaPipeLandmarker(Landmarker):
@@ -74,8 +62,9 @@ class MediaPipeLandmarker(Landmarker):
     def __init__(self, params: Params | None = None) -> None:
         super().__init__(params)
         self.asset_paths = {FILE: find_bundle(self.params.bundle)}
+        self._options = Options(self.asset_paths[FILE], self.params.min_score, self.params.usage_statistics)
         self._lock = threading.Lock()
-        self._tasks: _Tasks | None = None
+        self._tasks: Tasks | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {"params": self.params}  # the tasks hold threads of this process
@@ -84,12 +73,11 @@ class MediaPipeLandmarker(Landmarker):
         self.__init__(state["params"])  # type: ignore[misc]
 
     def detect(self, photo: UInt8[ndarray, "H W 3"]) -> list[Detection]:
-        pyramid = Pyramid(photo)
-        faces = self._faces(pyramid, self._upright(pyramid))
-        if not faces and self.params.search:
-            turned = [one for view in face_search.turned_views(pyramid) for one in self._candidates(view)]
-            faces = self._faces(pyramid, self._straightened(pyramid, turned))
-        return faces[: self.params.max_faces]
+        return self._search(Pyramid(photo))[: self.params.max_faces]
+
+    def follow(self, faces: int | None = None) -> MediaPipeFollower:
+        most = self.params.max_faces
+        return MediaPipeFollower(self._options, self._search, self._movement, min(faces or most, most))
 
     def look_again(self, photo: UInt8[ndarray, "H W 3"], faces: Sequence[Detection]) -> list[Detection]:
         """Where there is a human face, the landmarks stay in their places; elsewhere they follow the crop."""
@@ -98,7 +86,7 @@ class MediaPipeLandmarker(Landmarker):
 
     def explain_no_face(self, photo: UInt8[ndarray, "H W 3"]) -> str:
         """MediaPipe's detector finds heads in profile, its mesh does not fit them."""
-        for head in self._upright(Pyramid(photo)):
+        for head in self._upright(Pyramid(photo), self.params.search):
             if head.is_profile:
                 x, y = head.centre.round().astype(int)
                 return (
@@ -119,10 +107,20 @@ class MediaPipeLandmarker(Landmarker):
         moved = again.landmarks["mediapipe478"] - face.landmarks["mediapipe478"]
         return float(np.linalg.norm(moved, axis=1).mean() / apart)
 
-    def _upright(self, photo: Pyramid) -> list[Candidate]:
+    def _search(self, photo: Pyramid, known: Sequence[Detection] = (), thorough: bool = True) -> list[Detection]:
+        """Faces besides those that are known, largest first; thoroughly, or only at a glance."""
+        search = self.params.search and thorough
+        new = [one for one in self._upright(photo, search) if not any(_is_of(one, face) for face in known)]
+        faces = self._faces(photo, new)
+        if not faces and not known and search:
+            turned = [one for view in face_search.turned_views(photo) for one in self._candidates(view)]
+            faces = self._faces(photo, self._straightened(photo, turned))
+        return _without_repeats([*known, *faces])[len(known) :]
+
+    def _upright(self, photo: Pyramid, search: bool) -> list[Candidate]:
         whole, padded = face_search.first_views(photo)
         found = self._straightened(photo, self._candidates(whole) or self._candidates(padded))
-        for tiles in (2, 4) if self.params.search else ():
+        for tiles in (2, 4) if search else ():
             closer = [one for view in face_search.closer_views(photo, tiles, found) for one in self._candidates(view)]
             found = self._straightened(photo, found + closer)
         return found
@@ -146,7 +144,7 @@ class MediaPipeLandmarker(Landmarker):
         detector = self._get_tasks().detector
         size = face_search.VIEW_SIZE
         candidates = []
-        for one in detector.detect(_to_mediapipe(view.image)).detections:
+        for one in detector.detect(to_mediapipe(view.image)).detections:
             box = one.bounding_box  # in pixels, of edges
             corners = np.array([box.origin_x, box.origin_y, box.origin_x + box.width, box.origin_y + box.height]) - 0.5
             points = np.array([(p.x, p.y) for p in one.keypoints]) * size - 0.5
@@ -157,111 +155,29 @@ class MediaPipeLandmarker(Landmarker):
     def _landmarks(self, photo: Pyramid, candidate: Candidate) -> Detection | None:
         tasks = self._get_tasks()
         landmarker = tasks.landmarker if candidate.score >= face_search.SURE else tasks.strict_landmarker
-        to_photo = square_to_image(candidate.centre, _CROP_MARGIN * candidate.side, _CROP_SIZE, candidate.roll)
-        result = landmarker.detect(_to_mediapipe(photo.cut(to_photo, _CROP_SIZE)))
-        if not result.face_landmarks:
-            return None
-        meshes = [np.array([(p.x, p.y) for p in face]) * _CROP_SIZE - 0.5 for face in result.face_landmarks]
+        to_photo = square_to_image(candidate.centre, CROP_MARGIN * candidate.side, CROP_SIZE, candidate.roll)
+        result = landmarker.detect(to_mediapipe(photo.cut(to_photo, CROP_SIZE)))
+        faces = faces_of(result, to_photo, candidate.score, candidate.roll)
         # A neighbour may reach into the crop: the face meant is the one in the middle.
-        chosen = int(np.argmin([np.abs(mesh.mean(0) - _CROP_SIZE / 2).max() for mesh in meshes]))
-        points = transform_points(to_photo, meshes[chosen])
-        return Detection(
-            box=np.concatenate([points.min(0), points.max(0)]),
-            score=candidate.score,
-            landmarks={"mediapipe478": points, "ibug68": mediapipe_to_ibug68(points)},
-            blendshapes=_arkit(result.face_blendshapes[chosen]),
-            head_pose=_turned_back(result.facial_transformation_matrixes[chosen], candidate.roll),
-        )
+        return min(faces, key=lambda face: _off_centre(face, candidate)) if faces else None
 
-    def _get_tasks(self) -> "_Tasks":
+    def _get_tasks(self) -> Tasks:
         """The tasks of this process: their threads do not survive a fork."""
         with self._lock:
             if self._tasks is None or self._tasks.process != os.getpid():
-                with _native_log_kept_back():
-                    self._tasks = _create_tasks(self.asset_paths[FILE], self.params)
+                self._tasks = Tasks.create(self._options)
                 # Closed with this object, or before the interpreter takes MediaPipe's own clean-up apart.
-                weakref.finalize(self, _close, self._tasks)
+                weakref.finalize(self, self._tasks.close)
             return self._tasks
 
 
-@dataclass(frozen=True)
-class _Tasks:
-    process: int
-    detector: Any
-    landmarker: Any
-    strict_landmarker: Any
+def _is_of(candidate: Candidate, face: Detection) -> bool:
+    """Whether the detector found a face that is known."""
+    return float(np.linalg.norm(candidate.centre - (face.box[:2] + face.box[2:]) / 2)) < 0.5 * _side(face)
 
 
-def _create_tasks(bundle: Path, params: MediaPipeLandmarker.Params) -> _Tasks:
-    with imported_when_used(*_NOT_OURS):
-        from mediapipe.tasks.python import vision
-
-    def landmarker(presence: float) -> Any:
-        return vision.FaceLandmarker.create_from_options(
-            vision.FaceLandmarkerOptions(
-                base_options=_base_options(bundle.read_bytes(), params.usage_statistics),
-                num_faces=_FACES_IN_CROP,
-                min_face_detection_confidence=params.min_score,
-                min_face_presence_confidence=presence,
-                output_face_blendshapes=True,
-                output_facial_transformation_matrixes=True,
-            )
-        )
-
-    detector = vision.FaceDetector.create_from_options(
-        vision.FaceDetectorOptions(
-            base_options=_base_options(read_member(bundle, DETECTOR), params.usage_statistics),
-            min_detection_confidence=params.min_score,
-        )
-    )
-    strict = max(params.min_score, _STRICT_PRESENCE)
-    tasks = _Tasks(os.getpid(), detector, landmarker(params.min_score), landmarker(strict))
-    blank = _to_mediapipe(np.zeros((64, 64, 3), np.uint8))
-    for task in (tasks.detector, tasks.landmarker, tasks.strict_landmarker):
-        task.detect(blank)  # what they log, they log at the first picture
-    return tasks
-
-
-def _close(tasks: _Tasks) -> None:
-    if tasks.process == os.getpid():
-        with _native_log_kept_back():
-            for task in (tasks.detector, tasks.landmarker, tasks.strict_landmarker):
-                task.close()
-
-
-def _base_options(model: bytes, usage_statistics: bool) -> Any:
-    from mediapipe.tasks.python import BaseOptions
-
-    class SilentBaseOptions(BaseOptions):  # type: ignore[misc]
-        """MediaPipe posts usage statistics and has no switch for it: without trusted certificates it cannot connect."""
-
-        def to_ctypes(self) -> Any:
-            options = super().to_ctypes()
-            if hasattr(options, "ca_bundle_path"):  # not in every version
-                options.ca_bundle_path = os.devnull.encode()
-            return options
-
-    return (BaseOptions if usage_statistics else SilentBaseOptions)(model_asset_buffer=model)
-
-
-def _to_mediapipe(image: UInt8[ndarray, "H W 3"]) -> Any:
-    import mediapipe
-
-    return mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(image))
-
-
-def _arkit(scores: list[Any]) -> Float[ndarray, "52"]:
-    by_name = {one.category_name: one.score for one in scores}
-    return np.array([by_name.get(name, 0.0) for name in ARKIT_NAMES])  # MediaPipe does not know tongueOut
-
-
-def _turned_back(matrix: Any, roll: float) -> Float[ndarray, "4 4"]:
-    """The head pose in the photo from that in a crop that was cut turned by ``roll``."""
-    turn = np.eye(4)
-    cos, sin = np.cos(roll), np.sin(roll)
-    turn[:2, :2] = [[cos, sin], [-sin, cos]]  # clockwise, with y up
-    pose: ndarray = turn @ np.asarray(matrix, dtype=np.float64)
-    return pose
+def _off_centre(face: Detection, candidate: Candidate) -> float:
+    return float(np.linalg.norm(face.landmarks["mediapipe478"].mean(0) - candidate.centre))
 
 
 def _side(face: Detection) -> float:
@@ -276,20 +192,3 @@ def _without_repeats(faces: list[Detection]) -> list[Detection]:
         if all(np.linalg.norm(middle - k.landmarks["mediapipe478"].mean(0)) > 0.4 * _side(k) for k in kept):
             kept.append(face)
     return kept
-
-
-@contextmanager
-def _native_log_kept_back() -> Iterator[None]:
-    """Keep what C++ code prints to stderr from the user's terminal, unless it fails."""
-    with tempfile.TemporaryFile() as log:
-        terminal = os.dup(2)
-        os.dup2(log.fileno(), 2)
-        try:
-            yield
-        except Exception as error:
-            log.seek(0)
-            error.add_note(log.read().decode("utf-8", "replace"))
-            raise
-        finally:
-            os.dup2(terminal, 2)
-            os.close(terminal)
