@@ -30,9 +30,9 @@ _LARGER = 3
 Color = tuple[int, int, int]
 Points = Sequence[tuple[float, float]]
 Label = tuple[str, Color]
-_PAPER, _INK, _EMPTY = (255, 255, 255), (90, 90, 96), (236, 237, 240)
+PAPER, INK, EMPTY = (255, 255, 255), (90, 90, 96), (236, 237, 240)
 _FITTED, _DETECTED = (64, 224, 170), (255, 166, 64)
-_OPACITY = 0.8
+OPACITY = 0.8
 _FAINT = 0.1
 """Shorter normals than this are mostly those of texels without surface."""
 _CLOSED = frozenset({"right_eye", "left_eye", "outer_lips", "inner_lips"})
@@ -66,7 +66,7 @@ class Window:
         size = np.array([photo.shape[1], photo.shape[0]])
         first = np.clip(np.ceil(-corner / scale), 0, PANEL).astype(int)  # panel pixels wholly inside the photo
         last = np.clip(np.floor((size - corner) / scale), 0, PANEL).astype(int)
-        shown = Image.new("RGB", (PANEL, PANEL), _EMPTY)
+        shown = Image.new("RGB", (PANEL, PANEL), EMPTY)
         if (last > first).all():
             low, high = corner + scale * first, corner + scale * last
             x, y = np.floor(low).astype(int)  # of a large photo, only this part is copied
@@ -104,14 +104,14 @@ def overlay_picture(
     window = Window.around(np.vstack([camera.project(mesh.vertices), fitted]))
     background = window.cut(photo)
     grey, mask = _render(mesh, camera, window, renderer, device, detail_normals)
-    alone = Image.new("RGB", background.size, _EMPTY)
-    mixed = Image.composite(grey, background, mask.point(lambda value: round(_OPACITY * value)))
+    alone = Image.new("RGB", background.size, EMPTY)
+    mixed = Image.composite(grey, background, mask.point(lambda value: round(OPACITY * value)))
     alone.paste(grey, mask=mask)
     shown = detected.get("ibug68")
     marked = _draw_landmarks(background, window.to_panel(fitted), None if shown is None else window.to_panel(shown))
     panels = [background, marked, mixed, alone]
-    legend = [("landmarks", _INK), ("fitted", _FITTED), *([] if shown is None else [("detected", _DETECTED)])]
-    return _lay_out(panels, [[("photo", _INK)], legend, [("mesh over photo", _INK)], [("mesh", _INK)]], caption)
+    legend = [("landmarks", INK), ("fitted", _FITTED), *([] if shown is None else [("detected", _DETECTED)])]
+    return _lay_out(panels, [[("photo", INK)], legend, [("mesh over photo", INK)], [("mesh", INK)]], caption)
 
 
 def _render(
@@ -132,16 +132,16 @@ def _render(
     with torch.no_grad():
         fragments = renderer.rasterize(projected, torch.from_numpy(mesh.faces).to(device), (side, side))
         if detail_normals is None:  # the mesh is finer than it seems: light of its vertices will do
-            light = renderer.interpolate(fragments, _lit(normals.mT[..., None])[..., 0].mT)
+            light = renderer.interpolate(fragments, lit(normals.mT[..., None])[..., 0].mT)
         else:
             turned = torch.einsum("ij,bjhw->bihw", torch.from_numpy(axes).float().to(device), detail_normals.to(device))
-            light = _lit(_with_detail(renderer.interpolate(fragments, normals), renderer, fragments, mesh, turned))
+            light = lit(_with_detail(renderer.interpolate(fragments, normals), renderer, fragments, mesh, turned))
         # the average over the covered part of each pixel
         grey, mask = torch.nn.functional.avg_pool2d(torch.cat([light * fragments.mask, fragments.mask]), _SUPERSAMPLING)
     return _to_image(grey / mask.clamp_min(1e-6)).convert("RGB"), _to_image(mask)
 
 
-def _lit(normals: Float[torch.Tensor, "1 3 h w"]) -> Float[torch.Tensor, "1 1 h w"]:
+def lit(normals: Float[torch.Tensor, "B 3 h w"]) -> Float[torch.Tensor, "B 1 h w"]:
     """Brightness of grey surfaces in [0, 1]; normals need not have unit length."""
     unit = normals * normals.square().sum(1, keepdim=True).clamp_min(1e-12).rsqrt()
     return (GREY * directional_irradiance(unit, unit.new_tensor(LAMPS))).clamp(0, 1)
@@ -195,19 +195,19 @@ def _enlarged(points: Float[ndarray, "N 2"]) -> Points:
 
 def _lay_out(panels: Sequence[Image.Image], labels: Sequence[Sequence[Label]], caption: str) -> Image.Image:
     width = 2 * _BORDER + len(panels) * PANEL + (len(panels) - 1) * _GAP
-    sheet = Image.new("RGB", (width, _BORDER + PANEL + _CAPTION), _PAPER)
+    sheet = Image.new("RGB", (width, _BORDER + PANEL + _CAPTION), PAPER)
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
     baseline = _BORDER + PANEL + _CAPTION / 2
     for number, (panel, parts) in enumerate(zip(panels, labels, strict=True)):
         x: float = _BORDER + number * (PANEL + _GAP)
         sheet.paste(panel, (int(x), _BORDER))
         for text, color in parts:
-            if color != _INK:  # a colour of the legend: a dot before its name
+            if color != INK:  # a colour of the legend: a dot before its name
                 draw.ellipse([x, baseline - 3, x + 6, baseline + 3], fill=color)
                 x += 11
-            draw.text((x, baseline), text, fill=_INK, font=font, anchor="lm")
+            draw.text((x, baseline), text, fill=INK, font=font, anchor="lm")
             x += draw.textlength(text, font=font) + 14
-    draw.text((width - _BORDER, baseline), caption, fill=_INK, font=font, anchor="rm")
+    draw.text((width - _BORDER, baseline), caption, fill=INK, font=font, anchor="rm")
     return sheet
 
 

@@ -176,5 +176,12 @@ class CapturedSequence(ABC):
         """The clip's frames of some rows, decoded again, in order: one for each row."""
 
     @abstractmethod
+    def overlay(self) -> Iterator[ClipFrame] | None:
+        """Original, mesh over it and mesh alone, side by side, for every frame of the clip; ``None`` without a camera.
+
+        Height and width are even.
+        """
+
+    @abstractmethod
     def record(self) -> dict[str, object]:
         """Method, versions, assets, clip, person and settings, JSON-ready: what has no row for each frame."""

@@ -9,6 +9,7 @@ import torch
 
 from emoca_core.errors import ImageError
 from emoca_core.export.camera import crop_cameras_to_photo
+from emoca_core.export.overlay_clip import overlay_frames
 from emoca_core.export.sequence_rig import sequence_rig
 from emoca_core.interfaces import (
     CapturedSequence,
@@ -72,6 +73,13 @@ class ReconstructedSequence(CapturedSequence):
             ImageError: The clip is gone, or has other frames than before.
         """
         return frames_of(self.clip, self.numbers[rows].tolist())
+
+    def overlay(self) -> Iterator[ClipFrame] | None:
+        """Original, mesh over it and mesh alone, for every frame of the clip; ``None`` without a camera."""
+        if self.cameras is None:
+            return None
+        method = self.method
+        return overlay_frames(self, method.face_model.faces, method.renderer, method.device)
 
     def record(self) -> dict[str, object]:
         """Method, versions, assets, clip, person and settings, JSON-ready."""

@@ -93,6 +93,10 @@ class SampleSequence(CapturedSequence):
         wanted = set(self.numbers[rows].tolist())
         return (frame for frame in self.clip.frames() if frame.number in wanted)
 
+    def overlay(self) -> Iterator[ClipFrame] | None:
+        """The clip itself."""
+        return None if self.bare else self.clip.frames()
+
     def record(self) -> dict[str, object]:
         """The least that a record holds."""
         return {"format": "emoca-sequence-1", "recipe": {"name": self.recipe}, "clip": {"file": self.clip.path.name}}

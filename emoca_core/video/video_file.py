@@ -65,7 +65,7 @@ class VideoFile(TimedClip):
 
     def _from(self, first: int) -> Iterator[tuple[int, VideoFrame]]:
         """Frames by number, the decoder having jumped near the first one wanted; from the beginning where it cannot."""
-        with _opened(self.path) as (container, stream):
+        with opened(self.path) as (container, stream):
             if self.stamps is None:
                 yield from enumerate(_frames(container, stream))
                 return
@@ -97,13 +97,13 @@ def open_video(path: Path, part: Part) -> VideoFile:
         ImageError: It is no video, has no pictures, or none that can be decoded.
         OSError: It cannot be read.
     """
-    with _opened(path) as (container, stream):
+    with opened(path) as (container, stream):
         has_sound = bool(container.streams.audio)
         promised, rate = stream.frames, float(stream.average_rate or USUAL_RATE)
         index = _index_of(container, stream, rate)
     if not len(index.times):
         raise ImageError(f"{path}: there are no frames in it. Export or download it again.")
-    with _opened(path) as (container, stream):
+    with opened(path) as (container, stream):
         frame = next(_frames(container, stream), None)
         if frame is None:
             raise ImageError(f"{path}: not a single frame can be decoded. Export or download it again.")
@@ -125,7 +125,7 @@ def open_video(path: Path, part: Part) -> VideoFile:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     """The file with its main track of pictures."""
     with open_regular(path, CLIP_BYTES, ImageError) as file:
         try:

@@ -159,12 +159,12 @@ def test_the_base_mesh_is_neutral_and_its_weights_are_the_capture(face, tmp_path
 
 def test_equal_faces_are_byte_equal(method, take_photo, tmp_path):
     everything = get_registry().names("exporter")
-    assert {"glb", "obj", "ply", "codes", "json", "overlay", "arkit_csv"} <= set(everything)
+    assert {"glb", "obj", "ply", "codes", "json", "overlay", "arkit_csv", "parquet"} <= set(everything)
     for number in range(2):
         (face,) = reconstruct(method, take_photo(tmp_path / "one"))
         face.save(tmp_path / f"out{number}", everything)
     names = sorted(path.name for path in (tmp_path / "out0").iterdir())
-    assert {*FILES, "face.ply", "arkit.csv"} == set(names)
+    assert {*FILES, "face.ply", "face.parquet", "arkit.csv"} == set(names)
     for name in names:
         assert (tmp_path / "out0" / name).read_bytes() == (tmp_path / "out1" / name).read_bytes(), name
 

@@ -1,17 +1,23 @@
-"""The picture that tells whether a reconstruction is right."""
+"""The picture, or the clip, that tells whether a reconstruction is right."""
 
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from emoca_core.export.png import png_bytes
 from emoca_core.files import atomic_write
-from emoca_core.interfaces import CapturedFace, ExportedFile, Exporter
+from emoca_core.interfaces import CapturedFace, CapturedSequence, ExportedFile, Exporter
+from emoca_core.progress import progress_bar
 
 
 class Overlay(Exporter):
     """``overlay.png`` and ``thumbnail.jpg`` of half its size: photo, landmarks, mesh over photo, mesh; needs a camera.
+
+    Of a clip ``overlay.mp4``, with the clip's times and sound, and a thumbnail of its middle: original, mesh over it,
+    mesh.
 
     Source: this project.
     """
@@ -26,3 +32,24 @@ class Overlay(Exporter):
         with atomic_write(small) as temporary:
             picture.reduce(2).save(temporary, quality=88)
         return [ExportedFile(large, "picture", "picture"), ExportedFile(small, shows="thumbnail")]
+
+    def export_sequence(
+        self, sequence: CapturedSequence, folder: Path, files: Sequence[ExportedFile] = ()
+    ) -> Sequence[ExportedFile]:
+        from emoca_core.video.writer import clip_writer  # loads FFmpeg
+
+        frames = sequence.overlay()
+        first = None if frames is None else next(frames, None)
+        if frames is None or first is None:
+            return []
+        video, small = folder / "overlay.mp4", folder / "thumbnail.jpg"
+        size, rate, middle = first.pixels.shape[:2], sequence.clip.frame_rate, sequence.numbers[len(sequence) // 2]
+        shown = first
+        bar = progress_bar(chain([first], frames), label="overlay", unit="frame", total=sequence.clip.length)
+        with bar, clip_writer(video, size, rate, start=first.time, sound=sequence.clip) as writer:
+            for frame in bar:
+                writer.write(frame.pixels, frame.time)
+                shown = frame if frame.number == middle else shown
+        with atomic_write(small) as temporary:
+            Image.fromarray(shown.pixels).reduce(2).save(temporary, quality=88)
+        return [ExportedFile(video, "video", "picture"), ExportedFile(small, shows="thumbnail")]

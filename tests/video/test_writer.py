@@ -1,0 +1,111 @@
+"""Clips that are written: read back by FFmpeg, with their own times and the sound of the clip that they are from."""
+
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+
+from emoca_core.video import open_clip
+from emoca_core.video.writer import clip_writer
+
+RATE = 48_000
+TIMES = np.cumsum([0.0, 0.04, 0.04, 0.12, 0.02, 0.033367, 0.5, 0.04, 0.04, 0.04])
+
+
+def frames(size=(48, 64)):
+    rows = np.arange(size[0])[:, None, None] * 2
+    return [np.broadcast_to(rows + 10 * i, (*size, 3)).astype(np.uint8) for i in range(len(TIMES))]
+
+
+def clip_with_sound(path, codec, lead=0):
+    """A tone of 440 Hz, silent in the first half second; ``lead`` thousandths of a second before the pictures."""
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("mpeg4", rate=25)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        video.codec_context.time_base = Fraction(1, 1000)
+        audio = container.add_stream(codec, rate=RATE, layout="mono")
+        for pixels, time in zip(frames(), TIMES, strict=True):
+            frame = av.VideoFrame.from_ndarray(pixels)
+            frame.pts, frame.time_base = round(1000 * time) + lead, Fraction(1, 1000)
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
+        at = np.arange(RATE) / RATE
+        tone = 0.5 * np.sin(2 * np.pi * 440 * at) * (at >= 0.5)
+        for start in range(0, RATE, 960):
+            piece = tone[None, start : start + 960]
+            sound = (
+                av.AudioFrame.from_ndarray(piece.astype(np.float32), "fltp", "mono")
+                if codec == "aac"
+                else av.AudioFrame.from_ndarray((piece * 32767).astype(np.int16), "s16", "mono")
+            )
+            sound.pts, sound.sample_rate, sound.time_base = start, RATE, Fraction(1, RATE)
+            container.mux(audio.encode(sound))
+        container.mux(audio.encode(None))
+    return open_clip(path)
+
+
+def read(path):
+    """Frames, their times, and when it begins to sound."""
+    with av.open(str(path)) as container:
+        video = [(frame.time, frame.to_ndarray(format="rgb24")) for frame in container.decode(video=0)]
+    with av.open(str(path)) as container:
+        pieces = [(f.time, f.to_ndarray()[0]) for f in container.decode(audio=0)] if container.streams.audio else []
+        codec = container.streams.audio[0].codec_context.name if pieces else ""
+    loud = [time + int(np.argmax(np.abs(p) > 0.1)) / RATE for time, p in pieces if np.abs(p).max() > 0.1]
+    return [t for t, _ in video], [p for _, p in video], (loud[0] if loud else None), codec
+
+
+def write(path, clip=None, first=0, size=(48, 64)):
+    end = TIMES[-1] + 0.04
+    with clip_writer(path, size, 25.0, start=TIMES[first], end=end, sound=clip) as writer:
+        for pixels, time in list(zip(frames(size), TIMES, strict=True))[first:]:
+            writer.write(pixels, float(time))
+
+
+def test_frames_keep_their_times(tmp_path):
+    write(tmp_path / "a.mp4")
+    times, pictures, _, codec = read(tmp_path / "a.mp4")
+    np.testing.assert_allclose(times, TIMES, atol=1e-4)
+    for shown, pixels in zip(pictures, frames(), strict=True):
+        assert np.abs(shown.astype(int) - pixels).mean() < 4
+    assert codec == ""
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        assert container.streams.video[0].codec_context.name == "h264"
+        assert container.streams.video[0].codec_context.pix_fmt == "yuv420p"  # browsers show no other
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [("mp4", "aac"), ("mkv", "pcm_s16le")])
+@pytest.mark.parametrize("lead", [0, 200])
+@pytest.mark.parametrize("first", [0, 3])
+def test_the_sound_stays_beside_its_pictures(tmp_path, suffix, codec, lead, first):
+    """Copied or encoded anew, whether sound or pictures begin first, and when only the end is written."""
+    clip = clip_with_sound(tmp_path / f"clip.{suffix}", codec, lead)
+    assert clip.has_sound
+    write(tmp_path / "a.mp4", clip, first)
+    times, _, loud, written = read(tmp_path / "a.mp4")
+    assert times[0] == pytest.approx(0, abs=1e-3) and written == "aac"
+    assert loud == pytest.approx(0.5 - lead / 1000 - TIMES[first], abs=0.03)  # a piece of AAC is 21 ms
+
+
+def test_sound_is_copied_where_the_container_takes_it(tmp_path):
+    clip = clip_with_sound(tmp_path / "clip.mp4", "aac")
+    write(tmp_path / "a.mp4", clip)
+
+    def packets(path):
+        with av.open(str(path)) as container:
+            return [bytes(packet) for packet in container.demux(audio=0) if packet.size]
+
+    copied, original = packets(tmp_path / "a.mp4"), packets(tmp_path / "clip.mp4")
+    assert len(copied) > 40 and copied == original[original.index(copied[0]) :][: len(copied)]
+
+
+def test_equal_clips_are_byte_equal_and_broken_ones_leave_nothing(tmp_path):
+    for name in "ab":
+        write(tmp_path / f"{name}.mp4")
+    assert (tmp_path / "a.mp4").read_bytes() == (tmp_path / "b.mp4").read_bytes()
+    (tmp_path / "out").mkdir()
+    with pytest.raises(ZeroDivisionError), clip_writer(tmp_path / "out/c.mp4", (48, 64), 25.0) as writer:
+        writer.write(frames()[0], 0.0)
+        raise ZeroDivisionError
+    assert list((tmp_path / "out").iterdir()) == []
