@@ -11,9 +11,9 @@ from numpy import ndarray
 from emoca_core.export.overlay_clip import overlay_frames, overlay_size
 from emoca_core.geometry.normals import grid_faces
 from emoca_core.interfaces import PhotoCamera
+from emoca_core.interfaces.samples import SURFACE
 from emoca_core.registry import get_registry
 from emoca_core.testing.sample_sequence import SampleSequence, sample_sequence
-from emoca_core.testing.samples import SURFACE
 
 
 class Seen(SampleSequence):
