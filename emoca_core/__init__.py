@@ -1,6 +1,6 @@
 """Emotion-driven 3D face capture from interchangeable parts. Importing this module does not import torch."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from emoca_core.registry import Registry, get_registry
 from emoca_core.registry.hookspecs import hookimpl
@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Import what needs torch only when it is asked for."""
     if name in ("CapturedFace", "Method", "Objective", "load_method", "reconstruct"):
         from emoca_core import api

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from emoca_core.method import Method, Objective, build_parts, pick_device
 from emoca_core.reconstruction import CapturedFace, reconstruct
@@ -19,7 +18,7 @@ def load_method(
     name: str,
     *,
     registry_file: str | Path | None = None,
-    change: Mapping[str, Any] | None = None,
+    change: Mapping[str, object] | None = None,
     emotion: str | Path | None = None,
     device: str = "auto",
 ) -> Method:

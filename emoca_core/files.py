@@ -17,7 +17,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
 
 from emoca_core.errors import EmocaError, LimitError, OutputError, UnsafePathError
 from emoca_core.limits import Limit
@@ -94,12 +93,12 @@ def write_text(path: Path | str, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", errors="replace")
 
 
-def write_json(path: Path | str, value: Any) -> None:
+def write_json(path: Path | str, value: object) -> None:
     """Write JSON atomically; see ``json_text``."""
     write_text(path, json_text(value) + "\n")
 
 
-def json_text(value: Any, *, indent: int | None = 2, strict: bool = False) -> str:
+def json_text(value: object, *, indent: int | None = 2, strict: bool = False) -> str:
     """Any plain value as JSON that every reader understands: numbers that are not finite become null.
 
     Args:
@@ -369,7 +368,7 @@ def _host() -> str:
     return hashlib.sha256("|".join(facts).encode()).hexdigest()[:8]
 
 
-def _finite(value: Any) -> Any:
+def _finite(value: object) -> object:
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):

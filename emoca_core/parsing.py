@@ -6,13 +6,14 @@ size, depth and number stands in ``emoca_core.limits``.
 
 import codecs
 import reprlib
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import NoReturn, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from emoca_core.errors import AssetFormatError, EmocaError, did_you_mean, printable
 from emoca_core.files import read_regular
@@ -64,12 +65,12 @@ def refuse_utf16(start: bytes, path: Path | Traversable, refuse: Refusal = Asset
         raise refuse(f"{path} is text in UTF-16: save it in UTF-8 (Excel calls it 'CSV UTF-8')")
 
 
-def read_yaml(path: Path | Traversable, refuse: Refusal = AssetFormatError) -> Any:
+def read_yaml(path: Path | Traversable, refuse: Refusal = AssetFormatError) -> object:
     """A YAML file as plain data; see ``parse_yaml``."""
     return parse_yaml(read_text(path, CATALOGUE_BYTES, refuse), str(path), refuse)
 
 
-def parse_yaml(text: str, source: str, refuse: Refusal = AssetFormatError) -> Any:
+def parse_yaml(text: str, source: str, refuse: Refusal = AssetFormatError) -> object:
     """YAML as plain data: texts, numbers, booleans, null, lists, and mappings whose keys are texts as written.
 
     Dates stay texts. A key that stands twice, other tags, and whatever exceeds ``emoca_core.limits`` are errors.
@@ -85,7 +86,8 @@ def parse_yaml(text: str, source: str, refuse: Refusal = AssetFormatError) -> An
     """
     try:
         _measure(text, source, refuse)
-        return yaml.load(text, Loader=_Loader)
+        plain: object = yaml.load(text, Loader=_Loader)
+        return plain
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark and "\n" in text.strip() else ""
         problem = " ".join(filter(None, (error.context, error.problem)))
@@ -120,7 +122,7 @@ def parse_record(text: str, model: type[Record], source: str, refuse: Refusal = 
         raise refuse(f"{source} is damaged, or of another kind: {'; '.join(problems_of(error))}") from None
 
 
-def checked(model: type[Record], values: Any, what: str, refuse: Refusal) -> Record:
+def checked(model: type[Record], values: object, what: str, refuse: Refusal) -> Record:
     """Plain data as an instance of its model; the message has one line for each problem.
 
     Args:
@@ -147,7 +149,7 @@ def problems_of(error: ValidationError, known: Collection[str] = ()) -> list[str
     return [*lines, f"and {len(found) - _PROBLEMS} more"] if len(found) > _PROBLEMS else lines
 
 
-def _problem(entry: Any, known: Iterable[str]) -> str:
+def _problem(entry: ErrorDetails, known: Iterable[str]) -> str:
     where = ".".join(map(str, entry["loc"]))
     if entry["type"] == "json_invalid":
         return str(entry["msg"])
@@ -163,14 +165,14 @@ def shown(text: str) -> str:
 class _Loader(_C_LOADER):  # type: ignore[misc, valid-type]
     """Plain data alone; built from the tags below, so that no other can make an object."""
 
-    yaml_constructors: dict[str | None, Any] = {}  # noqa: RUF012 -- as PyYAML declares it
-    yaml_multi_constructors: dict[str, Any] = {}  # noqa: RUF012
+    yaml_constructors: dict[str | None, Callable[..., object]] = {}  # noqa: RUF012 -- as PyYAML declares it
+    yaml_multi_constructors: dict[str, Callable[..., object]] = {}  # noqa: RUF012
     yaml_implicit_resolvers = {  # noqa: RUF012 -- dates stay texts: JSON has none either
         first: [(tag, pattern) for tag, pattern in resolvers if tag not in (f"{_TAG}timestamp", f"{_TAG}value")]
         for first, resolvers in _C_LOADER.yaml_implicit_resolvers.items()
     }
 
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[str, Any]:
+    def construct_mapping(self, node: yaml.Node, deep: bool = False) -> dict[str, object]:
         if not isinstance(node, yaml.MappingNode):
             self._other(node)
         seen: set[str] = set()
@@ -183,7 +185,7 @@ class _Loader(_C_LOADER):  # type: ignore[misc, valid-type]
         self.flatten_mapping(node)
         return {key.value: self.construct_object(value, deep=deep) for key, value in node.value}
 
-    def _number(self, node: Any) -> int | float:
+    def _number(self, node: yaml.ScalarNode) -> int | float:
         if len(node.value) > NUMBER_DIGITS.most:
             raise _problem_at(node, f"a number of more than {NUMBER_DIGITS.most} characters")
         read = self.construct_yaml_int if node.tag.endswith("int") else self.construct_yaml_float
@@ -193,12 +195,12 @@ class _Loader(_C_LOADER):  # type: ignore[misc, valid-type]
             raise _problem_at(node, f"'{shown(node.value)}' is no number") from None
         return value
 
-    def _bool(self, node: Any) -> bool:
+    def _bool(self, node: yaml.ScalarNode) -> bool:
         if str(node.value).lower() not in self.bool_values:
             raise _problem_at(node, f"'{shown(node.value)}' is neither true nor false")
         return bool(self.construct_yaml_bool(node))
 
-    def _other(self, node: Any) -> None:
+    def _other(self, node: yaml.Node) -> NoReturn:
         raise _problem_at(node, f"the tag '{shown(node.tag.replace(_TAG, '!!'))}' is not allowed")
 
 
@@ -239,5 +241,5 @@ def _measure(text: str, source: str, refuse: Refusal) -> None:
                 TEXT_NODES.check(values, source, refuse)
 
 
-def _problem_at(node: Any, problem: str) -> yaml.MarkedYAMLError:
-    return yaml.constructor.ConstructorError(problem=problem, problem_mark=node.start_mark)
+def _problem_at(node: yaml.Node | yaml.Event, problem: str) -> yaml.MarkedYAMLError:
+    return yaml.constructor.ConstructorError(problem=problem, problem_mark=node.start_mark)  # type: ignore[arg-type]

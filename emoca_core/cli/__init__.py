@@ -13,7 +13,7 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NoReturn, Protocol, cast
+from typing import Any, NoReturn, Protocol, cast, runtime_checkable
 
 from emoca_core.cli.terminal import (
     Terminated,
@@ -65,7 +65,13 @@ _RARELY = 5_000
 _READABLE = 3000
 """Characters of a message."""
 
-Subparsers = Any  # argparse keeps the type of add_subparsers() private
+
+@runtime_checkable
+class Subparsers(Protocol):
+    """What ``add_subparsers`` returns: argparse keeps its own type private."""
+
+    def add_parser(self, name: str, **options: Any) -> argparse.ArgumentParser:
+        """Add the parser of a command."""
 
 
 class Command(Protocol):

@@ -17,7 +17,7 @@ _SHOWN_HASH = 16
 
 
 def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = subparsers.add_parser(NAME, help=HELP, description=HELP)
+    parser = subparsers.add_parser(NAME, help=HELP, description=HELP)
     parser.add_argument("--recipe", metavar="NAME", help="only what this recipe needs")
     parser.add_argument("--verify", action="store_true", help="compare every file with its recorded sha256")
     parser.set_defaults(files=None, name=None)

@@ -5,7 +5,7 @@ import sys
 import textwrap
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from emoca_core.cli import BAD_INPUT, Subparsers
 from emoca_core.errors import ComponentImportError, EmocaError, MissingAssetError
@@ -14,6 +14,9 @@ from emoca_core.registry.catalogue import Catalogue, Recipe, Term, get_catalogue
 from emoca_core.registry.spec import Kind
 from emoca_core.runs.trained_folder import TrainedFolder, find_method
 
+if TYPE_CHECKING:
+    from emoca_core.interfaces import Loss
+
 T = TypeVar("T")
 
 NAME = "check"
@@ -21,7 +24,7 @@ HELP = "build every part of a recipe and say what is missing"
 
 
 def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = subparsers.add_parser(NAME, help=HELP, description=HELP)
+    parser = subparsers.add_parser(NAME, help=HELP, description=HELP)
     parser.add_argument("recipes", nargs="*", metavar="RECIPE", help="or run folder; default: all recipes")
     return parser
 
@@ -44,30 +47,30 @@ def check_recipe(
 
     A term that lacks a file or a package does not count: only training needs it.
     """
-    from emoca_core.interfaces import Loss, Parts
+    from emoca_core.interfaces import Component, Parts
     from emoca_core.method import Method
     from emoca_core.method.assembly import build_order, build_part
     from emoca_core.method.judges import refuse_random_judges
     from emoca_core.registry.terms import check_terms
 
     print(f"recipe {name}")
-    uses, parts = recipe.parts(), dict[Kind, Any]()
+    uses, parts = recipe.parts(), dict[Kind, Component]()
     for kind in build_order(recipe, registry):
-        there = {other: part for other, part in parts.items() if part is not None}
-        parts[kind] = _attempt(kind, uses[kind].uses, partial(build_part, kind, recipe, catalogue, registry, there))
+        _, part = _attempt(kind, uses[kind].uses, partial(build_part, kind, recipe, catalogue, registry, parts))
+        parts |= {} if part is None else {kind: part}
     terms = {
         label: _attempt(
             f"{term.role} {label}", term.uses, partial(_build_term, term, catalogue, registry), optional=True
         )
         for label, term in recipe.losses.items()
     }
-    if None in (*parts.values(), *terms.values()):
+    if parts.keys() != uses.keys() or not all(fine for fine, _ in terms.values()):
         return False
 
     def assemble() -> Method:
         method = Method(name, recipe, parts)
         check_terms(name, recipe, parts, registry)
-        built = {label: (recipe.losses[label], loss) for label, loss in terms.items() if isinstance(loss, Loss)}
+        built = {label: (recipe.losses[label], loss) for label, (_, loss) in terms.items() if loss is not None}
         for _, loss in built.values():
             loss.attach(Parts.of(parts))
         if trained:
@@ -78,15 +81,15 @@ def check_recipe(
             refuse_random_judges(method, built, catalogue, registry)
         return method
 
-    return _attempt("method", name, assemble) is not None
+    return _attempt("method", name, assemble)[0]
 
 
-def _build_term(term: Term, catalogue: Catalogue, registry: Registry) -> Any:
+def _build_term(term: Term, catalogue: Catalogue, registry: Registry) -> "Loss":
     return registry.build("loss", term.uses, catalogue.params("loss", term))
 
 
-def _attempt(label: str, name: str, build: Callable[[], T], *, optional: bool = False) -> T | EmocaError | None:
-    """What ``build`` returns; after saying why it is not available ``None``, or the error where it is optional."""
+def _attempt(label: str, name: str, build: Callable[[], T], *, optional: bool = False) -> tuple[bool, T | None]:
+    """Whether all is well, and what ``build`` returns; nothing is wrong where what it lacks is optional."""
     try:
         built = build()
     except EmocaError as error:
@@ -94,6 +97,6 @@ def _attempt(label: str, name: str, build: Callable[[], T], *, optional: bool = 
         excused = optional and isinstance(error, MissingAssetError | ComponentImportError)
         note = ", for training" if excused else ""
         print(f"  {label:<24} {name:<24} {verdict}{note}\n" + textwrap.indent(str(error), "      "))
-        return error if excused else None
+        return excused, None
     print(f"  {label:<24} {name:<24} ok")
-    return built
+    return True, built

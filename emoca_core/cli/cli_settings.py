@@ -2,7 +2,6 @@
 
 import argparse
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from emoca_core import limits
 from emoca_core.errors import ParamsError
@@ -35,7 +34,7 @@ def share(text: str) -> float:
     return value
 
 
-def settings_from(assignments: Iterable[str]) -> dict[str, Any]:
+def settings_from(assignments: Iterable[str]) -> dict[str, object]:
     """Nested mapping of ``a.b=value`` assignments; values are YAML (``3``, ``1.0e-4``, ``true``, ``[a, b]``, text).
 
     Raises:
@@ -45,7 +44,7 @@ def settings_from(assignments: Iterable[str]) -> dict[str, Any]:
         >>> settings_from(["epochs=3", "data.length=100"])
         {'epochs': 3, 'data': {'length': 100}}
     """
-    settings: dict[str, Any] = {}
+    settings: dict[str, object] = {}
     for assignment in assignments:
         name, separator, text = assignment.partition("=")
         if not separator or not all(name.split(".")):
@@ -53,9 +52,9 @@ def settings_from(assignments: Iterable[str]) -> dict[str, Any]:
         *path, last = name.split(".")
         place = settings
         for key in path:
-            place = place.setdefault(key, {})
-            if not isinstance(place, dict):
+            if not isinstance(inner := place.setdefault(key, {}), dict):
                 raise ParamsError(f"'{name}' is set inside '{key}', which already has a value")
+            place = inner
         place[last] = parse_yaml(text, f"the value of '{shown(assignment)}'", ParamsError)
     return settings
 

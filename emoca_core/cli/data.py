@@ -41,7 +41,7 @@ _GROUPS = ("clip", "identity", "sample")
 
 
 def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = subparsers.add_parser(NAME, help=HELP, description=HELP)
+    parser = subparsers.add_parser(NAME, help=HELP, description=HELP)
     actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
     _add_import(actions)
     _add_render(actions)

@@ -11,7 +11,7 @@ HELP = "turn the example photos into 3D faces and draw the emotions"
 
 
 def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = subparsers.add_parser(NAME, help=HELP, description=HELP)
+    parser = subparsers.add_parser(NAME, help=HELP, description=HELP)
     parser.add_argument("--out", default="demo", metavar="DIR", help="output folder (default: %(default)s)")
     parser.add_argument("--overwrite", action="store_true", help="do finished photos again")
     add_method_arguments(parser)

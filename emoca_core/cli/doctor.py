@@ -19,7 +19,7 @@ PACKAGES = ("torch", "torchvision", "timm", "numpy", "numba", "mediapipe", "pyda
 
 
 def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = subparsers.add_parser(NAME, help=HELP, description=HELP)
+    parser = subparsers.add_parser(NAME, help=HELP, description=HELP)
     parser.add_argument(
         "--deep", action="store_true", help="import every component, and build those of other people that can be"
     )

@@ -19,7 +19,7 @@ Row = tuple[str, str, str, str]
 
 
 def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = subparsers.add_parser(NAME, help=HELP, description=HELP)
+    parser = subparsers.add_parser(NAME, help=HELP, description=HELP)
     parser.add_argument("kind", nargs="?", metavar="KIND", help=f"only one of: {', '.join((*KINDS, *OTHER_SECTIONS))}")
     return parser
 

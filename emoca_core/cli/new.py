@@ -21,7 +21,7 @@ _NAME = re.compile(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*")
 
 
 def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = subparsers.add_parser(NAME, help=HELP, description=HELP)
+    parser = subparsers.add_parser(NAME, help=HELP, description=HELP)
     parser.add_argument("what", choices=("plugin",), help="what to write")
     parser.add_argument("name", metavar="NAME", help="of the component: lower-case letters, digits, '-' and '_'")
     parser.add_argument("--kind", required=True, metavar="KIND", help=f"one of: {', '.join(KINDS)}; or of a plugin")

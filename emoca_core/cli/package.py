@@ -19,7 +19,7 @@ Use it as a recipe: emoca reconstruct photo.jpg --recipe DIR. After an upload to
 
 
 def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = subparsers.add_parser(
+    parser = subparsers.add_parser(
         NAME, help=HELP, description=HELP, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", type=Path, metavar="RUN", help="run folder of `emoca train coarse` or `detail`")
@@ -35,8 +35,7 @@ def run(args: argparse.Namespace) -> int:
 
     registry = get_registry()
     card = package_run(args.folder, args.out, get_catalogue(args.catalogue, registry), registry)
-    weights = card["weights"]
-    print(f"{args.out}: {weights['tensors']} tensors, {weights['values']:,} values")
-    for name in card["assets"]:
+    print(f"{args.out}: {card.weights.tensors} tensors, {card.weights.values:,} values")
+    for name in card.assets:
         print(f"  users bring: {name}")
     return 0

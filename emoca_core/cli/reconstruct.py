@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from emoca_core.cli import BAD_INPUT, Subparsers, loading
 from emoca_core.cli.cli_settings import settings_from, share, whole
@@ -31,7 +31,7 @@ used, 2 no face came out, the output cannot be written, or the command is wrong,
 
 
 def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = subparsers.add_parser(
+    parser = subparsers.add_parser(
         NAME, help=HELP, description=HELP, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("paths", nargs="+", metavar="PATH", help="photo, folder (searched recursively) or pattern")
@@ -157,7 +157,7 @@ def exit_code(report: "Report") -> int:
     return SOME_FAILED if report.failed else 0
 
 
-def parse_changes(changes: Iterable[str]) -> dict[str, Any]:
+def parse_changes(changes: Iterable[str]) -> dict[str, dict[str, dict[str, object]]]:
     """``part.param=value`` as a change of the recipe; values are YAML.
 
     Raises:
@@ -168,13 +168,14 @@ def parse_changes(changes: Iterable[str]) -> dict[str, Any]:
     from emoca_core.registry.kinds import part_kinds
 
     known = part_kinds(get_registry().kinds.values())
-    parts = settings_from(changes)
-    for part, params in parts.items():
+    found: dict[str, dict[str, dict[str, object]]] = {}
+    for part, params in settings_from(changes).items():
         if part not in known:
             raise unknown_name("part", part, known)
         if not isinstance(params, dict):
             raise ParamsError(f"--set {part}: expected PART.PARAM=VALUE, e.g. encoder.iterations=30")
-    return {part: {"params": params} for part, params in parts.items()}
+        found[part] = {"params": params}
+    return found
 
 
 def _names(text: str) -> tuple[str, ...]:

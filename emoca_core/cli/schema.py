@@ -2,10 +2,12 @@
 
 import textwrap
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from emoca_core.registry.spec import ComponentParams
 
+Schema: TypeAlias = Mapping[str, Any]
+"""JSON schema, as pydantic writes it."""
 _BOUNDS = {
     "minimum": ">= {}",
     "exclusiveMinimum": "> {}",
@@ -27,7 +29,7 @@ def describe_params(params: type[ComponentParams]) -> Iterator[str]:
     yield from _fields(schema, schema.get("$defs", {}), "  ")
 
 
-def _fields(schema: Mapping[str, Any], definitions: Mapping[str, Any], indent: str) -> Iterator[str]:
+def _fields(schema: Schema, definitions: Schema, indent: str) -> Iterator[str]:
     required, inner = schema.get("required", ()), indent + "    "
     for name, field in schema.get("properties", {}).items():
         default = "required" if name in required else f"default {_value(field.get('default'))}"
@@ -38,7 +40,7 @@ def _fields(schema: Mapping[str, Any], definitions: Mapping[str, Any], indent: s
             yield from _fields(definitions[reference], definitions, inner)
 
 
-def describe_type(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
+def describe_type(schema: Schema, definitions: Schema) -> str:
     """A JSON schema as a short phrase, e.g. ``int >= 1`` or ``one of 'a', 'b'``."""
     if "$ref" in schema:
         target = definitions[_target(schema["$ref"])]
@@ -52,7 +54,7 @@ def describe_type(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> 
     return " ".join([_name(schema, definitions), *(text.format(schema[key]) for key, text in bounds if key in schema)])
 
 
-def _name(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
+def _name(schema: Schema, definitions: Schema) -> str:
     kind = schema.get("type", "any")
     if kind == "array" and "prefixItems" in schema:
         return f"tuple of ({', '.join(describe_type(item, definitions) for item in schema['prefixItems'])})"
@@ -63,7 +65,7 @@ def _name(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
     return _TYPES.get(kind, str(kind))
 
 
-def _references(schema: Mapping[str, Any]) -> Iterator[str]:
+def _references(schema: Schema) -> Iterator[str]:
     """Nested models of a field."""
     if "$ref" in schema:
         yield _target(schema["$ref"])

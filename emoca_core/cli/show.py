@@ -19,7 +19,7 @@ OTHER_SECTIONS = ("recipe", "asset")
 
 
 def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = subparsers.add_parser(NAME, help=HELP, description=HELP)
+    parser = subparsers.add_parser(NAME, help=HELP, description=HELP)
     parser.add_argument(
         "kind", nargs="?", metavar="KIND", help=f"one of: {', '.join((*KINDS, *OTHER_SECTIONS))}; default: all"
     )

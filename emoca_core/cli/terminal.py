@@ -36,7 +36,7 @@ class _SafeStream:
         self._stream.write(safe)
         return len(text)
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> object:
         return getattr(self._stream, name)
 
 

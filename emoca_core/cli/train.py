@@ -13,7 +13,7 @@ MANY = "On several processes: torchrun --nproc_per_node N -m -- emoca_core train
 
 
 def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = subparsers.add_parser(NAME, help=HELP, description=HELP, epilog=MANY)
+    parser = subparsers.add_parser(NAME, help=HELP, description=HELP, epilog=MANY)
     tasks = parser.add_subparsers(metavar="TASK", required=True)
     emotion = tasks.add_parser("emotion", help="an emotion backbone: expression, valence, arousal", epilog=MANY)
     emotion.add_argument("--backbone", required=True, help="emotion backbone, or a preset of one, e.g. resnet50")
@@ -34,7 +34,7 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
 
 
 def _add_stage(tasks: Subparsers, stage: str, what: str) -> None:
-    parser: argparse.ArgumentParser = tasks.add_parser(stage, help=what, description=f"train {what}", epilog=MANY)
+    parser = tasks.add_parser(stage, help=what, description=f"train {what}", epilog=MANY)
     parser.add_argument("--recipe", required=True, help="name of a recipe")
     parser.add_argument("--data", required=True, help="manifest (.parquet, .csv), or name of a data set")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="run folder")
@@ -92,15 +92,12 @@ def run_stage(args: argparse.Namespace) -> None:
     """Train the encoder or the detail model of a recipe."""
     from emoca_core.train.run_stage import train_stage
 
-    settings = settings_from(args.set)
-    if args.data_set:
-        settings["data"] = {**settings.get("data", {}), **settings_from(args.data_set)}
     progress = train_stage(
         args.stage,
         args.recipe,
         args.data,
         args.out,
-        settings=settings,
+        settings=settings_from([*args.set, *(f"data.{assignment}" for assignment in args.data_set)]),
         change=settings_from(args.recipe_set),
         start=args.start,
         emotion=args.emotion,

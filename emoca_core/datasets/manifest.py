@@ -22,7 +22,6 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import platformdirs
@@ -194,7 +193,7 @@ def write_manifest(rows: Iterable[ManifestRow], path: Path | str) -> int:
     return count
 
 
-def _writer(path: Path) -> Any:
+def _writer(path: Path) -> "pq.ParquetWriter | _FlatCsvWriter":
     if path.suffix == ".parquet":
         return pq.ParquetWriter(path, SCHEMA)
     names = [field.name for field in SCHEMA]

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -230,8 +230,7 @@ def _face(job: _Job, number: int, row: ManifestRow) -> ManifestRow:
     stem = plain_name(f"{number:08d}_{Path(row.path).stem}")
     names = FACES, f"{number // _PER_FOLDER:05d}", f"{stem}.{job.settings.format}"
     with atomic_write(path_below(job.out, *names)) as temporary:
-        options: dict[str, Any] = {"quality": _JPEG_QUALITY} if job.settings.format == "jpg" else {}
-        Image.fromarray(face.image).save(temporary, **options)
+        Image.fromarray(face.image).save(temporary, quality=_JPEG_QUALITY)  # PNG has none
     if row.mask is not None:
         row = replace(row, mask=_cut_mask(job, row, photo.shape[:2], face, (MASKS, names[1], f"{stem}.png")))
     corners = transform_points(to_crop, np.asarray(box, np.float64)[[[0, 1], [2, 1], [2, 3], [0, 3]]])

@@ -152,7 +152,7 @@ def _assemble(bundle: Bundle, parts: Mapping[str, Content], formats: Iterable[Fo
 def _switches(content: Content, recognised: Format) -> dict[str, bool]:
     """What the file says of its training, as far as the format keeps it."""
     said = {name.rpartition(".")[2]: value for name, value in content.settings.items()}
-    return {name: said[name] for name in recognised.switches if isinstance(said.get(name), bool)}
+    return {name: value for name in recognised.switches if isinstance(value := said.get(name), bool)}
 
 
 def _keep(

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from emoca_core.errors import AssetFormatError
 from emoca_core.weights.pickled_arrays import to_array
@@ -37,11 +38,11 @@ class Content:
     path: Path
     container: Container
     shapes: Mapping[str, Shape] = field(default_factory=dict)
-    read: Callable[[str], Any] = field(default=lambda name: None, repr=False)
+    read: Callable[[str], object] = field(default=lambda name: None, repr=False)
     format: str | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, object] = field(default_factory=dict)
 
-    def array(self, name: str, dtype: Any = None) -> np.ndarray:
+    def array(self, name: str, dtype: DTypeLike | None = None) -> np.ndarray:
         """An entry as a plain array.
 
         Raises:

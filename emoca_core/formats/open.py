@@ -4,7 +4,6 @@ import io
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -109,7 +108,7 @@ def _pickle(path: Path, file: io.BufferedReader) -> Content:
     return _named(path, "pickle", load_pickle(file, str(path)))
 
 
-def _named(path: Path, container: Container, value: Any) -> Content:
+def _named(path: Path, container: Container, value: object) -> Content:
     if isinstance(value, np.ndarray) and value.dtype == object and value.shape == ():
         value = value.item()
     entries = {str(key): item for key, item in value.items()} if isinstance(value, Mapping) else {BARE: value}
@@ -117,7 +116,7 @@ def _named(path: Path, container: Container, value: Any) -> Content:
     return Content(path, container, shapes, entries.__getitem__)
 
 
-def _shape_of(value: Any) -> Shape | None:
+def _shape_of(value: object) -> Shape | None:
     if isinstance(value, str | bytes):
         return None
     try:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -39,7 +38,7 @@ class Use:
 
     kind: Kind
     name: str
-    params: Mapping[str, Any] | Callable[[Content], Mapping[str, Any]] = field(default_factory=dict)
+    params: Mapping[str, object] | Callable[[Content], Mapping[str, object]] = field(default_factory=dict)
     parameter: str = "weights"
     where: str = ""
 

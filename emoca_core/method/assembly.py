@@ -1,25 +1,24 @@
 """The parts of a recipe, built together; what is missing or wrong is reported at once."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import torch
 
 from emoca_core.errors import EmocaError, MissingAssetError, ParamsError, RecipeError
-from emoca_core.interfaces import Loss, Parts
+from emoca_core.interfaces import Component, Loss, Parts
 from emoca_core.registry import Registry
 from emoca_core.registry.catalogue import Catalogue, Recipe, Term
 from emoca_core.registry.spec import Kind
 
 
-def build_parts(recipe: Recipe, catalogue: Catalogue, registry: Registry) -> dict[Kind, Any]:
+def build_parts(recipe: Recipe, catalogue: Catalogue, registry: Registry) -> dict[Kind, Component]:
     """Build every part of a recipe, and report everything that is missing or wrong at once.
 
     Raises:
         MissingAssetError: Only files are missing; all of them are listed.
         RecipeError: Something else is wrong; everything is listed.
     """
-    parts: dict[Kind, Any] = {}
+    parts: dict[Kind, Component] = {}
     errors: list[EmocaError] = []
     for kind in build_order(recipe, registry):
         try:
@@ -47,7 +46,9 @@ def takes_parts(kind: Kind, recipe: Recipe, registry: Registry) -> bool:
         return False
 
 
-def build_part(kind: Kind, recipe: Recipe, catalogue: Catalogue, registry: Registry, others: Mapping[Kind, Any]) -> Any:
+def build_part(
+    kind: Kind, recipe: Recipe, catalogue: Catalogue, registry: Registry, others: Mapping[Kind, Component]
+) -> Component:
     """One part of a recipe, with those of ``others`` that it is built for.
 
     Raises:
@@ -64,7 +65,7 @@ def build_part(kind: Kind, recipe: Recipe, catalogue: Catalogue, registry: Regis
     return registry.build(kind, use.uses, catalogue.params(kind, use), parts)
 
 
-def build_term(term: Term, parts: Mapping[Kind, Any], catalogue: Catalogue, registry: Registry) -> Loss:
+def build_term(term: Term, parts: Mapping[Kind, Component], catalogue: Catalogue, registry: Registry) -> Loss:
     """One term of an objective, for the parts of a method.
 
     Raises:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from emoca_core.errors import RecipeError
 from emoca_core.interfaces import Capture, EmotionBackbone, FaceTruth, Loss
 from emoca_core.interfaces.samples import sample_crop, sample_parameters
-from emoca_core.method.assembly import build_part, build_term
+from emoca_core.method.assembly import build_term
 from emoca_core.method.method import Method
 from emoca_core.registry import Registry
 from emoca_core.registry.catalogue import Catalogue, Term
@@ -23,7 +23,6 @@ from emoca_core.rendering.masks import Composition
 
 TOLERANCE = 1e-4
 """Relative; float32 gives the same weights the same value but for the order of sums."""
-EMOTION = "emotion_backbone"
 
 
 def refuse_random_judges(
@@ -42,13 +41,14 @@ def refuse_random_judges(
     Raises:
         RecipeError: All such terms.
     """
-    parts, use = method.parts(), method.recipe.parts().get(EMOTION)
+    parts, use, backbone = method.parts(), method.recipe.parts().get("emotion_backbone"), method.emotion_backbone
     with torch.random.fork_rng(), torch.no_grad(), _evaluating(method):
         torch.manual_seed((torch.initial_seed() + 1) % 2**63)
         again = {name: build_term(term, parts, catalogue, registry) for name, (term, _) in terms.items()}
         capture = seen = _made_up(method)
-        if use is not None and not (use.untrained or parts[EMOTION].is_loaded):
-            seen = _seen_by(build_part(EMOTION, method.recipe, catalogue, registry, parts), capture)
+        if use is not None and backbone is not None and not (use.untrained or backbone.is_loaded):
+            params = catalogue.params("emotion_backbone", use)
+            seen = _seen_by(registry.build("emotion_backbone", use.uses, params), capture)
         suspects = [
             name
             for name, (term, loss) in terms.items()

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -12,6 +11,7 @@ from emoca_core.errors import RecipeError
 from emoca_core.interfaces import (
     BLOCKS,
     Capture,
+    Component,
     DetailMaps,
     DetailModel,
     EmotionBackbone,
@@ -66,7 +66,7 @@ class Method(nn.Module):
     detail: DetailModel | None
     emotion_backbone: EmotionBackbone | None
 
-    def __init__(self, name: str, recipe: Recipe, parts: Mapping[Kind, Any]) -> None:
+    def __init__(self, name: str, recipe: Recipe, parts: Mapping[Kind, Component]) -> None:
         """Fit the parts together.
 
         Args:
@@ -94,14 +94,14 @@ class Method(nn.Module):
         """Where the tensors of the face model are."""
         return self.face_model.faces.device
 
-    def parts(self) -> dict[Kind, Any]:
+    def parts(self) -> dict[Kind, Component]:
         """The components that are present, by kind."""
         kinds = dict.fromkeys([*part_kinds(), *self.recipe.parts()])
         return {kind: part for kind in kinds if (part := getattr(self, kind, None)) is not None}
 
     def encode(self, crop: FaceCrop) -> FaceParameters:
         """Estimate the code of every face of a batch, with its detail where the method has one."""
-        parameters = cast(FaceParameters, self.encoder(crop))
+        parameters: FaceParameters = self.encoder(crop)
         return self.detail(crop, parameters) if self.detail else parameters
 
     def encode_person(self, crop: FaceCrop) -> FaceParameters:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -37,6 +36,7 @@ class Objective(nn.Module):
         ``objective(method.decode(crop, parameters)).total.backward()``.
 
     Attributes:
+        losses: The terms by name.
         weights: Factor of every term that drives the training, by name.
         metrics: Names of the terms that are only measured: those declared so, and those of weight 0.
     """
@@ -48,8 +48,8 @@ class Objective(nn.Module):
             RecipeError: No term drives the training.
         """
         super().__init__()
-        self.names = tuple(terms)
-        self._losses = nn.ModuleList(loss for _, loss in terms.values())  # names may hold dots, module names may not
+        self.losses = {name: loss for name, (_, loss) in terms.items()}
+        self._modules_of_losses = nn.ModuleList(self.losses.values())  # names may hold dots, module names may not
         driving = {name: term for name, (term, _) in terms.items() if term.role == "loss" and term.weight > 0}
         self.weights = {name: term.weight for name, term in driving.items()}
         self.metrics = tuple(name for name in terms if name not in driving)
@@ -61,7 +61,7 @@ class Objective(nn.Module):
     def of(
         cls,
         method: Method,
-        terms: Mapping[str, Any] | None = None,
+        terms: Mapping[str, object] | None = None,
         stage: Stage = "coarse",
         registry: Registry | None = None,
     ) -> "Objective":
@@ -89,13 +89,11 @@ class Objective(nn.Module):
 
     def required(self, names: Iterable[str]) -> frozenset[str]:
         """Fields of a capture that some terms read."""
-        losses = self.losses
-        return frozenset().union(*(losses[name].requires for name in names))
+        return frozenset().union(*(self.losses[name].requires for name in names))
 
     def forward(self, capture: Capture) -> Losses:
         """The weighted sum of the driving terms, and their unweighted values by name."""
-        losses = self.losses
-        parts: dict[str, Tensor] = {name: losses[name](capture) for name in self.weights}
+        parts: dict[str, Tensor] = {name: self.losses[name](capture) for name in self.weights}
         total = torch.stack([self.weights[name] * value for name, value in parts.items()]).sum()
         return Losses(total, parts)
 
@@ -107,13 +105,7 @@ class Objective(nn.Module):
     @torch.no_grad()
     def measure(self, capture: Capture) -> dict[str, Tensor]:
         """The terms that are only measured, by name."""
-        losses = self.losses
-        return {name: losses[name](capture) for name in self.metrics}
-
-    @property
-    def losses(self) -> dict[str, Loss]:
-        """The terms by name."""
-        return dict(zip(self.names, cast(Iterable[Loss], self._losses), strict=True))
+        return {name: self.losses[name](capture) for name in self.metrics}
 
 
 def build_objective(

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -50,7 +49,7 @@ class Protocol:
     group_by: GroupBy | None = None
     classes: Classes = "data"
     preset: str = "paper"
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, object] = field(default_factory=dict)
     draws: int = 2000
     published: bool = False
     examples: bool = True
@@ -293,9 +292,8 @@ def _exact(differences: Float[ndarray, "R"]) -> Float[ndarray, "R"]:
 def _confusion(rows: Rows, names: Sequence[str]) -> list[list[int]]:
     if not names:
         return []
-    return cast(
-        list[list[int]], expression_metrics(rows["logits"].argmax(1), rows["true_expression"], names)[1].tolist()
-    )
+    counts: list[list[int]] = expression_metrics(rows["logits"].argmax(1), rows["true_expression"], names)[1].tolist()
+    return counts
 
 
 def _data(

@@ -8,7 +8,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 import torch
@@ -41,13 +40,16 @@ class CodeSource(ABC):
 
     Attributes:
         name: As shown in tables.
-        rule: How faces are cut for it.
         crop: Name of the crop policy, recorded with the result.
     """
 
     name: str
-    rule: CropRule
     crop: CropPolicy
+
+    @property
+    @abstractmethod
+    def rule(self) -> CropRule:
+        """How faces are cut for it."""
 
     @property
     @abstractmethod
@@ -59,7 +61,7 @@ class CodeSource(ABC):
         """The code of every face of a batch, on the CPU."""
 
     @abstractmethod
-    def description(self) -> dict[str, Any]:
+    def description(self) -> dict[str, object]:
         """Everything that the codes depend on besides the images."""
 
 
@@ -68,21 +70,23 @@ class RecipeSource(CodeSource):
     """Blocks of a method's face code.
 
     Attributes:
+        encoder: Predicts the code.
         parts: The encoder and whatever else of the recipe the code needs.
         blocks: What the probe reads, in this order.
         device: Where the parts are.
     """
 
     name: str
+    encoder: Encoder
     parts: Mapping[Kind, Component]
     blocks: tuple[str, ...]
     device: torch.device
     crop: CropPolicy = "shared"
 
     @property
-    def rule(self) -> CropRule:  # type: ignore[override]
+    def rule(self) -> CropRule:
         """The method's own rule, or the shared one."""
-        return choose_crop(self.crop, cast(Encoder, self.parts["encoder"]).crop_rule)
+        return choose_crop(self.crop, self.encoder.crop_rule)
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -90,12 +94,12 @@ class RecipeSource(CodeSource):
 
     def encode(self, crop: FaceCrop) -> Float[Tensor, "B D"]:
         crop = crop.map(lambda tensor: tensor.to(self.device))
-        parameters: FaceParameters = cast(Encoder, self.parts["encoder"])(crop)
-        if "detail" in self.parts:
-            parameters = cast(DetailModel, self.parts["detail"])(crop, parameters)
+        parameters: FaceParameters = self.encoder(crop)
+        if isinstance(detail := self.parts.get("detail"), DetailModel):
+            parameters = detail(crop, parameters)
         return parameters.select(self.blocks).float().cpu()
 
-    def description(self) -> dict[str, Any]:
+    def description(self) -> dict[str, object]:
         assets = {name: path for part in self.parts.values() for name, path in part.asset_paths.items()}
         return {
             "parts": {kind: part.params.model_dump(mode="json") for kind, part in self.parts.items()},
@@ -112,11 +116,11 @@ class BackboneSource(CodeSource):
 
     name: str
     backbone: EmotionBackbone
-    card: Mapping[str, Any]
+    card: Mapping[str, object]
     crop: CropPolicy = "shared"
 
     @property
-    def rule(self) -> CropRule:  # type: ignore[override]
+    def rule(self) -> CropRule:
         """The shared rule: backbones have none of their own."""
         return SHARED_CROP
 
@@ -129,7 +133,7 @@ class BackboneSource(CodeSource):
         seen: EmotionPrediction = self.backbone(crop.image.to(device))
         return seen.features[self.inputs[0]].flatten(1).float().cpu()
 
-    def description(self) -> dict[str, Any]:
+    def description(self) -> dict[str, object]:
         state = hashlib.sha256()
         for key, tensor in sorted(self.backbone.state_dict().items()):
             state.update(key.encode() + tensor.cpu().contiguous().numpy().tobytes())

@@ -54,4 +54,4 @@ def _better(metric: str) -> str:
 
 def _how(result: BenchmarkResult) -> str:
     chosen = {"settings": result.settings, "split": result.split.model_dump(), "data": result.data.model_dump()}
-    return json_text({**chosen, "provenance": result.provenance}, indent=1)
+    return json_text({**chosen, "provenance": result.provenance.model_dump()}, indent=1)

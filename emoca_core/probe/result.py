@@ -1,12 +1,13 @@
 """What a benchmark found: one JSON file, from which every table and page is made."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from emoca_core.errors import AssetFormatError
 from emoca_core.files import write_json
+from emoca_core.parsing import read_record
+from emoca_core.runs.run_folder import Provenance
 
 FILE = "result.json"
 
@@ -118,7 +119,7 @@ class BenchmarkResult(_Strict):
     data: Data
     split: SplitRecord
     preset: str
-    settings: dict[str, Any]
+    settings: dict[str, object]
     """Of the probe."""
     draws: int
     """Bootstrap resamples."""
@@ -128,7 +129,7 @@ class BenchmarkResult(_Strict):
     missing: list[MissingMethod]
     published: bool
     """Whether the paper's rows are shown."""
-    provenance: dict[str, Any]
+    provenance: Provenance
     examples: list[Example] = []
 
 
@@ -144,11 +145,4 @@ def read_result(path: Path) -> BenchmarkResult:
     Raises:
         AssetFormatError: Missing, or not a benchmark's result.
     """
-    try:
-        return BenchmarkResult.model_validate_json(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise AssetFormatError(f"cannot read {path}: {error.strerror}") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"]))
-        raise AssetFormatError(f"{path} is not the result of a benchmark: {where}: {first['msg']}") from None
+    return read_record(path, BenchmarkResult)

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
 
 import torch
 from torch import nn
@@ -92,7 +91,7 @@ def recipe_source(
         raise RecipeError(f"recipe '{name}' has no 'probe': list the blocks to read, e.g. [shape, expression]")
     parts: dict[Kind, Component] = {}
 
-    def build(kind: Kind) -> Any:
+    def build(kind: Kind) -> Component:
         part = build_part(kind, recipe, catalogue, registry, parts)
         if isinstance(part, nn.Module):
             part.eval().to(device)
@@ -101,12 +100,14 @@ def recipe_source(
 
     if takes_parts("encoder", recipe, registry):
         build("face_model"), build("renderer")
-    encoder: Encoder = build("encoder")
+    encoder = build("encoder")
+    assert isinstance(encoder, Encoder)  # as the registry has made sure
     if "detail" in recipe.probe and "detail" in recipe.parts():
         build("detail")
-    if _not_predicted(recipe, parts):
-        encoder.attach(Parts(build("face_model"), build("renderer")))
-    if missing := _not_predicted(recipe, parts):
+    if _not_predicted(recipe, encoder, parts):
+        build("face_model"), build("renderer")
+        encoder.attach(Parts.of(parts))
+    if missing := _not_predicted(recipe, encoder, parts):
         raise RecipeError(
             f"recipe '{name}': its probe reads {', '.join(missing)}, but its encoder predicts "
             f"{', '.join(encoder.blocks)}"
@@ -116,7 +117,7 @@ def recipe_source(
     for part in parts.values():
         if isinstance(part, nn.Module):
             part.eval().to(device)  # once more: networks may have been made when the encoder met its face model
-    return RecipeSource(name, parts, recipe.probe, device, crop)
+    return RecipeSource(name, encoder, parts, recipe.probe, device, crop)
 
 
 def _backbone_source(name: str, uses: str, backbone: EmotionBackbone, device: torch.device) -> BackboneSource:
@@ -130,6 +131,6 @@ def _reason(error: Exception) -> str:
     return "; ".join(line for line in lines if line and not line.startswith("searched"))
 
 
-def _not_predicted(recipe: Recipe, parts: Mapping[Kind, Component]) -> list[str]:
-    predicted = {*cast(Encoder, parts["encoder"]).blocks, *(["detail"] if "detail" in parts else [])}
+def _not_predicted(recipe: Recipe, encoder: Encoder, parts: Mapping[Kind, Component]) -> list[str]:
+    predicted = {*encoder.blocks, *(["detail"] if "detail" in parts else [])}
     return [block for block in recipe.probe if block not in predicted]

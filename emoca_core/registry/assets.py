@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, field_validator
 
@@ -53,7 +53,7 @@ class _Index(BaseModel):
 
     @field_validator("assets", mode="before")
     @classmethod
-    def _with_names(cls, entries: Any) -> Any:
+    def _with_names(cls, entries: object) -> object:
         entries = entries if isinstance(entries, Mapping) else {"": entries}
         return {name: {**entry, "name": name} if isinstance(entry, dict) else entry for name, entry in entries.items()}
 

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Mapping
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -43,7 +43,7 @@ class Card(_Strict):
     """Citation."""
     license: str
     """Of the method's weights or data, as a user must respect it."""
-    presets: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    presets: dict[str, dict[str, object]] = Field(default_factory=dict)
     """Named parameter sets."""
     assets: tuple[str, ...] = ()
     """Names of the files that the user has to bring."""
@@ -67,7 +67,7 @@ class Use(_Strict):
 
     uses: str
     preset: str | None = None
-    params: dict[str, Any] = Field(default_factory=dict)
+    params: dict[str, object] = Field(default_factory=dict)
     untrained: bool = False
     """Let it judge a training although its weights are random."""
 
@@ -93,7 +93,7 @@ class Recipe(_Strict):
     losses: dict[str, Term] = Field(default_factory=dict)
     probe: tuple[str, ...] = ()
     """Blocks of the face code that the emotion probe reads, in this order."""
-    training: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    training: dict[str, dict[str, object]] = Field(default_factory=dict)
     """Settings of the training stages, by stage."""
     trained: str | None = None
     """Folder of the run or package whose weights complete the parts, relative to the file that names it."""
@@ -105,6 +105,10 @@ class Recipe(_Strict):
         if missing:
             raise ValueError(f"a recipe needs {', '.join(missing)}")
         return self
+
+    def plain(self) -> dict[str, object]:
+        """As a file of the catalogue has it."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
 
     def parts(self) -> dict[Kind, Use]:
         """The parts that are present, in the order in which a photo meets them."""
@@ -133,7 +137,7 @@ class Catalogue(_Strict):
         """The card of a component; ``None`` if its plugin ships none."""
         return self.components.get(kind, {}).get(name)
 
-    def params(self, kind: Kind, use: Use) -> dict[str, Any]:
+    def params(self, kind: Kind, use: Use) -> dict[str, object]:
         """The preset's parameters with the recipe's on top.
 
         Raises:
@@ -173,28 +177,29 @@ def load(paths: Iterable[Traversable | Path], kinds: Mapping[Kind, KindSpec] = K
     return _assembled([read(path) for path in files], str(files[-1]) if files else "the catalogue", kinds)
 
 
-def _assembled(files: Iterable[Mapping[str, Any]], source: str, kinds: Mapping[Kind, KindSpec]) -> Catalogue:
-    raw: dict[str, Any] = {}
+def _assembled(files: Iterable[Mapping[str, object]], source: str, kinds: Mapping[Kind, KindSpec]) -> Catalogue:
+    raw: dict[str, object] = {}
     for file in files:
         raw = merge(raw, file, keep_null=True)  # a recipe's nulls are for what it extends
-    recipes = {name: recipe for name, recipe in raw.pop("recipes", {}).items() if recipe is not None}
-    raw = merge({}, raw) | {"recipes": {name: _extended(name, recipes, source) for name in recipes}}
-    odd = [kind for kind in raw.get("components", {}) if kind not in kinds]
+    own = {name: recipe for name, recipe in _section(raw, "recipes").items() if recipe is not None}
+    recipes = {name: _extended(name, own, source) for name in own}
+    raw = merge({}, raw) | {"recipes": recipes}
+    odd = [kind for kind in _section(raw, "components") if kind not in kinds]
     lines = [f"components: {unknown_name('kind', kind, kinds)}" for kind in odd]
-    for name, recipe in raw["recipes"].items():
+    for name, recipe in recipes.items():
         lines += [f"recipe '{name}': {line}" for line in _unknown_keys(recipe, kinds.values())]
     if lines:
         raise CatalogueError("\n".join([f"{source} is not valid:", *(f"  {line}" for line in lines)]))
     return checked(Catalogue, raw, source, CatalogueError)
 
 
-def _unknown_keys(recipe: Mapping[str, Any], kinds: Iterable[KindSpec]) -> list[str]:
+def _unknown_keys(recipe: Mapping[str, object], kinds: Iterable[KindSpec]) -> list[str]:
     """What stands in a recipe and is neither a part of some kind nor anything else that a recipe has."""
     known = {*Recipe.model_fields, *part_kinds(kinds)}
     return [str(unknown_name("part", key, known)) for key in recipe if key not in known]
 
 
-def read(path: Traversable | Path) -> dict[str, Any]:
+def read(path: Traversable | Path) -> dict[str, object]:
     """One file as plain data.
 
     Raises:
@@ -205,12 +210,17 @@ def read(path: Traversable | Path) -> dict[str, Any]:
         v is None or key == "version" or isinstance(v, dict) for key, v in raw.items()
     ):
         raise CatalogueError(f"{path} must hold 'version: 1' and the sections components, assets and recipes")
-    for recipe in (raw.get("recipes") or {}).values():
+    for recipe in _section(raw, "recipes").values():
         _find_weights(recipe, path)
     return {key: value for key, value in raw.items() if value is not None}
 
 
-def _find_weights(recipe: Any, path: Traversable | Path) -> None:
+def _section(file: Mapping[str, object], name: str) -> dict[str, object]:
+    """What a file has under a name; nothing where that is no mapping."""
+    return section if isinstance(section := file.get(name), dict) else {}
+
+
+def _find_weights(recipe: object, path: Traversable | Path) -> None:
     """Make the path of a recipe's weights absolute. A package's recipe has them even where its file does not say so."""
     if not (isinstance(recipe, dict) and isinstance(path, Path)):
         return
@@ -218,6 +228,19 @@ def _find_weights(recipe: Any, path: Traversable | Path) -> None:
         recipe["trained"] = "."
     if isinstance(named := recipe.get("trained"), str):
         recipe["trained"] = str((path.parent / Path(named).expanduser()).absolute())
+
+
+@functools.lru_cache(maxsize=8)
+def _cached(
+    shipped: tuple[tuple[Origin, Traversable], ...],
+    user: Path | None,
+    kinds: tuple[KindSpec, ...],
+    states: tuple[tuple[str, int, int] | None, ...],
+) -> tuple[Catalogue, list[Problem]]:
+    base, by_name = read(default_path()), {kind.name: kind for kind in kinds}
+    with_plugins, problems = _with_plugins(base, shipped, by_name)
+    files = [with_plugins, *([read(user)] if user else [])]
+    return _assembled(files, str(user or default_path()), by_name), problems
 
 
 def get_catalogue(user_file: Path | str | None = None, registry: Registry | None = None) -> Catalogue:
@@ -243,22 +266,9 @@ def get_catalogue(user_file: Path | str | None = None, registry: Registry | None
     return catalogue
 
 
-@functools.lru_cache(maxsize=8)
-def _cached(
-    shipped: tuple[tuple[Origin, Traversable], ...],
-    user: Path | None,
-    kinds: tuple[KindSpec, ...],
-    states: tuple[tuple[str, int, int] | None, ...],
-) -> tuple[Catalogue, list[Problem]]:
-    base, by_name = read(default_path()), {kind.name: kind for kind in kinds}
-    with_plugins, problems = _with_plugins(base, shipped, by_name)
-    files = [with_plugins, *([read(user)] if user else [])]
-    return _assembled(files, str(user or default_path()), by_name), problems
-
-
 def _with_plugins(
-    merged: dict[str, Any], shipped: Iterable[tuple[Origin, Traversable]], kinds: Mapping[Kind, KindSpec]
-) -> tuple[dict[str, Any], list[Problem]]:
+    merged: dict[str, object], shipped: Iterable[tuple[Origin, Traversable]], kinds: Mapping[Kind, KindSpec]
+) -> tuple[dict[str, object], list[Problem]]:
     """What the files of plugins add, and what was left out of them."""
     problems = []
     for origin, path in shipped:
@@ -274,12 +284,11 @@ def _with_plugins(
     return merged, problems
 
 
-def _take_out(own: dict[str, Any], merged: Mapping[str, Any]) -> list[str]:
+def _take_out(own: dict[str, object], merged: Mapping[str, object]) -> list[str]:
     """Remove from a file what the others have already; the names."""
-    sections = [(section[:-1], own.get(section, {}), merged.get(section, {})) for section in ("assets", "recipes")]
-    for kind, cards in own.get("components", {}).items():
-        if isinstance(cards, dict):
-            sections.append((kind, cards, merged.get("components", {}).get(kind, {})))
+    sections = [(name[:-1], _section(own, name), _section(merged, name)) for name in ("assets", "recipes")]
+    cards, others = _section(own, "components"), _section(merged, "components")
+    sections += [(kind, _section(cards, kind), _section(others, kind)) for kind in cards]
     taken = [(what, name, entries) for what, entries, others in sections for name in entries if name in others]
     for _, name, entries in taken:
         del entries[name]
@@ -304,10 +313,11 @@ def backbones_by_name(catalogue: Catalogue, registry: Registry) -> dict[str, Use
     return presets | {name: Use(uses=name) for name in registry.names("emotion_backbone")}
 
 
-def _extended(name: str, recipes: Mapping[str, Any], source: str) -> dict[str, Any]:
+def _extended(name: str, recipes: Mapping[str, object], source: str) -> dict[str, object]:
     """A recipe on top of the one it extends, and so on."""
     chain: list[str] = []
-    wanted: Any = name
+    links: list[Mapping[str, object]] = []
+    wanted: object = name
     while wanted:
         if not isinstance(wanted, str):
             raise CatalogueError(f"{source}: recipe '{chain[-1]}': extends must be the name of a recipe")
@@ -316,13 +326,14 @@ def _extended(name: str, recipes: Mapping[str, Any], source: str) -> dict[str, A
         EXTENDS_DEPTH.check(len(chain), f"{source}: recipe '{name}'", CatalogueError)
         if wanted not in recipes:
             raise unknown_name(f"recipe to extend in '{chain[-1]}'", wanted, recipes)
-        if not isinstance(recipes[wanted], Mapping):
+        if not isinstance(recipe := recipes[wanted], Mapping):
             raise CatalogueError(f"{source}: recipe '{wanted}' must be a mapping of parts")
         chain.append(wanted)
-        wanted = recipes[wanted].get("extends")
-    merged: dict[str, Any] = {}
-    for link in reversed(chain):
-        merged = merge(merged, {key: value for key, value in recipes[link].items() if key != "extends"})
+        links.append({key: value for key, value in recipe.items() if key != "extends"})
+        wanted = recipe.get("extends")
+    merged: dict[str, object] = {}
+    for link in reversed(links):
+        merged = merge(merged, link)
     return merged
 
 
@@ -343,7 +354,7 @@ def changed(recipe: Recipe, *changes: object) -> Recipe:
     return checked(Recipe, plain, "the changed recipe", RecipeError)
 
 
-def merge(base: Mapping[str, Any], change: Mapping[str, Any], *, keep_null: bool = False) -> dict[str, Any]:
+def merge(base: Mapping[str, object], change: Mapping[str, object], *, keep_null: bool = False) -> dict[str, object]:
     """Deep merge; ``null`` removes a key; a different ``uses`` replaces the whole block.
 
     Args:

@@ -8,9 +8,12 @@ import importlib.resources
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib.resources.abc import Traversable
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from emoca_core.registry.spec import Kind, load_target
+
+if TYPE_CHECKING:
+    from emoca_core.interfaces import Component
 
 Place = Literal["required", "optional", "losses", "apart"]
 """Where components of a kind stand in a recipe: under the kind's own name, among the losses, or not at all."""
@@ -41,12 +44,12 @@ class KindSpec:
     example: str = ""
     test_template: str = "emoca_core.cli:plugin_template/test_plugin.py.txt"
 
-    def load_interface(self) -> type[Any]:
+    def load_interface(self) -> "type[Component]":
         """Import the base class."""
-        interface: type[Any] = load_target(self.interface)
+        interface: type[Component] = load_target(self.interface)
         return interface
 
-    def load_check(self) -> Callable[[Any], None]:
+    def load_check(self) -> Callable[[object], None]:
         """Import what the conformance kit checks of this kind."""
         return load_target(self.check) if self.check else _nothing
 
@@ -63,7 +66,7 @@ def part_kinds(kinds: Iterable[KindSpec] | None = None) -> list[Kind]:
     return [kind.name for kind in table if kind.place in ("required", "optional")]
 
 
-def _nothing(subject: Any) -> None:
+def _nothing(subject: object) -> None:
     """A kind without promises of its own."""
 
 

@@ -68,7 +68,7 @@ class Offer:
     """
 
     origin: Origin
-    items: Mapping[str, list[Any]]
+    items: Mapping[str, list[object]]
     remarks: tuple[str, ...] = ()
 
 
@@ -95,7 +95,7 @@ def ask(pm: pluggy.PluginManager, load: Callable[[], object], origin: Origin) ->
     return Offer(origin, offered, tuple(remarks))
 
 
-def call_hooks(pm: pluggy.PluginManager, plugin: object) -> dict[str, list[Any]]:
+def call_hooks(pm: pluggy.PluginManager, plugin: object) -> dict[str, list[object]]:
     """What the hooks of a registered plugin return.
 
     Raises:
@@ -103,14 +103,14 @@ def call_hooks(pm: pluggy.PluginManager, plugin: object) -> dict[str, list[Any]]
         PluginError: More than ``PLUGIN_OFFERS``.
     """
     pm.check_pending()  # a misspelt hook name is an error, not silence
-    offered: dict[str, list[Any]] = {}
+    offered: dict[str, list[object]] = {}
     for hook, caller in vars(pm.hook).items():
         implementations = [i for i in caller.get_hookimpls() if i.plugin is plugin]
         offered[hook] = [item for i in implementations for item in _bounded(hook, i.function())]
     return offered
 
 
-def _bounded(hook: str, returned: Any) -> list[Any]:
+def _bounded(hook: str, returned: Any) -> list[object]:
     items = returned.items() if isinstance(returned, Mapping) else returned
     some = list(islice(items, PLUGIN_OFFERS.most + 1))
     PLUGIN_OFFERS.check(len(some), hook, PluginError)
@@ -161,6 +161,17 @@ def checked_name(name: object) -> str:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise TypeError(f"a name is letters, digits, '_', '-' and '.', not {str(name)[:60]!r}")
     return name
+
+
+def checked_crop(rule: object) -> tuple[str, str]:
+    """Name and target of a crop rule.
+
+    Raises:
+        TypeError: It is not that.
+    """
+    if not (isinstance(rule, tuple) and len(rule) == 2):
+        raise TypeError(f"emoca_crops must return targets by name, got {type(rule).__name__}")
+    return checked_name(rule[0]), checked_target(rule[1])
 
 
 def checked_target(target: object) -> str:

@@ -7,7 +7,7 @@ import importlib.metadata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.resources.abc import Traversable
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Literal, overload
 
 import pluggy
 
@@ -30,14 +30,15 @@ from emoca_core.registry.offers import (
     ask,
     call_hooks,
     checked_component,
+    checked_crop,
     checked_kind,
-    checked_name,
     checked_target,
 )
 from emoca_core.registry.spec import ComponentParams, ComponentSpec, Kind, used_components, validated
 
 if TYPE_CHECKING:
     from emoca_core.interfaces import (
+        Component,
         DetailModel,
         EmotionBackbone,
         Encoder,
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
 OWN_PACKAGE = "emoca-core"
 """Whose plugins come first, so that nobody can take their names."""
 _TABLES = ("kinds", "components", "catalogues", "formats", "crops")
-_Given = Mapping[str, Any] | None
+_Given = Mapping[str, object] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +161,7 @@ class Registry:
             except PluginError as error:
                 self.report(offer.origin, what[-1], error.__cause__ or error)
 
-    def _add(self, hook: str, item: Any, origin: Origin) -> None:
+    def _add(self, hook: str, item: object, origin: Origin) -> None:
         """Take one item of a hook.
 
         Raises:
@@ -184,7 +185,7 @@ class Registry:
             case "emoca_formats":
                 self.formats[origin] = [*self.formats.get(origin, []), checked_target(item)]
             case "emoca_crops":
-                rule, target = checked_name(item[0]), checked_target(item[1])
+                rule, target = checked_crop(item)
                 if rule in self.crops:
                     raise _taken(f"crop rule '{rule}'", self.crops[rule][0], origin)
                 self.crops[rule] = origin, target
@@ -206,7 +207,7 @@ class Registry:
         except KeyError:
             raise unknown_name(kind, name, self.names(kind), map(str, self.problems)) from None
 
-    def resolve(self, kind: Kind, name: str) -> type[Any]:
+    def resolve(self, kind: Kind, name: str) -> "type[Component]":
         """Import and return the class behind a name.
 
         Raises:
@@ -216,7 +217,7 @@ class Registry:
         entry = self.find(kind, name)
         try:
             with aside():  # standard output belongs to the command
-                cls: Any = entry.spec.load()
+                cls = entry.spec.load()
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # a third party's code may fail in any way
@@ -224,10 +225,9 @@ class Registry:
         interface = self.kinds[kind]
         if not (isinstance(cls, type) and issubclass(cls, interface.load_interface())):
             raise ComponentImportError(f"{_named(entry)} is no subclass of {interface.interface.replace(':', '.')}")
-        loaded: type[Any] = cls
-        if not (isinstance(loaded.Params, type) and issubclass(loaded.Params, ComponentParams)):
+        if not (isinstance(cls.Params, type) and issubclass(cls.Params, ComponentParams)):
             raise ComponentImportError(f"{_named(entry)}: Params is no subclass of emoca_core.ComponentParams")
-        return loaded
+        return cls
 
     @overload
     def build(self, kind: Literal["landmarker"], name: str, params: _Given = None) -> "Landmarker": ...
@@ -254,9 +254,9 @@ class Registry:
     @overload
     def build(self, kind: Literal["exporter"], name: str, params: _Given = None) -> "Exporter": ...
     @overload
-    def build(self, kind: Kind, name: str, params: _Given = None, parts: "Parts | None" = None) -> Any: ...
+    def build(self, kind: Kind, name: str, params: _Given = None, parts: "Parts | None" = None) -> "Component": ...
 
-    def build(self, kind: Kind, name: str, params: _Given = None, parts: "Parts | None" = None) -> Any:
+    def build(self, kind: Kind, name: str, params: _Given = None, parts: "Parts | None" = None) -> "Component":
         """Validate ``params`` with the component's own ``Params`` and construct it, with the components it uses.
 
         Args:
@@ -274,7 +274,8 @@ class Registry:
             MissingAssetError: A file that the user has to provide is absent.
         """
         cls, chosen = self.resolve(kind, name), self.params(kind, name, params)
-        handed: dict[str, Any] = {}
+        construct: Callable[..., Component] = cls
+        handed: dict[str, object] = {}
         for field_name, used_kind in used_components(cls.Params).items():
             used = getattr(chosen, field_name)
             handed[field_name] = self.build(used_kind, used.uses, used.params)
@@ -284,7 +285,7 @@ class Registry:
             handed["parts"] = parts
         try:
             with aside():
-                return cls(chosen, **handed)
+                return construct(chosen, **handed)
         except ModuleNotFoundError as error:  # a part may import what it needs only when it is built
             raise _cannot_import(self.find(kind, name), error) from error
         except (EmocaError, OSError, MemoryError, KeyboardInterrupt):
@@ -292,7 +293,7 @@ class Registry:
         except BaseException as error:
             raise ComponentBuildError(f"{_named(self.find(kind, name))} cannot be built: {said_by(error)}") from error
 
-    def params(self, kind: Kind, name: str, params: Mapping[str, Any] | None = None) -> Any:
+    def params(self, kind: Kind, name: str, params: _Given = None) -> ComponentParams:
         """The validated ``Params`` of a component.
 
         Raises:
@@ -311,13 +312,13 @@ def _cannot_import(entry: Registered, error: BaseException) -> ComponentImportEr
     return ComponentImportError(f"{_named(entry)} cannot be imported: {reason}.{hint}")
 
 
-def _label(hook: str, item: Any) -> str:
+def _label(hook: str, item: object) -> str:
     """What an item is called in messages."""
     if isinstance(item, ComponentSpec):
         return f"{item.kind} '{item.name}'"
     if isinstance(item, KindSpec):
         return f"kind '{item.name}'"
-    return f"crop rule '{item[0]}'" if hook == "emoca_crops" else f"{hook} {item}"
+    return f"crop rule '{item[0]}'" if isinstance(item, tuple) else f"{hook} {item}"
 
 
 def _taken(what: str, old: Origin, new: Origin) -> DuplicateComponentError:

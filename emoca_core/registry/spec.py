@@ -39,7 +39,7 @@ class ComponentSpec:
     target: str
     extra: str | None = None
 
-    def load(self) -> Any:
+    def load(self) -> object:
         """Import the module and return the class; ``Registry.resolve`` checks that it is one.
 
         Raises:
@@ -70,7 +70,7 @@ class ComponentParams(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _complete_uses(cls, values: Any) -> Any:
+    def _complete_uses(cls, values: object) -> object:
         """A used component by its name alone, or with some of its parameters on top of the default's."""
         if not isinstance(values, Mapping):
             return values
@@ -85,11 +85,11 @@ class UsedComponent(BaseModel):
 
     uses: str
     """Its name."""
-    params: dict[str, Any] = Field(default_factory=dict)
+    params: dict[str, object] = Field(default_factory=dict)
     """Its parameters."""
 
 
-def uses(kind: Kind, name: str | None = None, **params: Any) -> Any:
+def uses(kind: Kind, name: str | None = None, **params: object) -> Any:
     """A field of ``Params`` that names a component; the constructor gets it, built, under the name of the field.
 
     ``backbone: UsedComponent = uses("emotion_backbone")`` makes the registry call ``cls(params, backbone=...)``.
@@ -109,7 +109,7 @@ def used_components(params: type[ComponentParams]) -> dict[str, Kind]:
     return {name: str(extra["uses"]) for name, extra in extras.items() if isinstance(extra, dict) and "uses" in extra}
 
 
-def _on_top_of(value: Any, model: type[BaseModel], field: str) -> Any:
+def _on_top_of(value: object, model: type[BaseModel], field: str) -> object:
     if isinstance(value, str):
         value = {"uses": value}
     default = model.model_fields[field].default
@@ -120,7 +120,7 @@ def _on_top_of(value: Any, model: type[BaseModel], field: str) -> Any:
     return {**value, "uses": named, "params": {**default.params, **params} if same else params}
 
 
-def validated(model: type[Model], values: Mapping[str, Any], what: str) -> Model:
+def validated(model: type[Model], values: Mapping[str, object], what: str) -> Model:
     """Settings as an instance of their model.
 
     Args:

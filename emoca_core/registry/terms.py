@@ -1,12 +1,15 @@
 """What the terms of a recipe's objective read, and whether the recipe's parts can provide it."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from emoca_core.errors import ComponentImportError, RecipeError
 from emoca_core.registry import Registry
 from emoca_core.registry.catalogue import Recipe, Term
 from emoca_core.registry.spec import Kind
+
+if TYPE_CHECKING:
+    from emoca_core.interfaces import Component
 
 Stage = Literal["coarse", "detail"]
 STAGES: tuple[Stage, ...] = ("coarse", "detail")
@@ -20,7 +23,7 @@ def terms_of(recipe: Recipe, stage: Stage) -> dict[str, Term]:
     return {name: term for name, term in recipe.losses.items() if term.stage in (stage, "all")}
 
 
-def unavailable(parts: Mapping[Kind, Any], stage: Stage, truth: bool = True) -> dict[str, str]:
+def unavailable(parts: "Mapping[Kind, Component]", stage: Stage, truth: bool = True) -> dict[str, str]:
     """Fields of a ``Capture`` that stay empty in a stage, and why.
 
     Args:
@@ -29,7 +32,7 @@ def unavailable(parts: Mapping[Kind, Any], stage: Stage, truth: bool = True) -> 
         truth: Whether the data know the true code.
     """
     reasons: dict[str, str] = {}
-    if "camera" not in parts["encoder"].blocks:
+    if "camera" not in getattr(parts["encoder"], "blocks", ()):
         reasons |= dict.fromkeys(_PICTURES, f"{type(parts['encoder']).__name__} estimates no camera")
     if stage == "coarse":
         reasons |= dict.fromkeys(_DETAIL, "the coarse stage has no detail (give the term stage: detail)")
@@ -68,7 +71,7 @@ def looks_at_emotion(recipe: Recipe, stage: Stage, registry: Registry) -> bool:
     return not frozenset().union(*read).isdisjoint(_EMOTIONS)
 
 
-def check_terms(name: str, recipe: Recipe, parts: Mapping[Kind, Any], registry: Registry) -> None:
+def check_terms(name: str, recipe: Recipe, parts: "Mapping[Kind, Component]", registry: Registry) -> None:
     """Refuse a recipe whose terms read what its parts never fill. The terms are not built.
 
     Raises:
@@ -87,7 +90,7 @@ def check_terms(name: str, recipe: Recipe, parts: Mapping[Kind, Any], registry: 
 
 def _requires(term: Term, registry: Registry) -> frozenset[str]:
     try:
-        requires: frozenset[str] = registry.resolve("loss", term.uses).requires
+        requires: frozenset[str] = getattr(registry.resolve("loss", term.uses), "requires", frozenset())
     except ComponentImportError:  # only training needs the packages of a loss
         return frozenset()
     return requires

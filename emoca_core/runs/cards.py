@@ -1,9 +1,9 @@
 """What a run and a package say of themselves: names of their files, and the form of ``best.json`` and ``card.json``."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_serializer
 
 from emoca_core.errors import AssetFormatError
 from emoca_core.limits import RECORD_BYTES
@@ -31,15 +31,33 @@ class Start(_Record):
 
 
 class Asset(_Record):
-    """A file that a training read."""
+    """A file that a training read; of a package also what it is, and where others obtain it."""
 
+    file: str = ""
     sha256: Sha256
+    summary: str = ""
+    license: str = "unknown"
+    obtain: str = "unknown"
 
 
 class Weights(_Record):
-    """The weights of a package."""
+    """The weights of a package, and how many tensors and values they are."""
 
+    file: str = PACKAGE_WEIGHTS
     sha256: Sha256
+    tensors: int = 0
+    values: int = 0
+
+
+class Training(BaseModel, extra="allow"):
+    """One of the trainings that made a package, with its settings, versions and hardware."""
+
+    run: str
+    name: str
+    """Of the recipe."""
+    stage: str
+    step: int
+    commit: str | None = None
 
 
 class Card(_Record):
@@ -74,17 +92,26 @@ class PackageCard(MethodCard):
     """``card.json``: what others should know of a method."""
 
     format: Literal["emoca-method/1"]
+    summary: str = ""
+    trained_from: str = ""
+    """Recipe of the last training."""
     weights: Weights
-    trainings: list[dict[str, Any]] = []
+    trainings: list[Training] = []
     """All that made the weights, the oldest first."""
+    licenses: dict[str, str] = {}
+    """Of everything that it was trained with."""
+
+    @field_serializer("recipe")
+    def _without_nulls(self, recipe: Recipe) -> dict[str, object]:
+        return recipe.plain()
 
 
 class _Peek(_Record):
     """What tells cards apart."""
 
     format: str | None = None
-    stage: Any = None
-    emotion_backbone: Any = None
+    stage: object = None
+    emotion_backbone: object = None
 
 
 def read_card(folder: Path) -> Card:

@@ -2,22 +2,22 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from jaxtyping import Shaped
 from torch import Tensor, nn
 
 from emoca_core.errors import AssetFormatError
 from emoca_core.files import sha256_of
-from emoca_core.interfaces import EmotionBackbone, ModuleComponent
+from emoca_core.interfaces import Component, EmotionBackbone, ModuleComponent
 from emoca_core.registry import Registry
+from emoca_core.registry.spec import Kind
 from emoca_core.runs.cards import EmotionCard, MethodCard, PackageCard
 from emoca_core.runs.trained_folder import TrainedFolder, is_within, without_weights
 from emoca_core.runs.trained_part import sha256_of_tensors
 from emoca_core.weights.checkpoints import read_checkpoint
 
 
-def load_trained(parts: Mapping[Any, Any], trained: TrainedFolder, *, larger: bool = False) -> None:
+def load_trained(parts: Mapping[Kind, Component], trained: TrainedFolder, *, larger: bool = False) -> None:
     """Fill parts with what was trained, and compare what was frozen during training with what it was then.
 
     The files are added to the ``asset_paths`` of the parts, so that results record their hashes.
@@ -33,7 +33,7 @@ def load_trained(parts: Mapping[Any, Any], trained: TrainedFolder, *, larger: bo
     """
     state, files = trained_state(trained)
     named = {f"training {number} {label}": file for number, (label, file) in enumerate(files.items(), 1)}
-    modules = {kind: parts[kind] for kind in trained.parts if isinstance(parts.get(kind), nn.Module)}
+    modules = {kind: part for kind in trained.parts if isinstance(part := parts.get(kind), ModuleComponent)}
     for kind, module in modules.items():
         own = {n.removeprefix(kind + "."): t for n, t in state.items() if is_within(n, kind)}
         if own:
@@ -71,7 +71,7 @@ def trained_backbone(trained: TrainedFolder, registry: Registry) -> EmotionBackb
     """
     use = trained.emotion_card.emotion_backbone
     params = {**use.params, **without_weights("emotion_backbone", use.uses, registry)}
-    backbone: EmotionBackbone = registry.build("emotion_backbone", use.uses, params)
+    backbone = registry.build("emotion_backbone", use.uses, params)
     load_trained({"emotion_backbone": backbone}, trained)
     return backbone
 

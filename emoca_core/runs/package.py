@@ -3,9 +3,6 @@
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
-
-from torch import Tensor
 
 from emoca_core.errors import EmocaError, OutputError
 from emoca_core.files import atomic_folder, sha256_of, write_json, write_text, writing_to
@@ -13,12 +10,14 @@ from emoca_core.method import Method, build_parts
 from emoca_core.registry import Registry
 from emoca_core.registry.catalogue import PACKAGE_CARD, Catalogue, Recipe, Use
 from emoca_core.runs.cards import (
-    PACKAGE_FORMAT,
     PACKAGE_WEIGHTS,
     RUN_CARD,
     RUN_WEIGHTS,
     TRAINED_PARTS,
+    Asset,
     PackageCard,
+    Training,
+    Weights,
 )
 from emoca_core.runs.loading import load_trained, trained_state
 from emoca_core.runs.model_card import licences_text, model_card, registry_text
@@ -30,7 +29,7 @@ _TRAINING = {"name", "recipe", "frozen", "stage", "step", "metrics"}
 """What the card of a package keeps of the card of each training."""
 
 
-def package_run(run: Path, out: Path, catalogue: Catalogue, registry: Registry) -> dict[str, Any]:
+def package_run(run: Path, out: Path, catalogue: Catalogue, registry: Registry) -> PackageCard:
     """Write weights.safetensors, card.json, README.md, registry.yaml and LICENSES.md; all or nothing.
 
     The weights are those that were trained, along the runs that this one started from. Published weights and face
@@ -66,8 +65,16 @@ def package_run(run: Path, out: Path, catalogue: Catalogue, registry: Registry) 
     portable = portable_recipe(recipe, own, catalogue, registry)
     of_runs = {file.resolve() for file in (*files.values(), *(_weights_file(recipe, kind) for kind in own)) if file}
     brought = {name: path for name, path in method.asset_paths().items() if path.resolve() not in of_runs}
-    card = describe(trained, out.resolve().name, portable, brought, catalogue)
-    write_package(out, state, card, catalogue)
+    with writing_to(out), atomic_folder(out) as temporary:
+        weights = temporary / PACKAGE_WEIGHTS
+        write_tensors(weights, state, {"format": "pt"})
+        values = sum(tensor.numel() for tensor in state.values())
+        described = Weights(sha256=sha256_of(weights), tensors=len(state), values=values, file=weights.name)
+        card = describe(trained, out.resolve().name, portable, brought, catalogue, described)
+        write_json(temporary / PACKAGE_CARD, card.model_dump(mode="json", exclude_unset=True))
+        write_text(temporary / "README.md", model_card(card))
+        write_text(temporary / "LICENSES.md", licences_text(card))
+        write_text(temporary / "registry.yaml", registry_text(card))
     return card
 
 
@@ -83,60 +90,46 @@ def portable_recipe(recipe: Recipe, own: Iterable[str], catalogue: Catalogue, re
     Raises:
         EmocaError: A part names a file.
     """
-    plain = recipe.model_dump(mode="json", by_alias=True, exclude_none=True)
+    changes: dict[str, object] = {}
     for kind, use in recipe.parts().items():
-        entry, params = plain[kind], catalogue.params(kind, use)
-        if kind in own:
-            params |= without_weights(kind, use.uses, registry)
-        entry.pop("preset", None)
-        entry["params"] = params
+        params = catalogue.params(kind, use) | (without_weights(kind, use.uses, registry) if kind in own else {})
+        changes[kind] = use.model_copy(update={"preset": None, "params": params})
         if named := next((v for v in _texts(params) if os.path.isabs(v) or Path(v).is_file()), None):
             raise EmocaError(
                 f"{kind} reads {named}, a file that others do not have: add it with 'emoca assets add' and train with "
                 "the asset's name"
             )
-    return Recipe.model_validate(plain)
+    return recipe.model_copy(update=changes)
 
 
 def describe(
-    trained: TrainedFolder, name: str, recipe: Recipe, brought: Mapping[str, Path], catalogue: Catalogue
-) -> dict[str, Any]:
-    """The card, without the hash of the weights."""
+    trained: TrainedFolder,
+    name: str,
+    recipe: Recipe,
+    brought: Mapping[str, Path],
+    catalogue: Catalogue,
+    weights: Weights,
+) -> PackageCard:
+    """The card of a package."""
     card = trained.method_card
-    plain = recipe.model_dump(mode="json", by_alias=True, exclude_none=True)
-    return {
-        "format": PACKAGE_FORMAT,
-        "name": name,
-        "summary": recipe.summary,
-        "trained_from": card.name,
-        "recipe": plain,
-        "stage": card.stage,
-        "step": card.step,
-        "metrics": card.metrics,
-        "frozen": {key: value for key, value in trained.frozen.items() if key.partition(".")[0] in TRAINED_PARTS},
-        "trainings": [entry for folder in trained.chain() for entry in _trainings(folder)],
-        "assets": {asset: _asset(asset, path, catalogue) for asset, path in sorted(brought.items())},
-        "licenses": catalogue.licenses(card.recipe),
-    }
+    return PackageCard(
+        format="emoca-method/1",
+        name=name,
+        summary=recipe.summary,
+        trained_from=card.name,
+        recipe=recipe,
+        stage=card.stage,
+        step=card.step,
+        metrics=card.metrics,
+        frozen={key: value for key, value in trained.frozen.items() if key.partition(".")[0] in TRAINED_PARTS},
+        trainings=[entry for folder in trained.chain() for entry in _trainings(folder)],
+        assets={asset: _asset(asset, path, catalogue) for asset, path in sorted(brought.items())},
+        licenses=catalogue.licenses(card.recipe),
+        weights=weights,
+    )
 
 
-def write_package(out: Path, state: Mapping[str, Tensor], card: dict[str, Any], catalogue: Catalogue) -> None:
-    """Write everything beside ``out`` and rename it."""
-    with writing_to(out), atomic_folder(out) as temporary:
-        write_tensors(temporary / PACKAGE_WEIGHTS, state, {"format": "pt"})
-        card["weights"] = {
-            "file": PACKAGE_WEIGHTS,
-            "sha256": sha256_of(temporary / PACKAGE_WEIGHTS),
-            "tensors": len(state),
-            "values": sum(tensor.numel() for tensor in state.values()),
-        }
-        write_json(temporary / PACKAGE_CARD, card)
-        write_text(temporary / "README.md", model_card(card))
-        write_text(temporary / "LICENSES.md", licences_text(card))
-        write_text(temporary / "registry.yaml", registry_text(card))
-
-
-def _trainings(trained: TrainedFolder) -> list[dict[str, Any]]:
+def _trainings(trained: TrainedFolder) -> list[Training]:
     """What one training was: settings, versions, hardware."""
     card = trained.method_card
     if isinstance(card, PackageCard):
@@ -144,19 +137,18 @@ def _trainings(trained: TrainedFolder) -> list[dict[str, Any]]:
     record = RunFolder(trained.path).record()
     entry = {
         "run": trained.name,
-        **_without_folders(card.model_dump(mode="json", by_alias=True, exclude_none=True, include=_TRAINING)),
-        "settings": _without_folders(record.settings.get("train")),
-        **record.model_dump(include={"versions", "python", "commit", "hardware"}),
+        **card.model_dump(mode="json", by_alias=True, exclude_none=True, include=_TRAINING),
+        "settings": record.settings.train,
+        **record.model_dump(exclude={"settings"}),
         "assets": {name: asset.sha256 for name, asset in card.assets.items()},
     }
-    return [entry]
+    return [Training.model_validate(_without_folders(entry))]
 
 
-def _asset(name: str, path: Path, catalogue: Catalogue) -> dict[str, str]:
-    entry = {"file": path.name, "sha256": sha256_of(path)}
-    if known := catalogue.assets.get(name):
-        entry |= {"summary": known.summary, "license": known.license, "obtain": known.obtain}
-    return entry
+def _asset(name: str, path: Path, catalogue: Catalogue) -> Asset:
+    known = catalogue.assets.get(name)
+    about = known.model_dump(include={"summary", "license", "obtain"}) if known else {}
+    return Asset(file=path.name, sha256=sha256_of(path), **about)
 
 
 def _weights_file(recipe: Recipe, kind: str) -> Path | None:
@@ -169,7 +161,7 @@ def _is_of_a_run(file: Path | None) -> bool:
     return file is not None and file.name == RUN_WEIGHTS and (file.parent / RUN_CARD).is_file()
 
 
-def _texts(value: Any) -> Iterable[str]:
+def _texts(value: object) -> Iterable[str]:
     """All texts inside parameters."""
     if isinstance(value, str):
         yield value
@@ -181,7 +173,7 @@ def _texts(value: Any) -> Iterable[str]:
             yield from _texts(item)
 
 
-def _without_folders(value: Any) -> Any:
+def _without_folders(value: object) -> object:
     """Files by their name alone: folders of this machine tell others nothing."""
     if isinstance(value, str):
         return Path(value).name if os.path.isabs(value) else value

@@ -11,7 +11,6 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
 
 import numpy as np
 import torch
@@ -43,14 +42,39 @@ METRICS, CHECKPOINTS, TRACKED = "metrics.jsonl", "checkpoints", "emoca"
 PACKAGES = ("emoca-core", "torch", "accelerate", "timm", "numpy")
 
 
-class RunRecord(BaseModel):
-    """``run.json``: what was started, with which settings and versions, on which machine."""
+class Hardware(BaseModel):
+    """The machine of a run."""
 
-    settings: dict[str, Any]
+    machine: str | None = None
+    """Kind of processor."""
+    cores: int | None = None
+    gpus: list[str] = []
+
+    def __str__(self) -> str:
+        return f"{len(self.gpus)} x {self.gpus[0]}" if self.gpus else f"{self.cores} cores, {self.machine}"
+
+
+class Provenance(BaseModel):
+    """Versions, commit and machine."""
+
     versions: dict[str, str] = {}
     python: str | None = None
+    system: str | None = None
     commit: str | None = None
-    hardware: dict[str, Any] = {}
+    hardware: Hardware = Hardware()
+
+
+class RunSettings(BaseModel):
+    """Of the loop, and what rebuilds what is trained."""
+
+    train: dict[str, object] = {}
+    task: dict[str, object] = {}
+
+
+class RunRecord(Provenance):
+    """``run.json``: what was started, with which settings and versions, on which machine."""
+
+    settings: RunSettings
 
 
 class Progress(BaseModel):
@@ -70,11 +94,16 @@ class _Newest(BaseModel):
     folder: str
 
 
-class _Logged(BaseModel, extra="allow"):
+class LogLine(BaseModel, extra="allow"):
     """A line of ``metrics.jsonl``; its other values are numbers by name, null where they are not finite."""
 
     __pydantic_extra__: dict[str, int | float | None]
     step: int
+
+    @property
+    def values(self) -> dict[str, int | float | None]:
+        """All but the step."""
+        return self.__pydantic_extra__
 
 
 @dataclass(frozen=True)
@@ -97,7 +126,7 @@ class RunFolder:
         with claim:
             yield
 
-    def start(self, settings: Mapping[str, Any], resume: bool) -> None:
+    def start(self, settings: RunSettings, resume: bool) -> None:
         """Begin a run, or continue the one that is there.
 
         Raises:
@@ -110,11 +139,13 @@ class RunFolder:
         if not (self.path / "run.json").exists():
             if last is not None:
                 raise EmocaError(f"{self.path} holds checkpoints of a run without its run.json: give another --out")
-            write_json(self.path / "run.json", {"settings": settings, **provenance()})
+            write_json(
+                self.path / "run.json", {"settings": settings.model_dump(mode="json"), **provenance().model_dump()}
+            )
             return
         if not resume:
             raise EmocaError(f"{self.path} already holds a run: give another --out, or --resume to continue it")
-        before, now = self.record().settings, json.loads(json_text(settings))
+        before, now = self.record().settings.model_dump(), json.loads(json_text(settings.model_dump(mode="json")))
         if changed := sorted(_differing(before, now)):
             raise EmocaError(f"cannot resume {self.path}: these settings differ: {', '.join(changed)}")
         for old in (self.path / CHECKPOINTS).glob("*step-*"):
@@ -136,12 +167,12 @@ class RunFolder:
         kept = "The last checkpoint is whole: --resume goes on from it." if self.last else "Nothing was kept."
         return writing_to(self.path, kept, also=(SafetensorError, RuntimeError))
 
-    def log(self, entry: Mapping[str, Any]) -> None:
+    def log(self, entry: Mapping[str, object]) -> None:
         """Append one line to metrics.jsonl."""
         with self.writing(), open(self.path / METRICS, "a", encoding="utf-8") as file:
             file.write(json_text(entry, indent=None) + "\n")
 
-    def logged(self) -> list[dict[str, Any]]:
+    def logged(self) -> list[LogLine]:
         """The lines of metrics.jsonl; without the last, where a crash has cut it.
 
         Raises:
@@ -151,7 +182,7 @@ class RunFolder:
         file = self.path / METRICS
         with open_regular(file, TABLE_BYTES, AssetFormatError) as lines:
             return [
-                parse_record(line.decode("utf-8", "replace"), _Logged, f"{file}, line {number},").model_dump()
+                parse_record(line.decode("utf-8", "replace"), LogLine, f"{file}, line {number},")
                 for number, line in enumerate(lines, 1)
                 if line.endswith(b"\n")
             ]
@@ -159,7 +190,7 @@ class RunFolder:
     def forget_after(self, step: int) -> None:
         """Drop log lines of steps that a resumed run will do again."""
         if (self.path / METRICS).exists():
-            kept = [entry for entry in self.logged() if entry["step"] <= step]
+            kept = [line.model_dump() for line in self.logged() if line.step <= step]
             write_text(self.path / METRICS, "".join(json_text(entry, indent=None) + "\n" for entry in kept))
 
     @property
@@ -240,14 +271,14 @@ class RunFolder:
         with self.writing(), atomic_write(file) as temporary:
             Image.fromarray(pixels).save(temporary)
 
-    def write_best(self, state: Mapping[str, torch.Tensor], card: Mapping[str, Any]) -> None:
+    def write_best(self, state: Mapping[str, torch.Tensor], card: Mapping[str, object]) -> None:
         """The best weights so far as safetensors, with a card that says how to rebuild the part."""
         with self.writing():
             write_tensors(self.path / RUN_WEIGHTS, state)
             write_json(self.path / RUN_CARD, card)
 
 
-def _differing(before: Mapping[str, Any], now: Mapping[str, Any], inside: str = "") -> Iterator[str]:
+def _differing(before: Mapping[str, object], now: Mapping[str, object], inside: str = "") -> Iterator[str]:
     """Dotted names of the values that are not the same."""
     for key in {*before, *now}:
         old, new = before.get(key), now.get(key)
@@ -257,8 +288,8 @@ def _differing(before: Mapping[str, Any], now: Mapping[str, Any], inside: str = 
             yield f"{inside}{key}"
 
 
-def provenance() -> dict[str, Any]:
-    """Versions, commit and hardware."""
+def provenance() -> Provenance:
+    """Of this process."""
     versions = {}
     for name in PACKAGES:
         try:
@@ -266,13 +297,13 @@ def provenance() -> dict[str, Any]:
         except importlib.metadata.PackageNotFoundError:
             versions[name] = "not installed"
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    return {
-        "versions": versions,
-        "python": platform.python_version(),
-        "system": platform.platform(),
-        "commit": _commit(),
-        "hardware": {"machine": platform.machine(), "cores": os.cpu_count(), "gpus": gpus},
-    }
+    return Provenance(
+        versions=versions,
+        python=platform.python_version(),
+        system=platform.platform(),
+        commit=_commit(),
+        hardware=Hardware(machine=platform.machine(), cores=os.cpu_count(), gpus=gpus),
+    )
 
 
 def _commit() -> str | None:

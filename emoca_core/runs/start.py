@@ -1,7 +1,5 @@
 """Where a training starts from, and what it looks through: what earlier trainings change in its recipe."""
 
-from typing import Any
-
 from emoca_core.files import sha256_of
 from emoca_core.registry import Registry
 from emoca_core.runs.trained_folder import TrainedFolder, without_weights
@@ -12,7 +10,7 @@ def start_of(trained: TrainedFolder) -> dict[str, str]:
     return {"file": str(trained.weights.resolve()), "sha256": sha256_of(trained.weights)}
 
 
-def start_changes(stage: str, uses: str, trained: TrainedFolder) -> dict[str, Any]:
+def start_changes(stage: str, uses: str, trained: TrainedFolder) -> dict[str, object]:
     """What a recipe has to change to start from a training: where the weights of the encoder come from before its own.
 
     The detail stage takes over the whole encoder; the coarse one may add a second network to it.
@@ -32,7 +30,7 @@ def start_changes(stage: str, uses: str, trained: TrainedFolder) -> dict[str, An
     return {"encoder": {"params": {"weights": weights}}} if encoder["uses"] == uses and weights is not None else {}
 
 
-def emotion_changes(trained: TrainedFolder, registry: Registry) -> dict[str, Any]:
+def emotion_changes(trained: TrainedFolder, registry: Registry) -> dict[str, object]:
     """What a recipe has to change to look through a backbone that ``emoca train emotion`` has trained.
 
     Its weights are not part of the recipe: ``load_trained`` brings them.

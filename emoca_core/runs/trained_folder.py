@@ -5,7 +5,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from emoca_core.errors import AssetFormatError, unknown_name
 from emoca_core.files import leads_out, sha256_of
@@ -19,6 +18,7 @@ from emoca_core.runs.cards import (
     EmotionCard,
     MethodCard,
     PackageCard,
+    Start,
     read_card,
 )
 from emoca_core.runs.hub import download, is_repository
@@ -114,7 +114,7 @@ class TrainedFolder:
             AssetFormatError: An emotion backbone was trained, which is no recipe.
         """
         recipe = self.method_card.recipe
-        change: dict[str, Any] = dict.fromkeys(ONLY_TRAINING)
+        change: dict[str, object] = dict.fromkeys(ONLY_TRAINING)
         for kind in self.complete_parts():
             if use := recipe.parts().get(kind):
                 change[kind] = {"params": without_weights(kind, use.uses, registry)}
@@ -206,12 +206,12 @@ def is_within(name: str, part: str) -> bool:
     return name == part or name.startswith(part + ".")
 
 
-def without_weights(kind: str, uses: str, registry: Registry) -> dict[str, Any]:
+def without_weights(kind: str, uses: str, registry: Registry) -> dict[str, object]:
     """Parameters that build a part without reading published weights; empty for parts that read none."""
     field = registry.resolve(kind, uses).Params.model_fields.get("weights")
     kinds = {field.annotation, *getattr(field.annotation, "__args__", ())} if field is not None else set()
     return {} if kinds.isdisjoint({RANDOM, str}) else {"weights": RANDOM}
 
 
-def _start_of(card: Card) -> Any:
+def _start_of(card: Card) -> Start | None:
     return card.start if isinstance(card, MethodCard) and not isinstance(card, PackageCard) else None

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import yaml  # to write: reading is in emoca_core.parsing
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -14,7 +14,7 @@ from emoca_core.parsing import read_yaml
 from emoca_core.registry.catalogue import merge
 from emoca_core.registry.spec import Seed, validated
 
-Assignments = dict[str, Any]
+Assignments = dict[str, object]
 _UNSAFE = frozenset('/\\:*?"<>|')
 _OWN_FILES = ("table.md", "table.csv", "result.json", "faces.png")
 """What a sweep writes beside the folders of its variants."""
@@ -63,9 +63,13 @@ class Variant(BaseModel):
     def _nested(cls, assignments: Assignments) -> Assignments:
         return nested(assignments)
 
-    def given(self) -> dict[str, Any]:
+    def given(self) -> dict[str, object]:
         """What is set, by the key of the file."""
         return self.model_dump(by_alias=True, exclude_defaults=True, include=set(Variant.model_fields))
+
+    def assigned(self, option: str) -> Assignments:
+        """What is set under an option with assignments."""
+        return {**values} if isinstance(values := self.given().get(option), dict) else {}
 
 
 class Plan(Variant):
@@ -91,7 +95,7 @@ class Plan(Variant):
 
     @field_validator("variants", mode="before")
     @classmethod
-    def _nothing_changed(cls, variants: Any) -> Any:
+    def _nothing_changed(cls, variants: object) -> object:
         if not isinstance(variants, Mapping):
             return variants
         owners = dict.fromkeys(_OWN_FILES, "a file of the sweep")
@@ -157,7 +161,7 @@ def read_plan(file: Path) -> Plan:
             if key not in everything:
                 raise ParamsError(f"{file}: variant '{name}' has no {key}, and the file names none for all")
         for place in _SETTINGS[plan.stage][:2]:
-            if "seed" in {**plan.given().get(place, {}), **variant.given().get(place, {})}:
+            if "seed" in plan.assigned(place) | variant.assigned(place):
                 raise ParamsError(f"{file}: 'seed' under '{place}' is set by 'seeds'")
     return plan
 
@@ -191,31 +195,32 @@ def arguments(plan: Plan, name: str, seed: int, out: Path) -> tuple[str, ...]:
     given = [plan.stage, "--out", str(run_folder(name, seed, out))]
     for option in _OPTIONS[plan.stage]:
         if (value := own.get(option) or common.get(option)) is not None:
-            given += [f"--{option}", value if isinstance(value, str) else ",".join(value)]
+            given += [f"--{option}", ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
     for option in _SETTINGS[plan.stage]:
-        values = merge(common.get(option, {}), own.get(option, {}), keep_null=True)
+        values = merge(plan.assigned(option), plan.variants[name].assigned(option), keep_null=True)
         for key, value in (values | {"seed": seed} if option == "set" else values).items():
             given += [f"--{option}", f"{key}={as_yaml(value)}"]
     return tuple(given)
 
 
-def as_yaml(value: Any) -> str:
+def as_yaml(value: object) -> str:
     """One line that YAML reads as the value."""
     text = yaml.safe_dump(value, default_flow_style=True, width=2**20, allow_unicode=True, sort_keys=False)
     return text.removesuffix("\n").removesuffix("\n...").strip()
 
 
-def nested(assignments: Mapping[str, Any]) -> dict[str, Any]:
+def nested(assignments: Mapping[str, object]) -> dict[str, object]:
     """``{"a.b": 1}`` as ``{"a": {"b": 1}}``; keys further inside are left alone, because names may hold dots.
 
     Raises:
         ValueError: A key without a name between its dots.
     """
-    values: dict[str, Any] = {}
+    values: dict[str, object] = {}
     for key, value in assignments.items():
         if not all(str(key).split(".")):
             raise ValueError(f"'{key}' is not the name of a setting")
-        for part in reversed(str(key).split(".")):
+        first, *inside = str(key).split(".")
+        for part in reversed(inside):
             value = {part: value}
-        values = merge(values, value, keep_null=True)
+        values = merge(values, {first: value}, keep_null=True)
     return values

@@ -4,12 +4,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from emoca_core.errors import EmocaError, unknown_name
 from emoca_core.parsing import read_record
 from emoca_core.runs.cards import RUN_CARD, Card
-from emoca_core.runs.run_folder import RunFolder
+from emoca_core.runs.run_folder import Provenance, RunFolder
 from emoca_core.sweep.plan import Plan, Run
 from emoca_core.sweep.running import is_done, read_outcome
 from emoca_core.sweep.statistics import Mean, mean_of, paired_difference
@@ -32,14 +31,14 @@ class RunResult:
         step: Of the validation that is reported.
         seconds: Of training; less than all of it where it was stopped between.
         metrics: By name.
-        provenance: Versions, commit and hardware.
+        provenance: Versions, commit and machine.
     """
 
     seed: int
     step: int
     seconds: float
     metrics: Mapping[str, float]
-    provenance: Mapping[str, Any]
+    provenance: Provenance
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ class VariantResult:
     """
 
     name: str
-    changes: Mapping[str, Any]
+    changes: Mapping[str, object]
     runs: Sequence[RunResult]
     failures: Mapping[int, str]
     means: Mapping[str, Mean]
@@ -68,12 +67,12 @@ class SweepResult:
     """All variants.
 
     Attributes:
-        plan: The file, as it was read.
+        plan: The file.
         metrics: Columns of the table.
         variants: The first is the one that the others are compared with.
     """
 
-    plan: Mapping[str, Any]
+    plan: Plan
     metrics: tuple[str, ...]
     variants: Sequence[VariantResult]
 
@@ -124,7 +123,7 @@ def read_results(plan: Plan, runs: Sequence[Run]) -> SweepResult:
         )
         for number, (name, variant) in enumerate(plan.variants.items())
     ]
-    return SweepResult(plan.model_dump(mode="json", by_alias=True), metrics, variants)
+    return SweepResult(plan, metrics, variants)
 
 
 def read_run(run: Run, report: str) -> RunResult:
@@ -133,7 +132,7 @@ def read_run(run: Run, report: str) -> RunResult:
     step, metrics = best.step, best.metrics
     if report == "last":
         step, metrics = last_validation(run.folder)
-    provenance = RunFolder(run.folder).record().model_dump(include={"versions", "python", "commit", "hardware"})
+    provenance = Provenance.model_validate(RunFolder(run.folder).record().model_dump(exclude={"settings"}))
     outcome = read_outcome(run)
     known = {name: math.nan if value is None else value for name, value in metrics.items()}
     return RunResult(run.seed, step, outcome.seconds if outcome else math.nan, known, provenance)
@@ -145,9 +144,9 @@ def last_validation(folder: Path) -> tuple[int, dict[str, float | None]]:
     Raises:
         EmocaError: The run has none.
     """
-    for entry in reversed(RunFolder(folder).logged()):
-        if found := {k.removeprefix("validation/"): v for k, v in entry.items() if k.startswith("validation/")}:
-            return entry["step"], found
+    for line in reversed(RunFolder(folder).logged()):
+        if found := {k.removeprefix("validation/"): v for k, v in line.values.items() if k.startswith("validation/")}:
+            return line.step, found
     raise EmocaError(f"{folder} has got as far as no validation")
 
 

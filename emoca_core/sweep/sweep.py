@@ -1,10 +1,11 @@
 """A sweep from its file to table and picture. Running and reading are apart: reading again costs seconds."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from pydantic_core import to_jsonable_python
 
 from emoca_core.files import write_json, write_text
 from emoca_core.sweep import table
@@ -46,7 +47,7 @@ def run_sweep(
     if not table_only:
         run_all(runs, jobs=jobs, say=say, command=command)
     result = read_results(plan, runs)
-    write_json(out / "result.json", asdict(result))
+    write_json(out / "result.json", to_jsonable_python(result))
     write_text(out / "table.md", table.markdown(result))
     write_text(out / "table.csv", table.comma_separated(result))
     return result
@@ -91,7 +92,7 @@ def _validation_set(plan: Plan, run: Run) -> "FaceDataset":
     from emoca_core.train.run_stage import open_faces
     from emoca_core.train.stage_settings import StageSettings
 
-    recorded = RunFolder(run.folder).record().settings.get("train", {})
+    recorded = RunFolder(run.folder).record().settings.train
     settings = validated(StageSettings, recorded, str(run.folder))
     data = plan.variants[run.variant].data or plan.data or ""
     return open_faces(data, settings, get_registry())[1]

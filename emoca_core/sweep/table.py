@@ -54,14 +54,14 @@ def comma_separated(result: SweepResult) -> str:
 
 def notes(result: SweepResult) -> Iterator[str]:
     """How to read the table, where it comes from, and what is missing in it."""
-    best = "highest score" if result.plan["stage"] == "emotion" else "lowest loss"
-    which = {"best": f"the validation with the {best}", "last": "the last validation"}[result.plan["report"]]
+    best = "highest score" if result.plan.stage == "emotion" else "lowest loss"
+    which = {"best": f"the validation with the {best}", "last": "the last validation"}[result.plan.report]
     yield f"Metrics of {which}; mean over seeds with its 95 % t interval (in Markdown: ± standard deviation)."
     if compared(result):
         yield "Differences are paired by seed; * marks an interval without zero, not corrected for several questions."
     runs = [run for variant in result.variants for run in variant.runs]
-    commits = sorted({str(run.provenance.get("commit")) for run in runs})
-    yield f"Commit {', '.join(commits)}; {', '.join(sorted({_hardware(run.provenance) for run in runs}))}."
+    commits = sorted({str(run.provenance.commit) for run in runs})
+    yield f"Commit {', '.join(commits)}; {', '.join(sorted({str(run.provenance.hardware) for run in runs}))}."
     yield from (f"Missing: {line}" for line in result.failures)
 
 
@@ -133,11 +133,3 @@ def _five(mean: Mean | None) -> list[str]:
         return [""] * 5
     values = (mean.value, mean.deviation, mean.low, mean.high)
     return [*(repr(value) if math.isfinite(value) else "" for value in values), str(mean.count)]
-
-
-def _hardware(provenance: object) -> str:
-    hardware = provenance.get("hardware") if isinstance(provenance, dict) else None
-    if not hardware:
-        return "unknown hardware"
-    gpus = hardware.get("gpus") or []
-    return f"{len(gpus)} x {gpus[0]}" if gpus else f"{hardware.get('cores')} cores, {hardware.get('machine')}"

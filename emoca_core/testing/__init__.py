@@ -13,7 +13,7 @@ skip, or test with files of your own.
 from collections.abc import Mapping
 from typing import Any
 
-from emoca_core.interfaces import Parts
+from emoca_core.interfaces import Component, Parts
 from emoca_core.registry import Registry, get_registry
 from emoca_core.registry.spec import Kind
 from emoca_core.testing.common import Subject, check_declaration
@@ -24,7 +24,7 @@ __all__ = ["check_component"]
 def check_component(
     kind: Kind,
     name: str,
-    params: Mapping[str, Any] | None = None,
+    params: Mapping[str, object] | None = None,
     registry: Registry | None = None,
     *,
     sample: Any = None,
@@ -49,6 +49,6 @@ def check_component(
     Example:
         >>> check_component("loss", "photometric")
     """
-    subject = Subject(registry or get_registry(), kind, name, dict(params or {}), sample, parts)
+    subject: Subject[Component] = Subject(registry or get_registry(), kind, name, dict(params or {}), sample, parts)
     check_declaration(subject)
     subject.registry.kinds[kind].load_check()(subject)

@@ -6,25 +6,28 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from emoca_core.errors import ComponentImportError, ParamsError
-from emoca_core.interfaces import Camera, Component, Parts
+from emoca_core.interfaces import Camera, Component, ModuleComponent, Parts
 from emoca_core.registry import Registry
 from emoca_core.registry.spec import ComponentParams, Kind
 
 T = TypeVar("T")
+R = TypeVar("R")
+C = TypeVar("C", bound=Component)
+M = TypeVar("M", bound=ModuleComponent)
 
 SINGLE_TOLERANCE = 2e-4
 """Relative to the largest value: float32 sums in another order (other batch size, other device) differ by less."""
 
 
 @dataclass(frozen=True)
-class Subject:
+class Subject(Generic[C]):
     """The component under test.
 
     Attributes:
@@ -39,27 +42,21 @@ class Subject:
     registry: Registry
     kind: Kind
     name: str
-    params: dict[str, Any]
+    params: Mapping[str, object]
     sample: Any = None
     parts: Parts | None = None
 
     @cached_property
-    def component(self) -> Any:
+    def component(self) -> C:
         """The component that most checks look at; building a large network again takes a second."""
         return self.build()
 
-    def build(self) -> Any:
+    def build(self) -> C:
         """A fresh component, with its parts, in evaluation mode."""
         component = self.registry.build(self.kind, self.name, self.params, self.parts)
-        if self.parts is not None:
-            component.attach(self.parts)
-        return component.eval() if isinstance(component, nn.Module) else component
-
-    def twin(self) -> Any:
-        """A fresh component in the state of the first; networks initialise at random."""
-        twin = self.build()
-        twin.load_state_dict(self.component.state_dict())
-        return twin
+        if self.parts is not None and callable(attach := getattr(component, "attach", None)):
+            attach(self.parts)
+        return cast(C, component.eval() if isinstance(component, nn.Module) else component)
 
     def require(self, kept: object, promise: str) -> None:
         """Fail with the component's name and the broken promise."""
@@ -104,18 +101,27 @@ def tensors_of(value: object, name: str = "value") -> dict[str, Tensor]:
 
 def changed(value: T, change: Callable[[Tensor], Tensor]) -> T:
     """The same dataclass, mapping, tuple or tensor with every tensor replaced by ``change(tensor)``."""
+    return cast(T, _changed(value, change))
+
+
+def _changed(value: object, change: Callable[[Tensor], Tensor]) -> object:
     if isinstance(value, Tensor):
-        return cast(T, change(value))
+        return change(value)
     if isinstance(value, Camera):
-        return cast(T, value.map(change))
+        return value.map(change)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {field.name: changed(getattr(value, field.name), change) for field in dataclasses.fields(value)}
-        return cast(T, dataclasses.replace(value, **fields))
+        fields = {field.name: _changed(getattr(value, field.name), change) for field in dataclasses.fields(value)}
+        return dataclasses.replace(value, **fields)
     if isinstance(value, Mapping):
-        return cast(T, {key: changed(item, change) for key, item in value.items()})
-    if isinstance(value, tuple):
-        return cast(T, tuple(changed(item, change) for item in value))
-    return value
+        return {key: _changed(item, change) for key, item in value.items()}
+    return tuple(_changed(item, change) for item in value) if isinstance(value, tuple) else value
+
+
+def twin_of(subject: Subject[M]) -> M:
+    """A fresh component in the state of the first; networks initialise at random."""
+    twin = subject.build()
+    twin.load_state_dict(subject.component.state_dict())
+    return twin
 
 
 def _slice(which: slice, tensor: Tensor) -> Tensor:
@@ -127,7 +133,7 @@ def as_double(value: T) -> T:
     return changed(value, lambda tensor: tensor.double() if tensor.is_floating_point() else tensor)
 
 
-def check_declaration(subject: Subject) -> None:
+def check_declaration(subject: Subject[Component]) -> None:
     """The class, its documentation and its parameters."""
     try:
         cls = subject.registry.resolve(subject.kind, subject.name)
@@ -144,7 +150,7 @@ def check_declaration(subject: Subject) -> None:
     _check_params(subject, cls)
 
 
-def _check_params(subject: Subject, cls: type[Component]) -> None:
+def _check_params(subject: Subject[C], cls: type[Component]) -> None:
     model = cls.Params
     subject.require(issubclass(model, ComponentParams), "Params must subclass emoca_core.ComponentParams")
     subject.require(
@@ -166,14 +172,14 @@ def _check_params(subject: Subject, cls: type[Component]) -> None:
 
 
 def check_module(
-    subject: Subject,
-    call: Callable[[Any, T], Any],
+    subject: Subject[M],
+    call: Callable[[M, T], R],
     batch: T,
     *,
     per_face: bool = True,
     double: bool = False,
     tolerance: float = SINGLE_TOLERANCE,
-) -> Any:
+) -> R:
     """Determinism, purity, batch independence, precision, devices, and saving, for components that are modules.
 
     Args:
@@ -207,7 +213,7 @@ def check_module(
     return result
 
 
-def check_registered_tensors(subject: Subject, module: nn.Module) -> None:
+def check_registered_tensors(subject: Subject[C], module: nn.Module) -> None:
     """Tensors must be parameters or buffers, otherwise ``.to(device)`` and ``state_dict`` leave them behind."""
     for path, part in module.named_modules():
         for attribute, value in vars(part).items():
@@ -228,7 +234,7 @@ def _plain_tensors(value: object) -> Iterator[bool]:
             yield from _plain_tensors(item)
 
 
-def _check_saving_and_moving(subject: Subject, call: Callable[[Any], Any], result: object) -> None:
+def _check_saving_and_moving(subject: Subject[M], call: Callable[[M], object], result: object) -> None:
     state = {key: tensor.clone() for key, tensor in subject.component.state_dict().items()}
     again = subject.build()
     again.load_state_dict(state)
@@ -238,38 +244,29 @@ def _check_saving_and_moving(subject: Subject, call: Callable[[Any], Any], resul
 
 
 def _check_precision(
-    subject: Subject,
-    call: Callable[[Any, T], Any],
-    batch: T,
-    result: object,
-    double: bool,
-    tolerance: float,
+    subject: Subject[M], call: Callable[[M, T], object], batch: T, result: object, double: bool, tolerance: float
 ) -> None:
     wrong = [key for key, tensor in tensors_of(result).items() if tensor.dtype == torch.float64]
     subject.require(not wrong, f"float32 in must give float32 out, got float64 in {', '.join(wrong)}")
     if double:
-        precise = call(subject.twin().double(), as_double(batch))
+        precise = call(twin_of(subject).double(), as_double(batch))
         wrong = [key for key, tensor in tensors_of(precise).items() if tensor.dtype in (torch.float16, torch.float32)]
         subject.require(not wrong, f"float64 in must give float64 out, got less in {', '.join(wrong)}")
         subject.require_same(result, precise, tolerance, "float32 must agree with float64")
 
 
 def _check_devices(
-    subject: Subject,
-    call: Callable[[Any, T], Any],
-    batch: T,
-    result: object,
-    tolerance: float,
+    subject: Subject[M], call: Callable[[M, T], object], batch: T, result: object, tolerance: float
 ) -> None:
     if torch.cuda.is_available():
-        on_gpu = call(subject.twin().cuda(), changed(batch, Tensor.cuda))
+        on_gpu = call(twin_of(subject).cuda(), changed(batch, Tensor.cuda))
         stayed = [key for key, tensor in tensors_of(on_gpu).items() if not tensor.is_cuda]
         subject.require(not stayed, f"the result must be on the input's device, {', '.join(stayed)} is not")
         # cuBLAS and cuDNN may use TF32 and other orders of summation
         subject.require_same(on_gpu, result, 10 * tolerance, "the GPU must agree with the CPU")
 
 
-def gradient_of(subject: Subject, output: Tensor, inputs: Tensor, promise: str) -> Tensor:
+def gradient_of(subject: Subject[C], output: Tensor, inputs: Tensor, promise: str) -> Tensor:
     """Gradient of a weighted sum, which must exist, be finite and not vanish everywhere."""
     subject.require(output.requires_grad, f"{promise}: the result is cut off from the graph")
     # weights, because the plain sum of a normalised output has no gradient

@@ -11,9 +11,9 @@ from emoca_core.testing.common import Subject
 _LOOKED_AT = 8  # samples; a large set is not read to its end
 
 
-def check(subject: Subject) -> None:
+def check(subject: Subject[FaceDataset]) -> None:
     """A finite sequence of distinct, repeatable, well-formed samples that worker processes can share."""
-    dataset: FaceDataset = subject.component
+    dataset = subject.component
     count = len(dataset)
     subject.require(count > 0, "is empty; a set without faces must raise when it is built")
     samples = [dataset[index] for index in range(min(count, _LOOKED_AT))]
@@ -30,11 +30,11 @@ def check(subject: Subject) -> None:
         subject.require(False, f"index {count} must raise IndexError: iteration stops by it")
     other = pickle.loads(pickle.dumps(dataset))  # our own bytes; DataLoader workers receive it like this
     subject.require_same(other[0], samples[0], 0.0, "must survive pickling, as worker processes need")
-    again: FaceDataset = subject.build()
+    again = subject.build()
     subject.require_same(again[0], samples[0], 0.0, "the same parameters must give the same faces")
 
 
-def _check_sample(subject: Subject, sample: object, what: str, labels: Sequence[str]) -> None:
+def _check_sample(subject: Subject[FaceDataset], sample: object, what: str, labels: Sequence[str]) -> None:
     subject.require(isinstance(sample, FaceSample), f"{what} must be a FaceSample")
     assert isinstance(sample, FaceSample)
     image = sample.image

@@ -1,7 +1,6 @@
 """What a detail model promises."""
 
 import dataclasses
-from typing import Any
 
 from torch import Tensor
 
@@ -13,9 +12,9 @@ LARGEST_DISPLACEMENT = 0.05
 """Metres. Wrinkles are millimetres; more than this is a model that works in other units."""
 
 
-def check(subject: Subject) -> None:
+def check(subject: Subject[DetailModel]) -> None:
     """A code of the declared size, a map of the declared size in metres, gradients from the map to the code."""
-    model: DetailModel = subject.component
+    model = subject.component
     for attribute in ("code_size", "map_size"):
         size = getattr(model, attribute, 0)
         subject.require(isinstance(size, int) and size > 0, f"{attribute} must be a positive number")
@@ -26,6 +25,7 @@ def check(subject: Subject) -> None:
     encoded, displacement = check_module(subject, _run, (crop, parameters))
     count = len(crop)
     subject.require(encoded.detail is not None, "must fill the detail block")
+    assert encoded.detail is not None
     subject.require(
         encoded.detail.shape == (count, model.code_size),
         f"the code has shape {tuple(encoded.detail.shape)}, code_size declares {model.code_size}",
@@ -42,6 +42,6 @@ def check(subject: Subject) -> None:
     gradient_of(subject, model.decode(dataclasses.replace(encoded, detail=code)), code, "the map depends on the code")
 
 
-def _run(model: Any, batch: tuple[FaceCrop, FaceParameters]) -> tuple[FaceParameters, Tensor]:
+def _run(model: DetailModel, batch: tuple[FaceCrop, FaceParameters]) -> tuple[FaceParameters, Tensor]:
     encoded = model(*batch)
     return encoded, model.decode(encoded)

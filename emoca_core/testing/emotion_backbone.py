@@ -5,9 +5,9 @@ from emoca_core.interfaces.samples import FACES, sample_image
 from emoca_core.testing.common import Subject, check_module, gradient_of
 
 
-def check(subject: Subject) -> None:
+def check(subject: Subject[EmotionBackbone]) -> None:
     """Named features of the declared sizes, classes as labelled, any picture size, gradients to the picture."""
-    backbone: EmotionBackbone = subject.component
+    backbone = subject.component
     subject.require(getattr(backbone, "feature_dims", None), "must declare feature_dims, the size of every feature")
     image = sample_image(112) if subject.sample is None else subject.sample
     _check_prediction(subject, backbone, backbone(image), len(image))
@@ -18,7 +18,9 @@ def check(subject: Subject) -> None:
     gradient_of(subject, feature, picture, "the first feature must carry gradients to the picture")
 
 
-def _check_prediction(subject: Subject, backbone: EmotionBackbone, prediction: object, count: int) -> None:
+def _check_prediction(
+    subject: Subject[EmotionBackbone], backbone: EmotionBackbone, prediction: object, count: int
+) -> None:
     subject.require(isinstance(prediction, EmotionPrediction), "must return an EmotionPrediction")
     assert isinstance(prediction, EmotionPrediction)
     shapes = {name: tuple(feature.shape[:2]) for name, feature in prediction.features.items()}

@@ -1,7 +1,7 @@
 """What an encoder promises."""
 
 import dataclasses
-from typing import Any
+from collections.abc import Callable
 
 import torch
 
@@ -13,9 +13,9 @@ ITERATIVE_TOLERANCE = 2e-2
 """Relative; a fit stops within its own tolerance, which rounding reaches along another path."""
 
 
-def check(subject: Subject) -> None:
+def check(subject: Subject[Encoder]) -> None:
     """The declared blocks, from the declared inputs, with gradients to whatever can be trained."""
-    encoder: Encoder = subject.component
+    encoder = subject.component
     subject.require(encoder.blocks, "must declare blocks, the sizes of what it predicts")
     subject.require(isinstance(encoder.crop_rule, CropRule), "crop_rule must be a CropRule")
     subject.require(encoder.crop_rule.size > 0 and encoder.crop_rule.name, "crop_rule needs a name and a size")
@@ -38,17 +38,15 @@ def check(subject: Subject) -> None:
 
 def _only(crop: FaceCrop, encoder: Encoder) -> FaceCrop:
     """The crop with nothing but the picture and what the encoder says it needs."""
-    empty: dict[str, Any] = {
+    empty: dict[str, object] = {
         "landmarks": {},
-        "blendshapes": None,
-        "crop_to_image": None,
-        "photo_size": None,
-        "identity": None,
+        **dict.fromkeys(("blendshapes", "crop_to_image", "photo_size", "identity")),
     }
-    return dataclasses.replace(crop, **{name: value for name, value in empty.items() if name not in encoder.needs})
+    replace: Callable[..., FaceCrop] = dataclasses.replace
+    return replace(crop, **{name: value for name, value in empty.items() if name not in encoder.needs})
 
 
-def _check_training(subject: Subject, encoder: Encoder, parameters: FaceParameters) -> None:
+def _check_training(subject: Subject[Encoder], encoder: Encoder, parameters: FaceParameters) -> None:
     trainable = [parameter for parameter in encoder.parameters() if parameter.requires_grad]
     if not trainable:
         return

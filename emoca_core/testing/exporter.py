@@ -14,12 +14,12 @@ from emoca_core.testing.sample_sequence import sample_sequence
 Export = Callable[[Path, Sequence[ExportedFile]], Sequence[ExportedFile]]
 
 
-def check(subject: Subject) -> None:
+def check(subject: Subject[Exporter]) -> None:
     """It writes what it says into the folder, nothing else; equal faces give equal bytes, from several threads too.
 
     The same of people through clips, where the exporter holds movement.
     """
-    exporter: Exporter = subject.component
+    exporter = subject.component
     faces = [sample_face(), sample_face(bare=True)] if subject.sample is None else [subject.sample]
     _check_captures(subject, "face", [partial(exporter.export, face) for face in faces])
     if type(exporter).export_sequence is not Exporter.export_sequence:
@@ -27,7 +27,7 @@ def check(subject: Subject) -> None:
         _check_captures(subject, "sequence", [partial(exporter.export_sequence, one) for one in sequences])
 
 
-def _check_captures(subject: Subject, what: str, exports: Sequence[Export]) -> None:
+def _check_captures(subject: Subject[Exporter], what: str, exports: Sequence[Export]) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folders = [Path(temporary, f"{i}") for i in range(3 * len(exports))]
         first = [_written(subject, export, folder) for export, folder in zip(exports, folders, strict=False)]
@@ -38,7 +38,7 @@ def _check_captures(subject: Subject, what: str, exports: Sequence[Export]) -> N
                 subject.require(content == first[number % len(exports)], f"equal {what}s must give equal bytes")
 
 
-def _written(subject: Subject, export: Export, folder: Path) -> dict[str, bytes]:
+def _written(subject: Subject[Exporter], export: Export, folder: Path) -> dict[str, bytes]:
     folder.mkdir()
     before = (ExportedFile(folder / "face.before", "before"),)
     before[0].path.write_bytes(b"another exporter's")
@@ -54,7 +54,7 @@ def _written(subject: Subject, export: Export, folder: Path) -> dict[str, bytes]
     return content
 
 
-def _check_files(subject: Subject, files: Sequence[ExportedFile], folder: Path) -> None:
+def _check_files(subject: Subject[Exporter], files: Sequence[ExportedFile], folder: Path) -> None:
     subject.require(all(isinstance(file, ExportedFile) for file in files), "must return ExportedFile objects")
     for file in files:
         subject.require(file.path.parent == folder, f"{file.path.name} must be in the folder that it was given")

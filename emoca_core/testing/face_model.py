@@ -1,7 +1,5 @@
 """What a face model promises."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -14,9 +12,9 @@ SIZE_RANGE = (0.1, 0.6)
 """Height of a mesh in metres: a mask without a neck, a bust."""
 
 
-def check(subject: Subject) -> None:
+def check(subject: Subject[FaceModel]) -> None:
     """Topology, axes and units, rigid motion, padding of codes, appearance, gradients to every block."""
-    model: FaceModel = subject.component
+    model = subject.component
     subject.require(model.blocks, "blocks must be declared")
     code = sample_parameters(model.blocks)
     geometry, albedo = check_module(subject, _run, code, double=True)
@@ -28,11 +26,11 @@ def check(subject: Subject) -> None:
     _check_gradients(subject, model)
 
 
-def _run(model: Any, code: FaceParameters) -> tuple[FaceGeometry, Albedo]:
+def _run(model: FaceModel, code: FaceParameters) -> tuple[FaceGeometry, Albedo]:
     return model(code), model.albedo(code)
 
 
-def _check_topology(subject: Subject, model: FaceModel, geometry: FaceGeometry) -> None:
+def _check_topology(subject: Subject[FaceModel], model: FaceModel, geometry: FaceGeometry) -> None:
     count = geometry.vertices.shape[1]
     subject.require(geometry.vertices.shape == (FACES, count, 3), "vertices must be [B, V, 3]")
     faces = model.faces
@@ -55,7 +53,7 @@ def _check_topology(subject: Subject, model: FaceModel, geometry: FaceGeometry) 
         subject.require(model.uv.min() >= 0 and model.uv.max() <= 1, "uv must be in [0, 1]")
 
 
-def _check_axes(subject: Subject, model: FaceModel) -> None:
+def _check_axes(subject: Subject[FaceModel], model: FaceModel) -> None:
     """Metres; x to the subject's left, y up, z out of the face; triangles counter-clockwise from outside."""
     neutral: FaceGeometry = model(FaceParameters(global_pose=torch.zeros(1, 3)))
     vertices, points = neutral.vertices[0], neutral.landmarks["ibug68"][0]
@@ -78,7 +76,7 @@ def _check_axes(subject: Subject, model: FaceModel) -> None:
     subject.require(distance <= longest, f"landmarks must lie on the surface, one is {distance:.3g} m away")
 
 
-def _check_rigid_motion(subject: Subject, model: FaceModel, code: FaceParameters) -> None:
+def _check_rigid_motion(subject: Subject[FaceModel], model: FaceModel, code: FaceParameters) -> None:
     """``global_pose`` turns everything about one point, and does nothing else."""
     if "global_pose" not in model.blocks:
         return
@@ -95,7 +93,7 @@ def _check_rigid_motion(subject: Subject, model: FaceModel, code: FaceParameters
     subject.require_same(turned.landmarks["ibug68"][:, inner], expected, 1e-4, f"{promise}, and the landmarks")
 
 
-def _check_codes(subject: Subject, model: FaceModel) -> None:
+def _check_codes(subject: Subject[FaceModel], model: FaceModel) -> None:
     """Absent means zero, short means padded, foreign blocks are ignored."""
     pose = torch.zeros(2, 3)
     zero = {name: torch.zeros(2, size) for name, size in model.blocks.items() if name not in ("camera", "lighting")}
@@ -118,7 +116,7 @@ def _check_codes(subject: Subject, model: FaceModel) -> None:
             )
 
 
-def _check_albedo(subject: Subject, model: FaceModel, albedo: Albedo) -> None:
+def _check_albedo(subject: Subject[FaceModel], model: FaceModel, albedo: Albedo) -> None:
     subject.require(isinstance(albedo, Albedo), "albedo must return an Albedo")
     if albedo.texture is not None:
         side = albedo.texture.shape[-1]
@@ -128,7 +126,7 @@ def _check_albedo(subject: Subject, model: FaceModel, albedo: Albedo) -> None:
         subject.require(albedo.vertex_colors.shape[::2] == (FACES, 3), "vertex colours must be [B, V, 3]")
 
 
-def _check_gradients(subject: Subject, model: FaceModel) -> None:
+def _check_gradients(subject: Subject[FaceModel], model: FaceModel) -> None:
     for name, size in model.blocks.items():
         code = sample_parameters({**model.blocks})
         block = code.get(name)

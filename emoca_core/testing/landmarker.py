@@ -8,9 +8,9 @@ from emoca_core.interfaces import Detection, Landmarker
 from emoca_core.testing.common import Subject
 
 
-def check(subject: Subject) -> None:
+def check(subject: Subject[Landmarker]) -> None:
     """Well-formed, repeatable detections, largest first; a photo without a face, or of one pixel, is no error."""
-    landmarker: Landmarker = subject.component
+    landmarker = subject.component
     grey = np.full((120, 160, 3), 128, np.uint8)
     photos = {"a grey photo": grey, "one pixel": grey[:1, :1].copy(), "a narrow photo": grey[:, :3].copy()}
     if subject.sample is not None:
@@ -32,7 +32,7 @@ def check(subject: Subject) -> None:
         subject.require(faces, "must find the face of the sample photo")
 
 
-def _check_detection(subject: Subject, face: object, size: tuple[int, ...], what: str) -> None:
+def _check_detection(subject: Subject[Landmarker], face: object, size: tuple[int, ...], what: str) -> None:
     subject.require(isinstance(face, Detection), f"{what}: must return Detection objects")
     assert isinstance(face, Detection)
     x0, y0, x1, y1 = face.box
@@ -52,7 +52,7 @@ def _check_detection(subject: Subject, face: object, size: tuple[int, ...], what
     )
 
 
-def _check_sides(subject: Subject, points: np.ndarray, what: str) -> None:
+def _check_sides(subject: Subject[Landmarker], points: np.ndarray, what: str) -> None:
     """Whatever the roll of the head: seen from the right eye, the left one is anticlockwise of the mouth."""
     right, left, mouth = points[36:42].mean(0), points[42:48].mean(0), points[48:68].mean(0)
     across, down = left - right, mouth - right

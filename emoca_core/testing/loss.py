@@ -1,7 +1,7 @@
 """What a loss promises."""
 
 import dataclasses
-from typing import Any
+from collections.abc import Callable
 
 import torch
 
@@ -12,26 +12,21 @@ from emoca_core.testing.common import Subject, changed, check_module, tensors_of
 _ALWAYS = ("crop", "parameters")
 
 
-def check(subject: Subject) -> None:
+def check(subject: Subject[Loss]) -> None:
     """One finite number, from nothing but the fields in ``requires``, with a gradient to one of them."""
-    loss: Loss = subject.component
+    loss = subject.component
     fields = {field.name for field in dataclasses.fields(Capture)}
     subject.require(isinstance(getattr(loss, "requires", None), frozenset), "requires must be a frozenset")
     subject.require(loss.requires <= fields, f"requires names unknown fields: {sorted(loss.requires - fields)}")
     capture: Capture = sample_capture() if subject.sample is None else subject.sample
-    unread: dict[str, Any] = {name: None for name in fields - loss.requires - set(_ALWAYS)}
-    value = check_module(
-        subject,
-        lambda module, faces: module(faces),
-        dataclasses.replace(capture, **unread),
-        per_face=False,
-        double=True,
-    )
+    replace: Callable[..., Capture] = dataclasses.replace
+    read = replace(capture, **dict.fromkeys(fields - loss.requires - set(_ALWAYS)))
+    value = check_module(subject, lambda module, faces: module(faces), read, per_face=False, double=True)
     subject.require(value.shape == (), f"must be one number, has shape {tuple(value.shape)}")
     _check_gradient(subject, loss, capture)
 
 
-def _check_gradient(subject: Subject, loss: Loss, capture: Capture) -> None:
+def _check_gradient(subject: Subject[Loss], loss: Loss, capture: Capture) -> None:
     """The estimates, not the crop, must be reached."""
     wanted = {name: getattr(capture, name) for name in (*loss.requires, "parameters") if name != "crop"}
     leaves = {

@@ -137,9 +137,9 @@ def _cross(a: Tensor, b: Tensor) -> Tensor:
     return a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
 
 
-def check(subject: Subject) -> None:
+def check(subject: Subject[Renderer]) -> None:
     """Visibility, interpolation, gradients, and independence of the pictures of a batch, on every device it knows."""
-    renderer: Renderer = subject.component
+    renderer = subject.component
     check_registered_tensors(subject, renderer)
     try:
         check_on(subject, renderer, torch.device("cpu"))
@@ -150,7 +150,7 @@ def check(subject: Subject) -> None:
         check_on(subject, renderer.cuda(), torch.device("cuda"))
 
 
-def check_on(subject: Subject, renderer: Renderer, device: torch.device) -> None:
+def check_on(subject: Subject[Renderer], renderer: Renderer, device: torch.device) -> None:
     """All checks on one device."""
     scene, expected = sample_scene(), reference_of(sample_scene(), IMAGE_SIZE)
     vertices, faces = scene.vertices.to(device), scene.faces.to(device)
@@ -164,7 +164,7 @@ def check_on(subject: Subject, renderer: Renderer, device: torch.device) -> None
     _check_interpolation(subject, renderer, vertices, faces, fragments)
 
 
-def _check_fragments(subject: Subject, fragments: Fragments, expected: Reference) -> None:
+def _check_fragments(subject: Subject[Renderer], fragments: Fragments, expected: Reference) -> None:
     triangles, depth = fragments.triangles.cpu(), fragments.depth.detach().cpu().double()
     subject.require(
         triangles.shape == expected.triangles.shape, f"triangles must be [B, H, W], are {tuple(triangles.shape)}"
@@ -185,7 +185,7 @@ def _check_fragments(subject: Subject, fragments: Fragments, expected: Reference
 
 
 def _check_interpolation(
-    subject: Subject, renderer: Renderer, vertices: Tensor, faces: Tensor, fragments: Fragments
+    subject: Subject[Renderer], renderer: Renderer, vertices: Tensor, faces: Tensor, fragments: Fragments
 ) -> None:
     random = torch.Generator().manual_seed(2)
     seen = fragments.triangles.cpu().long()

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -107,7 +106,7 @@ class SampleFace(CapturedFace):
         """A grey picture."""
         return None if self.bare else Image.new("RGB", (1200, 300), (128, 128, 128))
 
-    def record(self) -> dict[str, Any]:
+    def record(self) -> dict[str, object]:
         """The least that a record holds."""
         return {"format": "emoca-codes-1", "recipe": {"name": self.recipe}, "arkit": self.arkit}
 

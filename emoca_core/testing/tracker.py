@@ -9,9 +9,9 @@ from emoca_core.interfaces.samples import frontal_landmarks
 from emoca_core.testing.common import Subject
 
 
-def check(subject: Subject) -> None:
+def check(subject: Subject[Tracker]) -> None:
     """One number for each detection, no number twice in a frame; steady faces keep theirs; nothing is read ahead."""
-    tracker: Tracker = subject.component
+    tracker = subject.component
     frames = sample_frames() if subject.sample is None else subject.sample
     answers = list(tracker.track(frames))
     subject.require(len(answers) == len(frames), f"{len(answers)} answers for {len(frames)} frames")
@@ -32,7 +32,7 @@ def check(subject: Subject) -> None:
         subject.require(answers[:2] == [(0, 1), (1, 0)], "a face that hardly moves must keep its number")
 
 
-def _check_reading(subject: Subject, tracker: Tracker, frames: Sequence[Frame]) -> None:
+def _check_reading(subject: Subject[Tracker], tracker: Tracker, frames: Sequence[Frame]) -> None:
     read = 0
 
     def one_by_one() -> Iterator[Frame]:

@@ -8,7 +8,6 @@ normalisation with an activation, work as well.
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -44,22 +43,23 @@ def conv2d(
     x: Float[Tensor, "B I H W"],
     weight: Float[Tensor, "O _ _ _"],
     bias: Float[Tensor, "O"] | None = None,
-    *args: Any,
-    **options: Any,
+    *args: object,
+    **options: object,
 ) -> Float[Tensor, "B O H2 W2"]:
     """``torch.nn.functional.conv2d`` with a precise gradient for its weights where images are large, on the CPU.
 
     There the gradient is a float32 sum over the pixels of all images, one after the other: of a million pixels of one
     sign it is wrong by up to 2 %. Image by image, and with the bias apart, it is right to 1e-6 and no slower.
     """
+    convolve: Callable[..., Tensor] = F.conv2d
     trained = weight.requires_grad and torch.is_grad_enabled()
     if not trained or x.dim() != 4 or x.device.type != "cpu" or x.shape[-2:].numel() < LARGE:
-        return F.conv2d(x, weight, bias, *args, **options)
-    images = torch.cat([F.conv2d(image, weight, None, *args, **options) for image in torch.split(x, 1)])
+        return convolve(x, weight, bias, *args, **options)
+    images = torch.cat([convolve(image, weight, None, *args, **options) for image in torch.split(x, 1)])
     return images if bias is None else images + bias[:, None, None]
 
 
-_EXCHANGED: Mapping[Any, Callable[..., Tensor]] = MappingProxyType(
+_EXCHANGED: Mapping[Callable[..., Tensor], Callable[..., Tensor]] = MappingProxyType(
     {F.batch_norm: batch_norm_over_processes, F.linear: linear, F.conv2d: conv2d}
 )
 
@@ -68,17 +68,21 @@ class _Exchanged(TorchFunctionMode):
     """Calls the functions of this module in the place of torch's."""
 
     def __torch_function__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
+        self,
+        func: Callable[..., Tensor],
+        types: object,
+        args: tuple[object, ...] = (),
+        kwargs: Mapping[str, object] | None = None,
+    ) -> object:
         return _EXCHANGED.get(func, func)(*args, **(kwargs or {}))
 
 
 _MODE = _Exchanged()
 
 
-def _begin(module: nn.Module, inputs: Any) -> None:
+def _begin(module: nn.Module, inputs: object) -> None:
     _MODE.__enter__()  # type: ignore[no-untyped-call]
 
 
-def _end(module: nn.Module, inputs: Any, output: Any) -> None:
+def _end(module: nn.Module, inputs: object, output: object) -> None:
     _MODE.__exit__(None, None, None)  # type: ignore[no-untyped-call]

@@ -3,7 +3,6 @@
 import random
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,11 +11,12 @@ from jaxtyping import Shaped
 from pydantic import BaseModel, ConfigDict, Field
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from emoca_core.errors import AssetFormatError
 from emoca_core.files import sha256_of, write_json
 from emoca_core.parsing import read_record
-from emoca_core.train.task import Task
+from emoca_core.train.task import Batch, Task
 from emoca_core.weights.write_tensors import write_tensors
 
 MODEL, OPTIMIZER, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
@@ -39,7 +39,7 @@ def write_own_state(folder: Path, rank: int) -> None:
     write_tensors(folder / _random_file(rank), _generators())
 
 
-def write_shared_state(folder: Path, task: Task, optimizer: Any, accelerator: Accelerator) -> None:
+def write_shared_state(folder: Path, task: Task[Batch], optimizer: Optimizer, accelerator: Accelerator) -> None:
     """What all processes have in common; after every process has written its own."""
     write_tensors(folder / MODEL, task.state_dict())
     moments = optimizer.state
@@ -56,7 +56,7 @@ def write_shared_state(folder: Path, task: Task, optimizer: Any, accelerator: Ac
     write_json(folder / STATE, {"processes": accelerator.num_processes, "files": files, "scaler": scaler or None})
 
 
-def read_state(folder: Path, task: Task, optimizer: Any, accelerator: Accelerator) -> bool:
+def read_state(folder: Path, task: Task[Batch], optimizer: Optimizer, accelerator: Accelerator) -> bool:
     """Put everything back.
 
     Returns:
@@ -91,14 +91,14 @@ def _random_file(rank: int) -> str:
     return f"random-{rank}.safetensors"
 
 
-def _trained(task: Task) -> dict[str, nn.Parameter]:
+def _trained(task: Task[Batch]) -> dict[str, nn.Parameter]:
     """What the optimiser has, by name, in its order."""
     names = {parameter: name for name, parameter in task.named_parameters()}
     return {names[parameter]: parameter for parameter in task.trained_parameters()}
 
 
 def _load_moments(
-    optimizer: Any, parameters: Mapping[str, nn.Parameter], tensors: Mapping[str, Shaped[Tensor, "..."]]
+    optimizer: Optimizer, parameters: Mapping[str, nn.Parameter], tensors: Mapping[str, Shaped[Tensor, "..."]]
 ) -> None:
     left, states = dict(tensors), {}
     for number, (name, parameter) in enumerate(parameters.items()):

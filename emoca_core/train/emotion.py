@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -50,7 +49,7 @@ def collate_faces(samples: Sequence[FaceSample]) -> EmotionBatch:
     )
 
 
-class EmotionTask(Task):
+class EmotionTask(Task[EmotionBatch]):
     """Expression, valence and arousal by one network.
 
     ``score``, the metric that picks the best checkpoint, is the mean of those of valence CCC, arousal CCC and balanced
@@ -66,7 +65,7 @@ class EmotionTask(Task):
         network: nn.Module,
         labels: Sequence[str],
         settings: EmotionObjectiveSettings | None = None,
-        card: Mapping[str, Any] | None = None,
+        card: Mapping[str, object] | None = None,
     ) -> None:
         """Train ``network``, which maps an input batch to an ``EmotionPrediction``.
 
@@ -102,7 +101,7 @@ class EmotionTask(Task):
     def trained_state(self) -> dict[str, Tensor]:
         return dict(self.network.state_dict())
 
-    def card(self) -> dict[str, Any]:
+    def card(self) -> dict[str, object]:
         return {**self._card, "labels": list(self.labels), "objective": self.settings.model_dump()}
 
 

@@ -1,16 +1,17 @@
 """The training loop. One for every task; Accelerate decides where it runs."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Generic
 
 import torch
 from accelerate import Accelerator
+from accelerate.optimizer import AcceleratedOptimizer
 from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from jaxtyping import Float
 from torch import Tensor
@@ -19,11 +20,19 @@ from torch.utils.data import DataLoader
 from emoca_core.errors import EmocaError, ParamsError
 from emoca_core.method.objective import Losses
 from emoca_core.progress import progress_bar
-from emoca_core.runs.run_folder import TRACKED, Progress, RunFolder
+from emoca_core.runs.run_folder import TRACKED, Progress, RunFolder, RunSettings
 from emoca_core.train import checkpoint
 from emoca_core.train.batch_independence import make_batch_independent
-from emoca_core.train.sampling import Batches, DrawnDataset, EvaluationBatches, NumberedDataset, TrainBatches
-from emoca_core.train.task import Step, Task
+from emoca_core.train.sampling import (
+    Batches,
+    DrawnDataset,
+    EvaluationBatches,
+    NumberedDataset,
+    Sample,
+    Samples,
+    TrainBatches,
+)
+from emoca_core.train.task import Batch, Step, Task
 from emoca_core.train.train_settings import TrainSettings
 from emoca_core.train.world import processes, together
 
@@ -33,14 +42,14 @@ class TrainingDivergedError(EmocaError, ArithmeticError):
 
 
 def train(
-    task: Task,
-    training: Any,
-    validation: Any,
+    task: Task[Batch],
+    training: Samples[Sample],
+    validation: Samples[Sample],
     settings: TrainSettings,
     out: Path,
     *,
-    collate: Callable[[list[Any]], Any],
-    augment: Callable[[Any, torch.Generator], Any] | None = None,
+    collate: Callable[[list[Sample]], Batch],
+    augment: Callable[[Sample, torch.Generator], Sample] | None = None,
     sampling_weights: Float[Tensor, "N"] | None = None,
     batches: Callable[[int, int], Batches] | None = None,
     resume: bool = False,
@@ -97,7 +106,7 @@ def train(
     run = _Run(accelerator, folder, settings, task, model, optimizer, drawn, loader, watched)
     with folder.claimed() if accelerator.is_main_process else nullcontext(), together():
         if accelerator.is_main_process:
-            folder.start({"train": settings.model_dump(mode="json"), "task": task.card()}, resume)
+            folder.start(RunSettings(train=settings.model_dump(mode="json"), task=task.card()), resume)
         accelerator.wait_for_everyone()
         if settings.tracker != "none":
             accelerator.init_trackers(TRACKED)
@@ -105,16 +114,16 @@ def train(
 
 
 @dataclass
-class _Run:
+class _Run(Generic[Batch]):
     accelerator: Accelerator
     folder: RunFolder
     settings: TrainSettings
-    task: Task
+    task: Task[Batch]
     model: torch.nn.Module
-    optimizer: Any
+    optimizer: AcceleratedOptimizer
     batches: Batches
-    loader: DataLoader[Any]
-    watched: DataLoader[Any] | None
+    loader: Iterable[Batch]
+    watched: Iterable[tuple[Tensor, Batch]] | None
 
     def go(self, progress: Progress) -> Progress:
         settings, per_epoch, total = self.settings, self.batches.steps, self.total
@@ -171,7 +180,7 @@ class _Run:
             logged=self._is_logged(progress.step + 1),
         )
 
-    def _steps(self, progress: Progress) -> Any:
+    def _steps(self, progress: Progress) -> Iterator[dict[str, Tensor]]:
         """Do optimiser steps to the end of the epoch; yield the mean losses of each, still on the device."""
         self.model.train()
         total: dict[str, Tensor] = {}
@@ -231,7 +240,7 @@ class _Run:
                 self.folder.write_best(task.trained_state(), {**task.card(), "step": progress.step, "metrics": metrics})
         self._record(progress, {f"validation/{name}": value for name, value in metrics.items()})
 
-    def _show(self, task: Task, batch: Any, progress: Progress) -> None:
+    def _show(self, task: Task[Batch], batch: Batch, progress: Progress) -> None:
         """Write the task's pictures to the run folder and the tracker, now and then."""
         every = self.settings.pictures_every
         if not every or not self.accelerator.is_main_process or -(-progress.step // self.validate_every) % every:
@@ -304,7 +313,7 @@ def _accelerator(settings: TrainSettings, out: Path) -> Accelerator:
     return accelerator
 
 
-def _leaves_out_parameters(task: Task, batch: Any, settings: TrainSettings, where: Mapping[str, int]) -> bool:
+def _leaves_out_parameters(task: Task[Batch], batch: Batch, settings: TrainSettings, where: Mapping[str, int]) -> bool:
     """Whether the loss of a batch leaves trained parameters without a gradient: DistributedDataParallel must know.
 
     Looks without leaving a trace: in evaluation, the randomness is put back.
@@ -330,7 +339,9 @@ def _train_batches(
     )
 
 
-def _collate_numbered(collate: Callable[[list[Any]], Any], items: list[tuple[int, Any]]) -> tuple[Tensor, Any]:
+def _collate_numbered(
+    collate: Callable[[list[Sample]], Batch], items: list[tuple[int, Sample]]
+) -> tuple[Tensor, Batch]:
     return torch.tensor([index for index, _ in items]), collate([sample for _, sample in items])
 
 
@@ -343,10 +354,5 @@ def _first_of_each(index: Tensor) -> Tensor:
     return order[new]
 
 
-def _to(batch: Any, device: torch.device) -> Any:
-    """A batch on a device: tensors, containers of them, and anything with ``map``."""
-    if isinstance(batch, Tensor):
-        return batch.to(device, non_blocking=True)
-    if isinstance(batch, dict):
-        return {key: _to(value, device) for key, value in batch.items()}
-    return batch.map(lambda tensor: tensor.to(device, non_blocking=True)) if hasattr(batch, "map") else batch
+def _to(batch: Batch, device: torch.device) -> Batch:
+    return batch.map(lambda tensor: tensor.to(device, non_blocking=True))

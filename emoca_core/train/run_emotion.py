@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -25,11 +25,9 @@ from emoca_core.train.sampling import class_balanced_weights
 from emoca_core.train.train_settings import TrainSettings
 
 Preset = Literal["paper", "upstream"]
-PRESETS: Mapping[Preset, Mapping[str, Any]] = {
-    "paper": {"weights": "paper", "labels": BASIC_EXPRESSIONS, "epochs": 20},
-    "upstream": {"weights": "upstream", "labels": EXPRESSIONS, "epochs": 50},
-}
-"""Where the paper and its public code differ: number of drawn weights, of classes, and of epochs."""
+_CLASSES: Mapping[Preset, tuple[str, ...]] = {"paper": BASIC_EXPRESSIONS, "upstream": EXPRESSIONS}
+_EPOCHS: Mapping[Preset, int] = {"paper": 20, "upstream": 50}
+"""Where the paper and its public code differ, besides the number of drawn weights."""
 
 
 def train_emotion(
@@ -39,11 +37,11 @@ def train_emotion(
     *,
     preset: Preset = "paper",
     classes: Classes | None = None,
-    backbone_params: Mapping[str, Any] | None = None,
-    data_params: Mapping[str, Any] | None = None,
+    backbone_params: Mapping[str, object] | None = None,
+    data_params: Mapping[str, object] | None = None,
     splits: tuple[str, str] = ("train", "validation"),
     balanced: bool = True,
-    settings: Mapping[str, Any] | None = None,
+    settings: Mapping[str, object] | None = None,
     resume: bool = False,
     say: Callable[[str], None] | None = None,
 ) -> Progress:
@@ -68,10 +66,10 @@ def train_emotion(
         EmocaError: Unreadable data, a run folder in use, a diverged loss.
     """
     registry, catalogue = get_registry(), get_catalogue()
-    chosen = validated(TrainSettings, {"epochs": PRESETS[preset]["epochs"], **(settings or {})}, "training")
+    chosen = validated(TrainSettings, {"epochs": _EPOCHS[preset], **(settings or {})}, "training")
     manifest = Manifest.open(data)
     rows = {split: manifest.of_split(split) for split in splits}
-    labels = choose_classes(classes or PRESETS[preset]["labels"], rows[splits[0]])
+    labels = choose_classes(classes or _CLASSES[preset], rows[splits[0]])
     if not labels:
         raise ParamsError(f"{data} ({splits[0]}) names no expression: leave --classes out, and add --no-balanced")
     left_out = {split: _told(rows[split], labels, f"{data} ({split})", say or _to_stderr) for split in rows}
@@ -102,14 +100,14 @@ def train_emotion(
 
 
 def _backbone(
-    name: str, changes: Mapping[str, Any], labels: tuple[str, ...], registry: Registry, catalogue: Catalogue
+    name: str, changes: Mapping[str, object], labels: tuple[str, ...], registry: Registry, catalogue: Catalogue
 ) -> tuple[str, EmotionBackbone]:
     """The component behind a name, and its network for these classes."""
     named = backbones_by_name(catalogue, registry)
     if name not in named:
         raise unknown_name("emotion backbone or preset", name, named)
     uses, params = named[name].uses, {**catalogue.params("emotion_backbone", named[name]), **changes}
-    network: EmotionBackbone = registry.build("emotion_backbone", uses, params)
+    network = registry.build("emotion_backbone", uses, params)
     if tuple(network.labels) == labels:
         return uses, network
     if "labels" not in type(network).Params.model_fields:

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate.utils import set_seed
@@ -55,8 +54,8 @@ def train_stage(
     data: str,
     out: Path,
     *,
-    settings: Mapping[str, Any] | None = None,
-    change: Mapping[str, Any] | None = None,
+    settings: Mapping[str, object] | None = None,
+    change: Mapping[str, object] | None = None,
     start: Path | None = None,
     emotion: Path | None = None,
     registry_file: Path | None = None,
@@ -108,8 +107,8 @@ def prepare_stage(
     recipe: str,
     data: str,
     *,
-    settings: Mapping[str, Any] | None = None,
-    change: Mapping[str, Any] | None = None,
+    settings: Mapping[str, object] | None = None,
+    change: Mapping[str, object] | None = None,
     start: Path | None = None,
     emotion: Path | None = None,
     registry_file: Path | None = None,
@@ -134,7 +133,7 @@ def prepare_stage(
     training, validation = open_faces(data, chosen, registry)
     set_seed(chosen.seed)  # before the networks: their initialisation is part of the run
     method = assemble(stage, recipe, chosen_recipe, catalogue, registry)
-    card: dict[str, Any] = {"name": recipe, "recipe": method.recipe.model_dump(mode="json", by_alias=True)}
+    card: dict[str, object] = {"name": recipe, "recipe": method.recipe.model_dump(mode="json", by_alias=True)}
     if started is not None:
         load_trained(method.parts(), started, larger=True)
         card["start"] = start_of(started)
@@ -178,11 +177,11 @@ def open_faces(data: str, settings: StageSettings, registry: Registry) -> tuple[
     if where and not Path(data).suffix:
         registry.find("dataset", data)  # raises, with all names
     fields = registry.resolve("dataset", name).Params.model_fields
-    shares: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
+    shares: tuple[dict[str, object], dict[str, object]] = ({}, {})
     if "split" in fields:
         shares = {"split": "train"}, {"split": "validation"}
     elif {"seed", "length"} <= fields.keys():
-        seed = registry.params("dataset", name, settings.data).seed
+        seed = registry.params("dataset", name, settings.data).model_dump()["seed"]
         shares = ({}, {"seed": seed + 1, "length": VALIDATION_FACES})
     training = {**where, **shares[0], **settings.data}
     validation = {**where, **settings.data, **shares[1], **settings.validation_data}

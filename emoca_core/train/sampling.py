@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -11,21 +11,32 @@ from torch.utils.data import Dataset, Sampler
 
 from emoca_core.errors import ParamsError
 
+Sample = TypeVar("Sample")
+Sample_co = TypeVar("Sample_co", covariant=True)
 
-class NumberedDataset(Dataset[tuple[int, Any]]):
+
+@runtime_checkable
+class Samples(Protocol[Sample_co]):
+    """A set whose items are found by integer; whole batches by ``__getitems__``, where it has that."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Sample_co: ...
+
+
+class NumberedDataset(Dataset[tuple[int, Sample]], Generic[Sample]):
     """A set whose samples come with their position, so that gathered predictions can be put in order."""
 
-    def __init__(self, dataset: Any) -> None:
-        """Wrap a set whose items are found by integer."""
+    def __init__(self, dataset: Samples[Sample]) -> None:
         self.dataset = dataset
 
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, index: int) -> tuple[int, Any]:
+    def __getitem__(self, index: int) -> tuple[int, Sample]:
         return index, self.dataset[index]
 
-    def __getitems__(self, indices: list[int]) -> list[tuple[int, Any]]:
+    def __getitems__(self, indices: list[int]) -> list[tuple[int, Sample]]:
         """A batch at once, of sets that can do that."""
         return list(zip(indices, _fetched(self.dataset, indices), strict=True))
 
@@ -40,23 +51,24 @@ class Draw:
     index: int
 
 
-class DrawnDataset(Dataset[Any]):
+class DrawnDataset(Dataset[Sample]):
     """A set read through draws: ``augment(sample, generator)`` gets randomness that depends on the draw alone.
 
     So the numbers do not depend on workers, processes or an interruption.
     """
 
-    def __init__(self, dataset: Any, seed: int, augment: Callable[[Any, torch.Generator], Any] | None = None) -> None:
-        """Wrap a set whose items are found by integer."""
+    def __init__(
+        self, dataset: Samples[Sample], seed: int, augment: Callable[[Sample, torch.Generator], Sample] | None = None
+    ) -> None:
         self.dataset, self.seed, self.augment = dataset, seed, augment
 
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, draw: Draw) -> Any:
+    def __getitem__(self, draw: Draw) -> Sample:
         return self.__getitems__([draw])[0]
 
-    def __getitems__(self, draws: list[Draw]) -> list[Any]:
+    def __getitems__(self, draws: list[Draw]) -> list[Sample]:
         """A batch at once, of sets that can do that."""
         samples = _fetched(self.dataset, [draw.index for draw in draws])
         if self.augment is None:
@@ -178,7 +190,7 @@ class EvaluationBatches(Sampler[list[int]]):
         return iter(self.batches)
 
 
-def _fetched(dataset: Any, indices: list[int]) -> list[Any]:
+def _fetched(dataset: Samples[Sample], indices: list[int]) -> list[Sample]:
     """Samples by number; whole batches where the set offers it, as synthetic faces do."""
     together = getattr(dataset, "__getitems__", None)
     return list(together(indices)) if together else [dataset[index] for index in indices]

@@ -1,7 +1,7 @@
 """Settings of a stage of EMOCA's training: those of the loop, and what is compared with what."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -48,11 +48,11 @@ class StageSettings(TrainSettings):
     few_images: FewImages = "leave_out"
     """People with fewer images than ``images_per_identity``: ``leave_out``, or ``repeat`` images of theirs (one ring an
     epoch, drawn with replacement), as the public code does."""
-    recipe: Mapping[str, Any] = Field(default_factory=dict)
+    recipe: Mapping[str, object] = Field(default_factory=dict)
     """Merged into the recipe while it is trained, e.g. where the weights come from at the beginning."""
-    data: Mapping[str, Any] = Field(default_factory=dict)
+    data: Mapping[str, object] = Field(default_factory=dict)
     """Parameters of the data set, for training and validation."""
-    validation_data: Mapping[str, Any] = Field(default_factory=dict)
+    validation_data: Mapping[str, object] = Field(default_factory=dict)
     """Parameters of the validation set on top of ``data``."""
 
     @model_validator(mode="after")
@@ -71,7 +71,7 @@ class StageSettings(TrainSettings):
         return Composition(self.mask, self.background)
 
 
-STAGE_DEFAULTS: Mapping[Stage, Mapping[str, Any]] = {
+STAGE_DEFAULTS: Mapping[Stage, Mapping[str, object]] = {
     "coarse": {"epochs": 30, "validate_every": 0.2, "patience": 15},
     "detail": {
         **{"epochs": 12, "validate_every": 0.2, "patience": 5, "learning_rate": 1e-4},
@@ -83,7 +83,7 @@ STAGE_DEFAULTS: Mapping[Stage, Mapping[str, Any]] = {
 
 
 def stage_settings(
-    stage: Stage, recipe: Mapping[str, Any] | None = None, change: Mapping[str, Any] | None = None
+    stage: Stage, recipe: Mapping[str, object] | None = None, change: Mapping[str, object] | None = None
 ) -> StageSettings:
     """The published settings with the recipe's ``training`` block on top, and the user's changes on top of that.
 

@@ -8,7 +8,7 @@ checkpoints nor DistributedDataParallel see more than they should.
 from abc import abstractmethod
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +29,7 @@ SHOWN = 8
 """Faces in a validation's picture."""
 
 
-class ReconstructionTask(Task):
+class ReconstructionTask(Task[FaceBatch]):
     """What both stages share. ``loss``, the weighted sum of the driving terms over the validation set, is monitored.
 
     Attributes:
@@ -41,7 +41,7 @@ class ReconstructionTask(Task):
     stage: ClassVar[Stage]
 
     def __init__(
-        self, method: Method, objective: Objective, settings: StageSettings, card: Mapping[str, Any] | None = None
+        self, method: Method, objective: Objective, settings: StageSettings, card: Mapping[str, object] | None = None
     ) -> None:
         """Take a method whose parameters say by ``requires_grad`` what is trained.
 
@@ -133,7 +133,7 @@ class ReconstructionTask(Task):
     def trained_state(self) -> dict[str, Tensor]:
         return self.state_dict()
 
-    def card(self) -> dict[str, Any]:
+    def card(self) -> dict[str, object]:
         return self._card
 
     def capture(self, batch: FaceBatch) -> Capture:

@@ -1,13 +1,26 @@
 """What a task gives the loop."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
 from torch import Tensor, nn
 
 from emoca_core.method.objective import Losses
+
+T = TypeVar("T")
+
+
+@runtime_checkable
+class TensorBatch(Protocol):
+    """Several samples at once, of whatever form."""
+
+    def map(self: T, change: Callable[[Tensor], Tensor]) -> T:
+        """The same batch with every tensor replaced by ``change(tensor)``."""
+
+
+Batch = TypeVar("Batch", bound=TensorBatch)
 
 
 @dataclass(frozen=True)
@@ -26,7 +39,7 @@ class Step:
     """Whether the parts of the loss will be logged; what is only measured need not be computed otherwise."""
 
 
-class Task(nn.Module, ABC):
+class Task(nn.Module, ABC, Generic[Batch]):
     """A module that is trained. ``forward`` gives the loss so that DistributedDataParallel sees it.
 
     Attributes:
@@ -38,18 +51,18 @@ class Task(nn.Module, ABC):
     higher_is_better: ClassVar[bool] = True
 
     @abstractmethod
-    def forward(self, batch: Any, step: Step) -> Losses:
+    def forward(self, batch: Batch, step: Step) -> Losses:
         """The loss of a batch. Anything random must depend only on ``step``."""
 
     @abstractmethod
-    def predict(self, batch: Any) -> dict[str, Tensor]:
+    def predict(self, batch: Batch) -> dict[str, Tensor]:
         """What validation gathers, one row per sample."""
 
     @abstractmethod
     def metrics(self, gathered: Mapping[str, Tensor]) -> dict[str, float]:
         """Metrics over the whole validation set, in the order of the set."""
 
-    def pictures(self, batch: Any) -> dict[str, Tensor] | None:
+    def pictures(self, batch: Batch) -> dict[str, Tensor] | None:
         """Pictures [H, W, 3], uint8, of some validation samples by name, for the run folder and the tracker."""
         return None
 
@@ -65,6 +78,6 @@ class Task(nn.Module, ABC):
         """What the exported weights hold: by default everything."""
         return self.state_dict()
 
-    def card(self) -> dict[str, Any]:
+    def card(self) -> dict[str, object]:
         """What is needed to rebuild the trained part: component names, parameters, hashes."""
         return {}

@@ -224,5 +224,5 @@ def test_files_that_are_not_results_are_refused(tmp_path):
     write_result(make(), tmp_path / "result.json")
     broken = (tmp_path / "result.json").read_text().replace('"draws"', '"drawz"')
     (tmp_path / "result.json").write_text(broken)
-    with pytest.raises(AssetFormatError, match="not the result of a benchmark"):
+    with pytest.raises(AssetFormatError, match="is damaged, or of another kind: drawz: Extra"):
         read_result(tmp_path / "result.json")

@@ -39,7 +39,7 @@ def test_callers_of_build_need_no_cast():
     *own, last = (node for node in builds if [ast.unparse(d) for d in node.decorator_list] == ["overload"])
     found = {ast.unparse(node.args.args[1].annotation): ast.literal_eval(node.returns) for node in own}
     assert found == {f"Literal['{name}']": kind.load_interface().__name__ for name, kind in KINDS.items()}
-    assert (ast.unparse(last.args.args[1].annotation), ast.unparse(last.returns)) == ("Kind", "Any")
+    assert (ast.unparse(last.args.args[1].annotation), ast.unparse(last.returns)) == ("Kind", "'Component'")
 
 
 def test_parts_have_a_field_for_every_part_but_the_encoder():

@@ -110,9 +110,9 @@ def test_published_weights_are_named_and_not_copied(runs, toys, tmp_path, monkey
     asset.write_bytes(b"secret")
     monkeypatch.setattr(toys.resolve("encoder", "TinyRegressor"), "asset_paths", {"deca": asset}, raising=False)
     card = package_run(runs.coarse, tmp_path / "out", get_catalogue(registry=toys), toys)
-    assert card["assets"]["deca"]["sha256"] == sha256_of(asset)
+    assert card.assets["deca"].sha256 == sha256_of(asset)
     readme = (tmp_path / "out/README.md").read_text()
-    assert sha256_of(asset) in readme and card["assets"]["deca"]["obtain"] in readme
+    assert sha256_of(asset) in readme and card.assets["deca"].obtain in readme
     assert not any(b"secret" in path.read_bytes() for path in (tmp_path / "out").iterdir())
 
 

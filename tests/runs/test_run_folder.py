@@ -88,7 +88,11 @@ def test_logs_are_json_whatever_is_measured(tmp_path):
     folder.log({"step": 1, "train/loss": float("nan"), "validation/ccc": float("inf")})
     text = (tmp_path / "metrics.jsonl").read_text()
     lines = [json.loads(line, parse_constant=pytest.fail) for line in text.splitlines()]
-    assert lines == [{"step": 1, "train/loss": None, "validation/ccc": None}] == folder.logged()
+    assert (
+        lines
+        == [{"step": 1, "train/loss": None, "validation/ccc": None}]
+        == [line.model_dump() for line in folder.logged()]
+    )
 
 
 TRAINING = """

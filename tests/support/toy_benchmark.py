@@ -73,9 +73,10 @@ class ToyLandmarker(Landmarker):
 class Colour(CodeSource):
     """Some channels of the middle of the crop."""
 
+    rule, crop = CROP, "shared"
+
     def __init__(self, name, channels, version=0):
         self.name, self.channels, self.version, self.encoded = name, channels, version, 0
-        self.rule, self.crop = CROP, "shared"
 
     @property
     def inputs(self):

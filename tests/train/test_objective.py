@@ -118,7 +118,7 @@ def test_data_without_truth_cannot_be_compared_with_it(registry, tmp_path):
     method = Method("toy", recipe, build_parts(recipe, **options))
     with pytest.raises(RecipeError, match="term 'truth' reads truth: the data do not know the true code"):
         build_objective(method, recipe, "coarse", **options, truth=False)
-    assert build_objective(method, recipe, "coarse", **options, truth=True).names == ("truth",)
+    assert build_objective(method, recipe, "coarse", **options, truth=True).losses.keys() == {"truth"}
 
 
 def test_what_fails_on_the_first_faces_is_one_line(registry, tmp_path, monkeypatch):

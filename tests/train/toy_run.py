@@ -13,6 +13,7 @@ from emoca_core.interfaces import EmotionPrediction
 from emoca_core.measures.metrics import valence_arousal_metrics
 from emoca_core.method.objective import Losses
 from emoca_core.train import TrainSettings, train
+from emoca_core.train.emotion import EmotionBatch
 from emoca_core.train.emotion_objective import EmotionObjectiveSettings, emotion_objective
 from emoca_core.train.task import Step, Task
 
@@ -29,19 +30,12 @@ class Points:
     def __len__(self) -> int:
         return len(self.x)
 
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
+    def __getitem__(self, index: int) -> tuple[Tensor, ...]:
         valence, arousal, score = self.y[index]
-        label = (score > 0).long()
-        return {
-            "x": self.x[index],
-            "valence": valence,
-            "arousal": arousal,
-            "label": label,
-            "index": torch.tensor(index),
-        }
+        return self.x[index], (score > 0).long(), valence, arousal
 
 
-class ToyTask(Task):
+class ToyTask(Task[EmotionBatch]):
     monitor = "valence_ccc"
 
     def __init__(self, explode_at: int | None = None, kill_at: int | None = None) -> None:
@@ -53,17 +47,16 @@ class ToyTask(Task):
         out = self.net(x)
         return EmotionPrediction({"features": out}, logits=out[:, :2], valence=out[:, 2], arousal=out[:, 3])
 
-    def forward(self, batch: dict[str, Tensor], step: Step) -> Losses:
+    def forward(self, batch: EmotionBatch, step: Step) -> Losses:
         if step.index == self.kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
         losses = emotion_objective(
-            self.read(batch["x"]), batch["label"], batch["valence"], batch["arousal"], EmotionObjectiveSettings(), step
+            self.read(batch.input), batch.expression, batch.valence, batch.arousal, EmotionObjectiveSettings(), step
         )
         return Losses(losses.total * float("nan"), losses.parts) if step.index == self.explode_at else losses
 
-    def predict(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        seen = self.read(batch["x"])
-        truth = {f"true_{k}": batch[k] for k in ("valence", "arousal")}
+    def predict(self, batch: EmotionBatch) -> dict[str, Tensor]:
+        seen, truth = self.read(batch.input), {"true_valence": batch.valence, "true_arousal": batch.arousal}
         return {"valence": seen.valence, "arousal": seen.arousal, **truth}
 
     def metrics(self, gathered: dict[str, Tensor]) -> dict[str, float]:
@@ -73,12 +66,12 @@ class ToyTask(Task):
         )
 
 
-def jitter(sample: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
-    return sample | {"x": sample["x"] + 0.01 * torch.randn(6, generator=generator)}
+def jitter(sample: tuple[Tensor, ...], generator: torch.Generator) -> tuple[Tensor, ...]:
+    return sample[0] + 0.01 * torch.randn(6, generator=generator), *sample[1:]
 
 
-def stack(samples: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    return {key: torch.stack([s[key] for s in samples]) for key in samples[0]}
+def stack(samples: list[tuple[Tensor, ...]]) -> EmotionBatch:
+    return EmotionBatch(*map(torch.stack, zip(*samples, strict=True)))
 
 
 def run(out: Path, *, resume: bool = False, settings: dict | None = None, **task: int | None) -> None:

@@ -5,9 +5,8 @@ whole numbers from -10 to 10. The set has no expression classes. Clips become ``
 becomes ``identity``.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -22,12 +21,20 @@ SCALE = 10
 """Published valence and arousal are divided by this."""
 
 
+class _Frame(BaseModel):
+    """What a clip says of a frame."""
+
+    valence: object
+    arousal: object
+    landmarks: list[list[object]]
+
+
 class _Clip(BaseModel):
     """The file of a clip, as far as it is used."""
 
     model_config = ConfigDict(coerce_numbers_to_str=True)
 
-    frames: dict[str, dict[str, Any]]
+    frames: dict[str, _Frame]
     video_id: str | None = None
     actor: str | None = None
 
@@ -52,20 +59,15 @@ def _read_clip(path: Path, root: Path) -> Iterator[ManifestRow]:
         yield _row(name, frame, path, root, clip.video_id or path.stem, clip.actor)
 
 
-def _row(name: str, frame: Mapping[str, Any], path: Path, root: Path, clip: str, actor: str | None) -> ManifestRow:
+def _row(name: str, frame: _Frame, path: Path, root: Path, clip: str, actor: str | None) -> ManifestRow:
     place = f"{path} frame {shown(name)}"
     position = int(number(name, place, "the frame's name"))  # first: the name becomes a path
-    try:
-        valence, arousal = frame["valence"], frame["arousal"]
-        landmarks = [value for point in frame["landmarks"] for value in point]
-    except (KeyError, TypeError) as error:
-        raise AssetFormatError(f"{place}: not a frame of AFEW-VA, {type(error).__name__}: {error}") from None
     return ManifestRow(
         path=(path.parent / f"{name}.png").relative_to(root).as_posix(),
-        valence=level(number(str(valence), place, "valence") / SCALE, place, "valence"),
-        arousal=level(number(str(arousal), place, "arousal") / SCALE, place, "arousal"),
+        valence=level(number(str(frame.valence), place, "valence") / SCALE, place, "valence"),
+        arousal=level(number(str(frame.arousal), place, "arousal") / SCALE, place, "arousal"),
         identity=actor,
         clip=clip,
         frame=position,
-        landmarks=points(landmarks, place),
+        landmarks=points([value for point in frame.landmarks for value in point], place),
     )

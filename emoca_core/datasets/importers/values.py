@@ -5,8 +5,8 @@ import io
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 from numpy import ndarray
 
 from emoca_core.datasets.importers import Tally
@@ -73,7 +73,7 @@ def affectnet_class(text: str, place: str) -> str:
     return AFFECTNET_CLASSES[int(code)]
 
 
-def points(values: Sequence[Any] | ndarray, place: str) -> tuple[float, ...]:
+def points(values: Sequence[object] | ndarray, place: str) -> tuple[float, ...]:
     """68 points as 136 numbers.
 
     Raises:
@@ -82,12 +82,12 @@ def points(values: Sequence[Any] | ndarray, place: str) -> tuple[float, ...]:
     if len(values) != 136:
         raise AssetFormatError(f"{place}: the landmarks have {len(values)} numbers instead of 136")
     try:
-        numbers = tuple(map(float, values))
+        numbers = np.asarray(values, np.float64)
     except (ValueError, TypeError, OverflowError):
-        numbers = (math.nan,)
-    if not all(map(math.isfinite, numbers)):
+        numbers = np.array(math.nan)
+    if not np.isfinite(numbers).all():
         raise AssetFormatError(f"{place}: the landmarks are not all numbers")
-    return numbers
+    return tuple(numbers.tolist())
 
 
 def csv_lines(path: Path, errors: str = "strict") -> Iterator[tuple[str, list[str]]]:
