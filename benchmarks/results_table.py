@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from emoca_core.files import write_text
+from emoca_core.measures.tables import markdown_table
 from emoca_core.probe.report import number, star
 from emoca_core.probe.result import FILE, BenchmarkResult, MethodResult, read_result
 from emoca_core.sweep.statistics import Mean, mean_of, paired_difference
-from emoca_core.sweep.table import cell, piped
+from emoca_core.sweep.table import cell
 from emoca_core.sweep.table import number as number_of
 from emoca_core.sweep.table import star as sweep_star
 
@@ -61,7 +62,7 @@ def sweep_table(result: Mapping[str, Any]) -> str:
     for variant in variants:
         sides = ({metric: _mean(values) for metric, values in variant[key].items()} for key in ("means", "differences"))
         rows.append([variant["name"], *_cells(metrics, *sides)])
-    return "\n".join(piped(rows))
+    return markdown_table(rows)
 
 
 def seeds_table(result: BenchmarkResult) -> str:
@@ -81,7 +82,7 @@ def seeds_table(result: BenchmarkResult) -> str:
         means = {metric: mean_of(list(values[metric].values())) for metric in metrics}
         differences = {metric: paired_difference(values[metric], scores[first][metric]) for metric in metrics}
         rows.append([variant, *_cells(metrics, means, {} if variant == first else differences)])
-    return "\n".join(piped(rows))
+    return markdown_table(rows)
 
 
 def with_sweeps(page: str) -> str:

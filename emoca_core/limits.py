@@ -92,8 +92,6 @@ TEXT_NODES = Limit("text_nodes", 200_000, "values")
 """Values of a YAML file after its aliases are followed."""
 TABLE_ROWS = Limit("table_rows", 100_000_000, "rows")
 """Of a manifest: a few bytes of Parquet can promise any number."""
-CELL_CHARACTERS = Limit("cell_characters", 1_000_000, "characters")
-"""One cell or heading of a table."""
 NUMBER_DIGITS = Limit("number_digits", 100, "digits")
 """One whole number in text."""
 EXTENDS_DEPTH = Limit("extends_depth", 32, "recipes")

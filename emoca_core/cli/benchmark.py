@@ -77,7 +77,7 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> int:
     """Run the benchmark; the exit code is in the help text."""
     from emoca_core.probe.benchmark import Protocol, check_names, collect_codes, compare_codes
-    from emoca_core.probe.outputs import write_report
+    from emoca_core.probe.html import write_report
     from emoca_core.probe.processes import device_of_process, process_count
     from emoca_core.probe.report import terminal_table
     from emoca_core.probe.sources import find_sources

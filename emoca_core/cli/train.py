@@ -90,19 +90,18 @@ def run_emotion(args: argparse.Namespace) -> None:
 
 def run_stage(args: argparse.Namespace) -> None:
     """Train the encoder or the detail model of a recipe."""
-    from emoca_core.train.run_stage import train_stage
+    from emoca_core.train.run_stage import prepare_stage
 
-    progress = train_stage(
+    ready = prepare_stage(
         args.stage,
         args.recipe,
         args.data,
-        args.out,
         settings=settings_from([*args.set, *(f"data.{assignment}" for assignment in args.data_set)]),
         change=settings_from(args.recipe_set),
         start=args.start,
         emotion=args.emotion,
         registry_file=args.catalogue,
-        resume=args.resume,
     )
+    progress = ready.train(args.out, resume=args.resume)
     best = "no validation" if progress.best is None else f"best loss {progress.best:.4f} at step {progress.best_step}"
     print(f"{progress.step} steps, {best}: {args.out}")

@@ -7,9 +7,6 @@ our own splits, fixed by a seed and named by a hash that results can be reported
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from jaxtyping import Int
-from numpy import ndarray
-
 from emoca_core.datasets.folds import GroupBy, group_parts, groups_of, split_hash
 from emoca_core.datasets.manifest import Manifest, ManifestRow
 from emoca_core.datasets.rows import iterate_rows
@@ -30,9 +27,9 @@ def build_split(
     Raises:
         ParamsError: As ``group_parts``.
     """
-    _, groups = groups_of(manifest, by)
+    names, groups = list(parts), groups_of(manifest, by)[1]
     part = group_parts(groups, list(parts.values()), seed)
-    return _named(manifest, part, list(parts))
+    return [names[p] for p in part], split_hash([str(path) for path in manifest.texts("path")], part)
 
 
 def build_folds(manifest: Manifest, folds: int, by: GroupBy | None = None, seed: int = 0) -> tuple[list[str], str]:
@@ -43,15 +40,9 @@ def build_folds(manifest: Manifest, folds: int, by: GroupBy | None = None, seed:
     """
     if folds < 2:
         raise ParamsError(f"{folds} folds: at least 2 are needed")
-    fold = group_parts(groups_of(manifest, by)[1], [1.0] * folds, seed)
-    return _named(manifest, fold, [f"fold_{k}" for k in range(folds)])
+    return build_split(manifest, {f"fold_{k}": 1.0 for k in range(folds)}, by, seed)
 
 
 def with_split(manifest: Manifest, names: Sequence[str]) -> Iterator[ManifestRow]:
     """The rows of a manifest with new splits."""
     return (replace(row, split=name) for row, name in zip(iterate_rows(manifest), names, strict=True))
-
-
-def _named(manifest: Manifest, part: Int[ndarray, "N"], names: Sequence[str]) -> tuple[list[str], str]:
-    keys = [str(path) for path in manifest.texts("path")]
-    return [names[p] for p in part], split_hash(keys, part)

@@ -2,50 +2,31 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
 
-@dataclass(frozen=True)
-class Interval:
-    """A value with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Difference of two methods on the same samples: interval, and the two-sided bootstrap p value."""
-
-    difference: Interval
-    p_value: float
-
-
-def interval_of(value: float, resampled: Float[ndarray, "R"]) -> Interval:
-    """A value with the 2.5 and 97.5 percentiles of its resamples."""
+def interval_of(resampled: Float[ndarray, "R"]) -> tuple[float, float]:
+    """The 2.5 and 97.5 percentiles of the resamples of a figure; NaN where it is undefined in most of them."""
     finite = resampled[np.isfinite(resampled)]
     if 2 * len(finite) < len(resampled):
-        return Interval(value, math.nan, math.nan)
+        return math.nan, math.nan
     low, high = np.percentile(finite, [2.5, 97.5])
-    return Interval(value, float(low), float(high))
+    return float(low), float(high)
 
 
-def comparison_of(difference: float, resampled: Float[ndarray, "R"]) -> Comparison:
-    """A difference with its interval and p value: twice the smaller share of resamples on either side of zero.
+def p_value_of(difference: float, resampled: Float[ndarray, "R"]) -> float:
+    """Of a difference: twice the smaller share of its resamples on either side of zero.
 
-    The p value is at least 1 / draws, at most 1, and NaN where the difference is undefined.
+    At least 1 / draws, at most 1, and NaN where the difference is undefined.
     """
-    interval = interval_of(difference, resampled)
-    if not math.isfinite(interval.low) or not math.isfinite(difference):
-        return Comparison(interval, math.nan)
+    if not math.isfinite(interval_of(resampled)[0]) or not math.isfinite(difference):
+        return math.nan
     finite = resampled[np.isfinite(resampled)]
     tail = min((finite <= 0).mean(), (finite >= 0).mean())
-    return Comparison(interval, float(min(1.0, max(2 * tail, 1 / len(resampled)))))
+    return float(min(1.0, max(2 * tail, 1 / len(resampled))))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

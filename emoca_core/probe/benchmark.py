@@ -13,7 +13,7 @@ from emoca_core.datasets.folds import GroupBy, Split, cross_validation, groups_o
 from emoca_core.datasets.labels import Classes, count_labels
 from emoca_core.errors import EmocaError, ParamsError, unknown_name
 from emoca_core.interfaces import Landmarker
-from emoca_core.measures.intervals import comparison_of, holm, interval_of
+from emoca_core.measures.intervals import holm, interval_of, p_value_of
 from emoca_core.measures.metrics import expression_metrics
 from emoca_core.probe.codes import CodeSource, extract_codes
 from emoca_core.probe.detections import Detections, detect_faces, manifest_hash
@@ -90,36 +90,6 @@ class Collected:
     missing: tuple[Unavailable, ...]
 
 
-def benchmark(
-    sources: Sequence[CodeSource],
-    manifest: Manifest,
-    landmarker: Landmarker,
-    landmarker_name: str,
-    protocol: Protocol,
-    unavailable: Sequence[Unavailable] = (),
-    title: str = "",
-) -> BenchmarkResult:
-    """Probe every method on the faces that all of them have a code for.
-
-    Args:
-        sources: The methods; the others are compared with the first.
-        manifest: Labelled images.
-        landmarker: Finds the faces.
-        landmarker_name: For the cache's key.
-        protocol: How methods are compared.
-        unavailable: Methods to list without numbers.
-        title: Name of the data set.
-
-    Raises:
-        AssetFormatError: No labels, or no usable split.
-        ParamsError: Settings or folds that do not fit the data.
-        EmocaError: No method has a code.
-    """
-    return compare_codes(
-        collect_codes(sources, manifest, landmarker, landmarker_name, protocol, unavailable, title), protocol
-    )
-
-
 def collect_codes(
     sources: Sequence[CodeSource],
     manifest: Manifest,
@@ -129,7 +99,16 @@ def collect_codes(
     unavailable: Sequence[Unavailable] = (),
     title: str = "",
 ) -> Collected:
-    """The first half of ``benchmark``: find the faces and encode them, on as many processes as there are.
+    """Find the faces and encode them, on as many processes as there are.
+
+    Args:
+        sources: The methods; the others are compared with the first.
+        manifest: Labelled images.
+        landmarker: Finds the faces.
+        landmarker_name: For the cache's key.
+        protocol: How methods are compared.
+        unavailable: Methods to list without numbers.
+        title: Name of the data set.
 
     Raises:
         AssetFormatError: No labels, or no usable split.
@@ -150,7 +129,7 @@ def collect_codes(
 
 
 def compare_codes(collected: Collected, protocol: Protocol) -> BenchmarkResult:
-    """The second half of ``benchmark``: train the probes and compare them, in one process.
+    """Probe every method on the faces that all of them have a code for, in one process.
 
     Raises:
         ParamsError: A training set smaller than one batch.
@@ -252,13 +231,11 @@ def _scores(
     fold: Int[ndarray, "T"],
 ) -> dict[str, Score]:
     by_fold = np.stack([metric_values({k: v[fold == f] for k, v in rows.items()}, names) for f in np.unique(fold)])
+    spread = by_fold.std(0, ddof=1) if len(by_fold) > 1 else np.full(len(METRICS), math.nan)
     scores = {}
     for m, metric in enumerate(METRICS):
-        interval = interval_of(float(values[m]), draws[:, m])
-        sd = float(by_fold[:, m].std(ddof=1)) if len(by_fold) > 1 else math.nan
-        scores[metric] = Score(
-            value=_number(interval.value), low=_number(interval.low), high=_number(interval.high), fold_sd=_number(sd)
-        )
+        low, high = interval_of(draws[:, m])
+        scores[metric] = Score(value=values[m], low=low, high=high, fold_sd=spread[m])
     return scores
 
 
@@ -266,21 +243,12 @@ def _differences(values: Float[ndarray, "K M"], draws: Float[ndarray, "K R M"]) 
     """Of every method to the first, by metric; p values are corrected over the methods within a metric."""
     found: list[dict[str, Difference]] = [{} for _ in values]
     for m, metric in enumerate(METRICS):
-        comparisons = [
-            comparison_of(float(values[i, m] - values[0, m]), _exact(draws[i, :, m] - draws[0, :, m]))
-            for i in range(1, len(values))
-        ]
-        for i, (comparison, corrected) in enumerate(
-            zip(comparisons, holm([c.p_value for c in comparisons]), strict=True), start=1
-        ):
-            interval = comparison.difference
-            found[i][metric] = Difference(
-                value=_number(interval.value),
-                low=_number(interval.low),
-                high=_number(interval.high),
-                p_value=_number(comparison.p_value),
-                p_holm=_number(corrected),
-            )
+        wholes = values[:, m] - values[0, m]
+        resampled = [_exact(of_method[:, m] - draws[0, :, m]) for of_method in draws]
+        p_values = [p_value_of(float(wholes[i]), resampled[i]) for i in range(1, len(values))]
+        for i, (p_value, corrected) in enumerate(zip(p_values, holm(p_values), strict=True), start=1):
+            low, high = interval_of(resampled[i])
+            found[i][metric] = Difference(value=wholes[i], low=low, high=high, p_value=p_value, p_holm=corrected)
     return found
 
 
@@ -343,10 +311,6 @@ def _split_record(
         hash=split_hash([path for path, _ in tested], np.array([fold for _, fold in tested])),
         sizes=[{"training": len(s.training), "validation": len(s.validation), "test": len(s.test)} for s in splits],
     )
-
-
-def _number(value: float) -> float | None:
-    return value if math.isfinite(value) else None
 
 
 def check_names(names: Sequence[str]) -> None:

@@ -1,12 +1,14 @@
 """A benchmark's result as one page that needs no other file: table, intervals, confusion matrices, faces."""
 
 import math
+from pathlib import Path
 
-from emoca_core.files import json_text
+from emoca_core.files import json_text, write_text
 from emoca_core.measures.metrics import HIGHER_IS_BETTER
+from emoca_core.measures.tables import UNDEFINED
 from emoca_core.pages import html_page
 from emoca_core.probe import report
-from emoca_core.probe.result import BenchmarkResult
+from emoca_core.probe.result import FILE, BenchmarkResult, write_result
 
 TICKS = 4
 """About so many on the axis of a plot."""
@@ -22,7 +24,7 @@ def result_page(result: BenchmarkResult) -> str:
         columns=report.COLUMNS,
         notes=list(report.notes(result)),
         how=_how(result),
-        undefined=report.UNDEFINED,
+        undefined=UNDEFINED,
         published_rows=report.published_rows,
         number=report.number,
         star=report.star,
@@ -30,6 +32,18 @@ def result_page(result: BenchmarkResult) -> str:
         better=_better,
         ticks_of=_ticks,
     )
+
+
+def write_report(result: BenchmarkResult, out: Path) -> None:
+    """Write ``result.json``, ``table.md``, ``table.csv`` and ``report.html``, each atomically.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    write_result(result, out / FILE)
+    write_text(out / "table.md", report.markdown(result))
+    write_text(out / "table.csv", report.comma_separated(result))
+    write_text(out / "report.html", result_page(result))
 
 
 def tick_values(low: float, high: float) -> list[float]:

@@ -3,9 +3,10 @@
 import csv
 import io
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 from emoca_core.datasets.labels import class_notes
+from emoca_core.measures.tables import UNDEFINED, aligned, markdown_table
 from emoca_core.probe.published import AFEW_VA, SOURCE
 from emoca_core.probe.result import BenchmarkResult, MethodResult, Score
 
@@ -25,7 +26,6 @@ COLUMNS = {
 SIGNIFICANT = 0.05
 UNEVEN = 0.05
 """Probability that chance among the groups spreads folds so far that they are flagged."""
-UNDEFINED = "–"
 NOT_RUN = "not run"
 
 
@@ -52,8 +52,7 @@ def terminal_table(result: BenchmarkResult) -> str:
         lines.append([f"{missing.name} [{NOT_RUN}]", *[UNDEFINED] * len(metrics)])
     for name, row in published_rows(result).items():
         lines.append([f"{name} [published]", *(number(row.get(m)) for m in metrics)])
-    table = _aligned(lines)
-    return "\n".join([table, "", *notes(result)])
+    return "\n".join([aligned(lines), "", *notes(result)])
 
 
 def markdown(result: BenchmarkResult) -> str:
@@ -67,8 +66,7 @@ def markdown(result: BenchmarkResult) -> str:
         rows.append([missing.name, NOT_RUN, *[UNDEFINED] * len(metrics)])
     for name, row in published_rows(result).items():
         rows.append([f"{name} (published)", "", *(number(row.get(m)) for m in metrics)])
-    rule = ["---", "---", *["---:"] * len(metrics)]
-    table = "\n".join("| " + " | ".join(row) + " |" for row in [rows[0], rule, *rows[1:]])
+    table = markdown_table(rows, texts=2)
     return "\n\n".join([f"# Emotion in face codes: {result.data.manifest}", table, *notes(result)]) + "\n"
 
 
@@ -194,11 +192,3 @@ def _cell(result: BenchmarkResult, method: MethodResult, metric: str) -> str:
         return UNDEFINED
     interval = f"[{number(score.low)}, {number(score.high)}]{spread(result, score)}"
     return f"{number(score.value)}{star(method, metric)} {interval}"
-
-
-def _aligned(lines: Sequence[Sequence[str]]) -> str:
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    return "\n".join(
-        "  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))]).rstrip()
-        for line in lines
-    )

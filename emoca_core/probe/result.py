@@ -1,9 +1,10 @@
 """What a benchmark found: one JSON file, from which every table and page is made."""
 
+import math
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from emoca_core.files import write_json
 from emoca_core.parsing import read_record
@@ -16,28 +17,36 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
-class Score(_Strict):
-    """One metric of one method. ``None`` is undefined."""
+def _defined(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else value
 
-    value: float | None
+
+Figure = Annotated[float | None, AfterValidator(_defined)]
+"""``None`` is undefined, as NaN becomes."""
+
+
+class Score(_Strict):
+    """One metric of one method."""
+
+    value: Figure
     """On all held-out predictions together."""
-    low: float | None
+    low: Figure
     """2.5 percentile of the bootstrap over groups."""
-    high: float | None
+    high: Figure
     """97.5 percentile."""
-    fold_sd: float | None
+    fold_sd: Figure
     """Standard deviation over the folds' own values."""
 
 
 class Difference(_Strict):
     """A method less the first one, on the same resamples."""
 
-    value: float | None
-    low: float | None
-    high: float | None
-    p_value: float | None
+    value: Figure
+    low: Figure
+    high: Figure
+    p_value: Figure
     """Two-sided, of the paired bootstrap."""
-    p_holm: float | None
+    p_holm: Figure
     """Corrected for the number of methods that are compared in this metric."""
 
 

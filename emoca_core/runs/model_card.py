@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 
 import yaml
 
+from emoca_core.measures.tables import markdown_table
 from emoca_core.runs.cards import Asset, PackageCard
 
 _SOURCE = "EMOCA (Daněček et al., CVPR 2022)"
@@ -28,19 +29,15 @@ def _body(card: PackageCard) -> Iterator[str]:
     yield f"3D faces from photos, with EMOCA Core. Trained after {_SOURCE} from the recipe `{card.trained_from}`.\n"
     yield "```sh\nemoca reconstruct photo.jpg --recipe OWNER/" + name + " --out faces\n```\n"
     yield "`OWNER/" + name + "` is this repository on the hub; the path of a downloaded copy works as well.\n"
-    yield "## Parts\n\n| part | component |\n| --- | --- |"
-    yield from (f"| {kind} | {use.uses} |" for kind, use in card.recipe.parts().items())
+    parts = [(kind, use.uses) for kind, use in card.recipe.parts().items()]
+    yield "## Parts\n\n" + markdown_table([("part", "component"), *parts])
     yield "\n## You bring\n"
     yield from (_brought(card.assets) if card.assets else ["Nothing: everything is open or in this folder.\n"])
     yield f"## Validation\n\nBest step ({card.step}) of the {card.stage} stage.\n"
-    yield "| metric | value |\n| --- | --- |"
-    yield from (
-        f"| {metric} | {'undefined' if value is None else f'{value:.4g}'} |"
-        for metric, value in sorted(card.metrics.items())
-    )
-    yield "\n## Training\n\n| run | recipe | stage | step | commit |\n| --- | --- | --- | --- | --- |"
-    for run in card.trainings:
-        yield f"| {run.run} | {run.name} | {run.stage} | {run.step} | {run.commit or 'unknown'} |"
+    metrics = [(m, "undefined" if value is None else f"{value:.4g}") for m, value in sorted(card.metrics.items())]
+    yield markdown_table([("metric", "value"), *metrics])
+    runs = [(run.run, run.name, run.stage, str(run.step), run.commit or "unknown") for run in card.trainings]
+    yield "\n## Training\n\n" + markdown_table([("run", "recipe", "stage", "step", "commit"), *runs])
     weights = card.weights
     yield (
         f"\n`{weights.file}`: {weights.tensors} tensors, {weights.values:,} values, sha256 "
@@ -50,11 +47,8 @@ def _body(card: PackageCard) -> Iterator[str]:
 
 def _brought(assets: Mapping[str, Asset]) -> Iterator[str]:
     yield "These files are not part of this folder. `emoca assets add FILE` recognises them.\n"
-    yield "| file | sha256 | licence | where |\n| --- | --- | --- | --- |"
-    for name, asset in assets.items():
-        cells = name, asset.sha256, asset.license, asset.obtain
-        yield f"| {' | '.join(' '.join(cell.split()).replace('|', '/') for cell in cells)} |"
-    yield ""
+    rows = [(name, asset.sha256, asset.license, asset.obtain) for name, asset in assets.items()]
+    yield markdown_table([("file", "sha256", "licence", "where"), *rows]) + "\n"
 
 
 def licences_text(card: PackageCard) -> str:
@@ -65,9 +59,7 @@ def licences_text(card: PackageCard) -> str:
         "The weights were trained with the parts below. All of these licences bind whoever uses them; weights that",
         "started from published ones inherit their licence. This is not legal advice.",
         "",
-        "| part | licence |",
-        "| --- | --- |",
-        *(f"| {part} | {' '.join(text.split()).replace('|', '/')} |" for part, text in card.licenses.items()),
+        markdown_table([("part", "licence"), *card.licenses.items()]),
     ]
     return "\n".join(lines) + "\n"
 

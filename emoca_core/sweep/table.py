@@ -3,12 +3,11 @@
 import csv
 import io
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
+from emoca_core.measures.tables import UNDEFINED, aligned, markdown_table
 from emoca_core.sweep.result import SweepResult, VariantResult
 from emoca_core.sweep.statistics import Mean
-
-UNDEFINED = "–"
 
 
 def terminal(result: SweepResult) -> str:
@@ -20,7 +19,7 @@ def terminal(result: SweepResult) -> str:
     for variant in compared(result):
         lines.append([f"{variant.name} - {result.variants[0].name}", pairs(variant), *differences(variant)])
         lines.append(["", "", *(interval(d) for d in variant.differences.values())])
-    return "\n".join([*aligned(lines), "", *notes(result)])
+    return "\n".join([aligned(lines), "", *notes(result)])
 
 
 def markdown(result: SweepResult) -> str:
@@ -31,11 +30,11 @@ def markdown(result: SweepResult) -> str:
         [v.name, str(len(v.runs)), *(cell(v.means[m], with_deviation=True) for m in result.metrics)]
         for v in result.variants
     ]
-    text = [*piped(rows)]
+    text = [markdown_table(rows)]
     if others := compared(result):
         rows = [[f"difference to {first}", "pairs", *result.metrics]]
         rows += [[v.name, pairs(v), *(cell(d) + star(d) for d in v.differences.values())] for v in others]
-        text += ["", *piped(rows)]
+        text += ["", markdown_table(rows)]
     return "\n".join([*text, "", *(f"- {note}" for note in notes(result))]) + "\n"
 
 
@@ -111,21 +110,6 @@ def signed(value: float) -> str:
 def short(metric: str) -> str:
     """A metric's name for narrow columns."""
     return metric.replace("_error", "").replace("vertex_", "").replace("photometric", "photo").replace("_", " ")
-
-
-def aligned(lines: Sequence[Sequence[str]]) -> list[str]:
-    """Columns under each other: the first to the left, the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return [
-        "  ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))]).rstrip()
-        for line in lines
-    ]
-
-
-def piped(rows: Sequence[Sequence[str]]) -> list[str]:
-    """A Markdown table."""
-    head, *body = [f"| {' | '.join(text.replace('|', '/') for text in row)} |" for row in rows]
-    return [head, "|" + " --- |" * len(rows[0]), *body]
 
 
 def _five(mean: Mean | None) -> list[str]:

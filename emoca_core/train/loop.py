@@ -24,7 +24,6 @@ from emoca_core.runs.run_folder import TRACKED, Progress, RunFolder, RunSettings
 from emoca_core.train import checkpoint
 from emoca_core.train.batch_independence import make_batch_independent
 from emoca_core.train.sampling import (
-    Batches,
     DrawnDataset,
     EvaluationBatches,
     NumberedDataset,
@@ -51,7 +50,7 @@ def train(
     collate: Callable[[list[Sample]], Batch],
     augment: Callable[[Sample, torch.Generator], Sample] | None = None,
     sampling_weights: Float[Tensor, "N"] | None = None,
-    batches: Callable[[int, int], Batches] | None = None,
+    batches: Callable[[int, int], TrainBatches] | None = None,
     resume: bool = False,
 ) -> Progress:
     """Train a task and return where it ended. Runs alone or in each of several processes.
@@ -65,8 +64,7 @@ def train(
         collate: List of samples to the batch that the task understands.
         augment: Changes a training sample, with randomness from the generator alone.
         sampling_weights: Draw by these weights, with replacement, instead of a permutation.
-        batches: Makes the batches of a process from its rank and the number of processes; by default those of
-            ``TrainBatches``.
+        batches: Makes the batches of a process from its rank and the number of processes; by default ``TrainBatches``.
         resume: Continue the run in ``out`` from its last checkpoint.
 
     Raises:
@@ -79,7 +77,8 @@ def train(
     set_seed(settings.seed, device_specific=True)  # what a network draws, as dropout does, differs among processes
     folder = RunFolder(out)
     where = {"rank": accelerator.process_index, "world": accelerator.num_processes}
-    drawn = batches(*where.values()) if batches else _train_batches(len(training), settings, sampling_weights, **where)
+    shared = {"batch_size": settings.batch_size, "accumulation": settings.accumulation, "seed": settings.seed, **where}
+    drawn = batches(*where.values()) if batches else TrainBatches(len(training), weights=sampling_weights, **shared)
     loading = partial(
         DataLoader,
         collate_fn=collate,
@@ -121,7 +120,7 @@ class _Run(Generic[Batch]):
     task: Task[Batch]
     model: torch.nn.Module
     optimizer: AcceleratedOptimizer
-    batches: Batches
+    batches: TrainBatches
     loader: Iterable[Batch]
     watched: Iterable[tuple[Tensor, Batch]] | None
 
@@ -323,20 +322,6 @@ def _leaves_out_parameters(task: Task[Batch], batch: Batch, settings: TrainSetti
         loss = task.eval()(batch, Step(0, 0, settings.seed, **parts, logged=False)).total
     gradients = torch.autograd.grad(loss, list(task.trained_parameters()), allow_unused=True)
     return any(gradient is None for gradient in gradients)
-
-
-def _train_batches(
-    length: int, settings: TrainSettings, weights: Float[Tensor, "N"] | None, rank: int, world: int
-) -> TrainBatches:
-    return TrainBatches(
-        length,
-        batch_size=settings.batch_size,
-        accumulation=settings.accumulation,
-        rank=rank,
-        world=world,
-        seed=settings.seed,
-        weights=weights,
-    )
 
 
 def _collate_numbered(

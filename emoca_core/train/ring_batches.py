@@ -3,22 +3,20 @@
 Source: DECA (Feng et al., SIGGRAPH 2021), section 4.2.
 """
 
-from collections.abc import Iterator
 from typing import Literal
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
-from torch.utils.data import Sampler
 
 from emoca_core.errors import ParamsError
-from emoca_core.train.sampling import Draw
+from emoca_core.train.sampling import TrainBatches
 
 FewImages = Literal["leave_out", "repeat"]
 
 
-class RingBatches(Sampler[list[Draw]]):
-    """Batches of one epoch for one process, as ``TrainBatches``, but of whole rings.
+class RingBatches(TrainBatches):
+    """``TrainBatches`` of whole rings.
 
     In every epoch the images of a person are shuffled and dealt into rings without repetition; those that are left over
     wait for another epoch. Every process draws the same rings and takes its own slice of each batch, so that no ring
@@ -71,28 +69,15 @@ class RingBatches(Sampler[list[Draw]]):
                 f"{len(self._counts)} known people make {self.rings}: lower batch_size or images_per_identity"
                 + (", or set few_images to repeat" if few_images == "leave_out" else "")
             )
-        self.images, self.rings_per_batch, self.accumulation = images, per_batch, accumulation
-        self.rank, self.world, self.seed = rank, world, seed
-        self.epoch, self.start = 0, 0
+        self.images = images
+        images_of_rings = self.rings * images
+        super().__init__(
+            images_of_rings, batch_size=batch_size, accumulation=accumulation, rank=rank, world=world, seed=seed
+        )
 
-    @property
-    def steps(self) -> int:
-        """Optimiser steps in an epoch."""
-        return self.rings // self.rings_per_batch
-
-    def begin(self, epoch: int, start: int = 0) -> None:
-        """Choose the epoch, and the optimiser step to start at after a resume."""
-        self.epoch, self.start = epoch, start
-
-    def __len__(self) -> int:
-        return (self.steps - self.start) * self.accumulation
-
-    def __iter__(self) -> Iterator[list[Draw]]:
-        order = self.draw(self.epoch).flatten().tolist()
-        drawn = self.steps * self.rings_per_batch * self.images
-        positions = torch.arange(drawn).view(self.steps, self.accumulation, self.world, -1)
-        for batch in positions[self.start :, :, self.rank].reshape(len(self), -1).tolist():
-            yield [Draw(self.epoch, position, order[position]) for position in batch]
+    def order(self, epoch: int) -> Int[Tensor, "_"]:
+        """One ring behind the other."""
+        return self.draw(epoch).flatten()
 
     def draw(self, epoch: int) -> Int[Tensor, "R K"]:
         """All rings of an epoch as indices of images, in random order; the same on every process."""

@@ -23,7 +23,7 @@ from emoca_core.runs.trained_folder import find_method, open_folder
 from emoca_core.train.face_batches import collate_face_batch
 from emoca_core.train.loop import train
 from emoca_core.train.ring_batches import RingBatches
-from emoca_core.train.sampling import Batches
+from emoca_core.train.sampling import TrainBatches
 from emoca_core.train.stage_settings import StageSettings, stage_settings
 from emoca_core.train.stage_task import TASKS, ReconstructionTask
 
@@ -47,59 +47,22 @@ class StageRun:
     validation: FaceDataset
     settings: StageSettings
 
+    def train(self, out: Path, *, resume: bool = False) -> Progress:
+        """Train, or continue the run in ``out``, and return where the run ended.
 
-def train_stage(
-    stage: Stage,
-    recipe: str,
-    data: str,
-    out: Path,
-    *,
-    settings: Mapping[str, object] | None = None,
-    change: Mapping[str, object] | None = None,
-    start: Path | None = None,
-    emotion: Path | None = None,
-    registry_file: Path | None = None,
-    resume: bool = False,
-) -> Progress:
-    """Train one stage of a recipe and return where the run ended.
-
-    Args:
-        stage: ``coarse`` trains the encoder, ``detail`` the detail model on top of a frozen encoder.
-        recipe: Name of a recipe.
-        data: A manifest, or the name of a data set.
-        out: The run folder.
-        settings: Fields of ``StageSettings`` that differ from the recipe's ``training`` block.
-        change: Merged into the recipe, e.g. ``{"losses": {"emotion": {"weight": 0.5}}}``.
-        start: Run folder or package whose weights this one starts from: the coarse run for the detail stage.
-        emotion: Run folder of ``train_emotion`` whose backbone takes the place of the recipe's.
-        registry_file: Your own registry.yaml, merged on top of the catalogue.
-        resume: Continue the run in ``out``.
-
-    Raises:
-        UnknownNameError: No such recipe, component or data set.
-        RecipeError: The recipe cannot be trained; all reasons at once.
-        EmocaError: Unreadable data, a run folder in use, a diverged loss.
-    """
-    ready = prepare_stage(
-        stage,
-        recipe,
-        data,
-        settings=settings,
-        change=change,
-        start=start,
-        emotion=emotion,
-        registry_file=registry_file,
-    )
-    return train(
-        ready.task,
-        ready.training,
-        ready.validation,
-        ready.settings,
-        out,
-        collate=collate_face_batch,
-        batches=ring_batches(ready.training, ready.settings),
-        resume=resume,
-    )
+        Raises:
+            EmocaError: A run folder in use, a diverged loss.
+        """
+        return train(
+            self.task,
+            self.training,
+            self.validation,
+            self.settings,
+            out,
+            collate=collate_face_batch,
+            batches=ring_batches(self.training, self.settings),
+            resume=resume,
+        )
 
 
 def prepare_stage(
@@ -113,7 +76,23 @@ def prepare_stage(
     emotion: Path | None = None,
     registry_file: Path | None = None,
 ) -> StageRun:
-    """Build everything that ``train_stage`` needs, and refuse what cannot work before anything is computed."""
+    """Build everything that a stage of a recipe needs, and refuse what cannot work before anything is computed.
+
+    Args:
+        stage: ``coarse`` trains the encoder, ``detail`` the detail model on top of a frozen encoder.
+        recipe: Name of a recipe.
+        data: A manifest, or the name of a data set.
+        settings: Fields of ``StageSettings`` that differ from the recipe's ``training`` block.
+        change: Merged into the recipe, e.g. ``{"losses": {"emotion": {"weight": 0.5}}}``.
+        start: Run folder or package whose weights this one starts from: the coarse run for the detail stage.
+        emotion: Run folder of ``train_emotion`` whose backbone takes the place of the recipe's.
+        registry_file: Your own registry.yaml, merged on top of the catalogue.
+
+    Raises:
+        UnknownNameError: No such recipe, component or data set.
+        RecipeError: The recipe cannot be trained; all reasons at once.
+        EmocaError: Unreadable data.
+    """
     registry = get_registry()
     catalogue = get_catalogue(registry_file, registry)
     catalogue.recipe(recipe)  # raises, with all names
@@ -188,7 +167,7 @@ def open_faces(data: str, settings: StageSettings, registry: Registry) -> tuple[
     return registry.build("dataset", name, training), registry.build("dataset", name, validation)
 
 
-def ring_batches(faces: FaceDataset, settings: StageSettings) -> Callable[[int, int], Batches] | None:
+def ring_batches(faces: FaceDataset, settings: StageSettings) -> Callable[[int, int], TrainBatches] | None:
     """Batches of several images of each person; ``None`` where a batch holds faces whoever they are.
 
     Raises:
@@ -203,7 +182,7 @@ def ring_batches(faces: FaceDataset, settings: StageSettings) -> Callable[[int, 
             "on its images: fill the manifest's column identity (or clip), or set images_per_identity to 1"
         )
 
-    def batches(rank: int, world: int) -> Batches:
+    def batches(rank: int, world: int) -> TrainBatches:
         return RingBatches(
             people,
             images=settings.images_per_identity,

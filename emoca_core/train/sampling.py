@@ -103,24 +103,6 @@ def epoch_order(length: int, epoch: int, seed: int, weights: Float[Tensor, "N"] 
     return torch.searchsorted(cumulative, draws, right=True).clamp(max=length - 1)
 
 
-@runtime_checkable
-class Batches(Protocol):
-    """Draws the batches of one process; ``TrainBatches`` is one."""
-
-    @property
-    def steps(self) -> int:
-        """Optimiser steps in an epoch."""
-
-    def begin(self, epoch: int, start: int = 0) -> None:
-        """Choose the epoch, and the optimiser step to start at after a resume."""
-
-    def __len__(self) -> int:
-        """Batches of this process from ``start`` to the end of the epoch."""
-
-    def __iter__(self) -> Iterator[list[Draw]]:
-        """The draws of each batch."""
-
-
 class TrainBatches(Sampler[list[Draw]]):
     """Batches of one epoch for one process.
 
@@ -167,8 +149,12 @@ class TrainBatches(Sampler[list[Draw]]):
     def __len__(self) -> int:
         return (self.steps - self.start) * self.accumulation
 
+    def order(self, epoch: int) -> Int[Tensor, "_"]:
+        """The samples of an epoch as they are drawn; the same on every process."""
+        return epoch_order(self.length, epoch, self.seed, self.weights)
+
     def __iter__(self) -> Iterator[list[Draw]]:
-        order = epoch_order(self.length, self.epoch, self.seed, self.weights).tolist()
+        order = self.order(self.epoch).tolist()
         positions = torch.arange(self.steps * self.batch_size).view(self.steps, self.accumulation, self.world, -1)
         for batch in positions[self.start :, :, self.rank].reshape(len(self), -1).tolist():
             yield [Draw(self.epoch, position, order[position]) for position in batch]

@@ -12,8 +12,7 @@ from PIL import Image
 
 from emoca_core.errors import AssetFormatError
 from emoca_core.probe.examples import jpeg_base64
-from emoca_core.probe.html import result_page, tick_values
-from emoca_core.probe.outputs import write_report
+from emoca_core.probe.html import result_page, tick_values, write_report
 from emoca_core.probe.published import AFEW_VA
 from emoca_core.probe.report import COLUMNS, comma_separated, markdown, notes, published_rows, terminal_table
 from emoca_core.probe.result import BenchmarkResult, read_result, write_result
@@ -224,5 +223,5 @@ def test_files_that_are_not_results_are_refused(tmp_path):
     write_result(make(), tmp_path / "result.json")
     broken = (tmp_path / "result.json").read_text().replace('"draws"', '"drawz"')
     (tmp_path / "result.json").write_text(broken)
-    with pytest.raises(AssetFormatError, match="is damaged, or of another kind: drawz: Extra"):
+    with pytest.raises(AssetFormatError, match="damaged, or of another kind: draws: Field required"):
         read_result(tmp_path / "result.json")

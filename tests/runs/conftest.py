@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from emoca_core import Registry
-from emoca_core.train.run_stage import train_stage
+from emoca_core.train.run_stage import prepare_stage
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "train"))
 import toy_stage
@@ -35,9 +35,8 @@ def runs(toys, tmp_path_factory):
     file = toy_stage.recipe_file(folder)
 
     def train(stage, name, **options):
-        train_stage(
-            stage, "toy", "synthetic_faces", folder / name, registry_file=file, settings={"epochs": 1}, **options
-        )
+        options |= {"registry_file": file, "settings": {"epochs": 1}}
+        prepare_stage(stage, "toy", "synthetic_faces", **options).train(folder / name)
 
     whole = {"encoder": {"params": {"frozen": False}}, "landmarker": {"uses": "mediapipe"}}
     train("coarse", "coarse", change=whole)

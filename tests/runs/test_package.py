@@ -22,7 +22,7 @@ from emoca_core.method import build_parts
 from emoca_core.registry.catalogue import default_path, get_catalogue, load
 from emoca_core.runs.hub import WANTED, is_repository
 from emoca_core.runs.package import package_run
-from emoca_core.train.run_stage import prepare_stage, train_stage
+from emoca_core.train.run_stage import prepare_stage
 
 LOSSES = {"losses": toy_stage.RECIPE["losses"]}
 """Which a package does without."""
@@ -207,8 +207,8 @@ def test_a_training_starts_from_a_package(runs, toys, package, tmp_path, by):
 
 def test_a_run_that_started_from_a_package_is_a_method_and_becomes_a_package(runs, toys, package, tmp_path):
     out, file = tmp_path / "run", package / "registry.yaml"
-    settings = {**toy_stage.COMMON, "epochs": 1}
-    train_stage("detail", "my-faces", "synthetic_faces", out, settings=settings, change=LOSSES, registry_file=file)
+    options = {"settings": {**toy_stage.COMMON, "epochs": 1}, "change": LOSSES, "registry_file": file}
+    prepare_stage("detail", "my-faces", "synthetic_faces", **options).train(out)
     trained = load_file(out / "best.safetensors")
     for name, tensor in load_method(str(out), device="cpu").state_dict().items():
         if name in trained:

@@ -1,15 +1,27 @@
 """The bootstrap, literally: one metric of one resample after the other."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int
 from numpy import ndarray
 
-from emoca_core.measures.intervals import Comparison, Interval, comparison_of, interval_of
+from emoca_core.measures.intervals import interval_of, p_value_of
 
 Measure = Callable[[Int[ndarray, "N"]], float]
 """A metric of the samples with these indices (with repeats)."""
+
+
+class Interval(NamedTuple):
+    value: float
+    low: float
+    high: float
+
+
+class Comparison(NamedTuple):
+    difference: Interval
+    p_value: float
 
 
 def resamples(groups: Int[ndarray, "N"], draws: int, seed: int) -> list[Int[ndarray, "_"]]:
@@ -24,11 +36,12 @@ def resamples(groups: Int[ndarray, "N"], draws: int, seed: int) -> list[Int[ndar
 def bootstrap(measure: Measure, groups: Int[ndarray, "N"], draws: int = 2000, seed: int = 0) -> Interval:
     """Percentile interval of a metric (Efron 1979); NaN bounds where the metric is undefined in most resamples."""
     value = measure(np.arange(len(groups)))
-    return interval_of(value, np.array([measure(indices) for indices in resamples(groups, draws, seed)]))
+    return Interval(value, *interval_of(np.array([measure(indices) for indices in resamples(groups, draws, seed)])))
 
 
 def compare(first: Measure, second: Measure, groups: Int[ndarray, "N"], draws: int = 2000, seed: int = 0) -> Comparison:
     """Paired bootstrap: both metrics on the same resamples."""
     everything = np.arange(len(groups))
     differences = np.array([first(i) - second(i) for i in resamples(groups, draws, seed)])
-    return comparison_of(first(everything) - second(everything), differences)
+    whole = first(everything) - second(everything)
+    return Comparison(Interval(whole, *interval_of(differences)), p_value_of(whole, differences))

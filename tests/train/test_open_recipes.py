@@ -15,7 +15,7 @@ from emoca_core.runs.start import emotion_changes
 from emoca_core.runs.trained_folder import open_folder
 from emoca_core.runs.trained_part import sha256_of_tensors
 from emoca_core.train.face_batches import collate_face_batch
-from emoca_core.train.run_stage import prepare_stage, train_stage
+from emoca_core.train.run_stage import prepare_stage
 from emoca_core.train.stage_settings import stage_settings
 from emoca_core.train.task import Step
 
@@ -52,7 +52,7 @@ def emotion(tmp_path_factory):
 @pytest.fixture(scope="module")
 def pretrained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "pretrained"
-    train_stage("coarse", "open_pretrain", "synthetic_faces", folder, change=TINY, settings=SETTINGS)
+    prepare_stage("coarse", "open_pretrain", "synthetic_faces", change=TINY, settings=SETTINGS).train(folder)
     return folder
 
 
@@ -60,7 +60,7 @@ def pretrained(tmp_path_factory):
 def emoca(tmp_path_factory, pretrained, emotion):
     folder = tmp_path_factory.mktemp("runs") / "emoca"
     options = {"change": TINY, "settings": SETTINGS, "start": pretrained, "emotion": emotion}
-    train_stage("coarse", "open_emoca", "synthetic_faces", folder, **options)
+    prepare_stage("coarse", "open_emoca", "synthetic_faces", **options).train(folder)
     return folder
 
 

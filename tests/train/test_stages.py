@@ -16,7 +16,7 @@ from emoca_core.runs.run_folder import RunFolder
 from emoca_core.runs.trained_part import sha256_of_tensors
 from emoca_core.train.face_batches import collate_face_batch
 from emoca_core.train.pictures import GAP
-from emoca_core.train.run_stage import prepare_stage, train_stage
+from emoca_core.train.run_stage import prepare_stage
 from emoca_core.train.stage_task import twice
 from emoca_core.train.task import Step
 
@@ -33,10 +33,8 @@ def registry(monkeypatch):
     return everything
 
 
-def train(folder, stage, *, name=None, **options):
-    settings = options.pop("settings", {})
-    options = {"registry_file": toy_stage.recipe_file(folder), "settings": settings, **options}
-    return train_stage(stage, "toy", "synthetic_faces", folder / (name or stage), **options)
+def train(folder, stage, *, name=None, resume=False, **options):
+    return prepare(folder, stage, **options).train(folder / (name or stage), resume=resume)
 
 
 def prepare(folder, stage, **options):
