@@ -13,7 +13,6 @@ from typing import NoReturn, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
 
 from emoca_core.errors import AssetFormatError, EmocaError, did_you_mean, printable
 from emoca_core.files import read_regular
@@ -145,16 +144,18 @@ def problems_of(error: ValidationError, known: Collection[str] = ()) -> list[str
         known: Names that exist at the outermost level.
     """
     found = error.errors(include_url=False)
-    lines = [_problem(entry, known) for entry in found[:_PROBLEMS]]
+    lines = [
+        _problem(".".join(map(str, entry["loc"])), entry["type"], entry["msg"], entry["input"], known)
+        for entry in found[:_PROBLEMS]
+    ]
     return [*lines, f"and {len(found) - _PROBLEMS} more"] if len(found) > _PROBLEMS else lines
 
 
-def _problem(entry: ErrorDetails, known: Iterable[str]) -> str:
-    where = ".".join(map(str, entry["loc"]))
-    if entry["type"] == "json_invalid":
-        return str(entry["msg"])
-    hint = did_you_mean(where, known) if entry["type"] == "extra_forbidden" else ""
-    return f"{shown(where) or 'the whole'}: {entry['msg']} (got {_REPR.repr(entry['input'])}){hint}"
+def _problem(where: str, kind: str, message: str, given: object, known: Iterable[str]) -> str:
+    if kind == "json_invalid":
+        return message
+    hint = did_you_mean(where, known) if kind == "extra_forbidden" else ""
+    return f"{shown(where) or 'the whole'}: {message} (got {_REPR.repr(given)}){hint}"
 
 
 def shown(text: str) -> str:

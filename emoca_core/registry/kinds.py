@@ -8,12 +8,9 @@ import importlib.resources
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib.resources.abc import Traversable
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from emoca_core.registry.spec import Kind, load_target
-
-if TYPE_CHECKING:
-    from emoca_core.interfaces import Component
 
 Place = Literal["required", "optional", "losses", "apart"]
 """Where components of a kind stand in a recipe: under the kind's own name, among the losses, or not at all."""
@@ -44,9 +41,9 @@ class KindSpec:
     example: str = ""
     test_template: str = "emoca_core.cli:plugin_template/test_plugin.py.txt"
 
-    def load_interface(self) -> "type[Component]":
+    def load_interface(self) -> type:
         """Import the base class."""
-        interface: type[Component] = load_target(self.interface)
+        interface: type = load_target(self.interface)
         return interface
 
     def load_check(self) -> Callable[[object], None]:

@@ -223,7 +223,9 @@ class Registry:
         except BaseException as error:  # a third party's code may fail in any way
             raise _cannot_import(entry, error) from error
         interface = self.kinds[kind]
-        if not (isinstance(cls, type) and issubclass(cls, interface.load_interface())):
+        from emoca_core.interfaces import Component  # with torch
+
+        if not (isinstance(cls, type) and issubclass(cls, Component) and issubclass(cls, interface.load_interface())):
             raise ComponentImportError(f"{_named(entry)} is no subclass of {interface.interface.replace(':', '.')}")
         if not (isinstance(cls.Params, type) and issubclass(cls.Params, ComponentParams)):
             raise ComponentImportError(f"{_named(entry)}: Params is no subclass of emoca_core.ComponentParams")

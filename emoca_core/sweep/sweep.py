@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic_core import to_jsonable_python
+from pydantic import TypeAdapter
 
 from emoca_core.files import write_json, write_text
 from emoca_core.sweep import table
@@ -47,7 +47,7 @@ def run_sweep(
     if not table_only:
         run_all(runs, jobs=jobs, say=say, command=command)
     result = read_results(plan, runs)
-    write_json(out / "result.json", to_jsonable_python(result))
+    write_json(out / "result.json", TypeAdapter(SweepResult).dump_python(result, mode="json", by_alias=True))
     write_text(out / "table.md", table.markdown(result))
     write_text(out / "table.csv", table.comma_separated(result))
     return result
