@@ -13,8 +13,7 @@ EPSILON = 1e-6
 def face_normals(vertices: Float[Tensor, "B V 3"], faces: Int[Tensor, "F 3"]) -> Float[Tensor, "B F 3"]:
     """Normals of the triangles, outwards for counter-clockwise triangles, as long as twice the triangle's area."""
     a, b, c = (vertices[:, faces[:, corner]] for corner in range(3))
-    normals: Tensor = torch.linalg.cross(b - a, c - a)
-    return normals
+    return torch.linalg.cross(b - a, c - a)
 
 
 def vertex_normals(vertices: Float[Tensor, "B V 3"], faces: Int[Tensor, "F 3"]) -> Float[Tensor, "B V 3"]:
@@ -38,7 +37,7 @@ def vertex_normals(vertices: Float[Tensor, "B V 3"], faces: Int[Tensor, "F 3"]) 
     # vertices first, the batch last: what belongs to one vertex lies together, and gathering and adding move whole rows
     points = vertices.permute(1, 2, 0).contiguous()
     a, b, c = (points.index_select(0, corner) for corner in faces.unbind(1))
-    per_triangle = cross_product(b - a, c - a, dim=1)
+    per_triangle = cross_product(b - a, c - a)
     summed = torch.zeros_like(points)
     for corner in faces.unbind(1):
         summed = summed.index_add_(0, corner, per_triangle)
@@ -60,8 +59,8 @@ def grid_normals(points: Float[Tensor, "B 3 H W"], margin: tuple[int, int] = (0,
     points = points[:, :, rows : points.shape[2] - rows, columns : points.shape[3] - columns]
     upper_left, upper_right = points[:, :, :-1, :-1], points[:, :, :-1, 1:]
     lower_left, lower_right = points[:, :, 1:, :-1], points[:, :, 1:, 1:]
-    first = cross_product(lower_left - upper_left, upper_right - upper_left, dim=1)
-    second = cross_product(lower_left - upper_right, lower_right - upper_right, dim=1)
+    first = cross_product(lower_left - upper_left, upper_right - upper_left)
+    second = cross_product(lower_left - upper_right, lower_right - upper_right)
     both = first + second
     pad = torch.nn.functional.pad
     summed = pad(first, (0, 1, 0, 1)) + pad(both, (1, 0, 0, 1)) + pad(both, (0, 1, 1, 0)) + pad(second, (1, 0, 1, 0))

@@ -191,8 +191,7 @@ def _white_level(values: ndarray, whites: Sequence[float]) -> float:
 
 
 def _scaled(values: ndarray, white: float) -> UInt8[ndarray, "..."]:
-    scaled: ndarray = np.rint(np.clip(values / white, 0, 1) * 255).astype(np.uint8)
-    return scaled
+    return np.rint(np.clip(values / white, 0, 1) * 255).astype(np.uint8)
 
 
 def _what_it_is(content: bytes) -> str:

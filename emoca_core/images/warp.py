@@ -50,8 +50,7 @@ def warp(
 
 def to_uint8(image: Float[ndarray, "h w 3"]) -> UInt8[ndarray, "h w 3"]:
     """Round to the nearest of 256 levels."""
-    levels: ndarray = np.rint(image).clip(0, 255).astype(np.uint8)
-    return levels
+    return np.rint(image).clip(0, 255).astype(np.uint8)
 
 
 def transform_points(transform: Float[ndarray, "3 3"], points: Float[ndarray, "*n 2"]) -> Float[ndarray, "*n 2"]:
@@ -62,8 +61,7 @@ def transform_points(transform: Float[ndarray, "3 3"], points: Float[ndarray, "*
         >>> transform_points(twice, np.array([[1.0, 3.0]])).tolist()
         [[2.0, 6.0]]
     """
-    moved: ndarray = points @ transform[:2, :2].T + transform[:2, 2]
-    return moved
+    return points @ transform[:2, :2].T + transform[:2, 2]
 
 
 def rotation(radians: float) -> Float[ndarray, "2 2"]:

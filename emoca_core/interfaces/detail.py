@@ -8,6 +8,7 @@ from torch import Tensor
 
 from emoca_core.interfaces.component import ModuleComponent
 from emoca_core.interfaces.face import Block, FaceCrop, FaceParameters
+from emoca_core.registry.spec import ComponentParams
 
 
 class DetailModel(ModuleComponent):
@@ -25,9 +26,14 @@ class DetailModel(ModuleComponent):
     code_size: int
     conditions: Mapping[Block, int]
     map_size: int
-    mask: Float[Tensor, "1 1 T T"] | None = None
-    fixed_displacement: Float[Tensor, "T T"] | None = None
+    mask: Float[Tensor, "1 1 T T"] | None
+    fixed_displacement: Float[Tensor, "T T"] | None
     blend_normals: bool = False
+
+    def __init__(self, params: ComponentParams | None = None) -> None:
+        super().__init__(params)
+        for name in ("mask", "fixed_displacement"):
+            self.register_buffer(name, None, persistent=False)
 
     @abstractmethod
     def encode(self, crop: FaceCrop) -> Float[Tensor, "B D"]:

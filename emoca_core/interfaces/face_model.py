@@ -8,6 +8,7 @@ from torch import Tensor
 
 from emoca_core.interfaces.component import ModuleComponent
 from emoca_core.interfaces.face import Albedo, Block, FaceGeometry, FaceParameters
+from emoca_core.registry.spec import ComponentParams
 
 
 class FaceModel(ModuleComponent):
@@ -20,18 +21,31 @@ class FaceModel(ModuleComponent):
         uv: Texture coordinates in [0, 1], u right, v UP (as in OBJ files); ``None`` for models without a texture.
         uv_faces: Triangles into ``uv``, one for each of ``faces``.
         expression_names: Names of the expression coefficients where they mean something (the ARKit names).
-        vertex_masks: Named regions.
-        partial_landmarks: Sets of which the model has some points only: name of the whole set, to the set that
-            ``forward`` returns and which points of the whole one these are.
     """
 
     blocks: Mapping[Block, int]
     faces: Int[Tensor, "F 3"]
-    uv: Float[Tensor, "U 2"] | None = None
-    uv_faces: Int[Tensor, "F 3"] | None = None
+    uv: Float[Tensor, "U 2"] | None
+    uv_faces: Int[Tensor, "F 3"] | None
     expression_names: tuple[str, ...] = ()
-    vertex_masks: Mapping[str, Bool[Tensor, "V"]] = {}
-    partial_landmarks: Mapping[str, tuple[str, Int[Tensor, "_"]]] = {}
+
+    def __init__(self, params: ComponentParams | None = None) -> None:
+        super().__init__(params)
+        for name in ("uv", "uv_faces"):
+            self.register_buffer(name, None, persistent=False)
+
+    @property
+    def vertex_masks(self) -> Mapping[str, Bool[Tensor, "V"]]:
+        """Named regions."""
+        return {}
+
+    @property
+    def partial_landmarks(self) -> Mapping[str, tuple[str, Int[Tensor, "_"]]]:
+        """Sets of which the model has some points only.
+
+        By the name of the whole set: the set that ``forward`` returns, and which points of the whole one these are.
+        """
+        return {}
 
     @abstractmethod
     def forward(self, parameters: FaceParameters) -> FaceGeometry:

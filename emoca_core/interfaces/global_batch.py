@@ -7,7 +7,7 @@ everything here is what its name says, without any exchange.
 Every process must come by in the same order, in training and in validation.
 """
 
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.distributed
@@ -58,7 +58,7 @@ def gather_batch(local: Shaped[Tensor, "b ..."]) -> Shaped[Tensor, "B ..."]:
 
     For a loss that every process computes in the same way from the gathered rows.
     """
-    return local if world_size() == 1 else cast(Tensor, _Gather.apply(local))
+    return local if world_size() == 1 else _Gather.apply(local)
 
 
 class _Gather(torch.autograd.Function):

@@ -192,7 +192,7 @@ def mediapipe_to_ibug68(points: Points) -> Points:
         >>> mediapipe_to_ibug68(np.zeros((478, 2))).shape
         (68, 2)
     """
-    return points[..., MEDIAPIPE_TO_IBUG68, :]  # type: ignore[index, no-any-return]
+    return points[..., MEDIAPIPE_TO_IBUG68, :]  # type: ignore[index]
 
 
 def mirror_order(landmark_set: str) -> Int[ndarray, " L"]:

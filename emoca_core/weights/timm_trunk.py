@@ -1,23 +1,29 @@
-"""A trunk of timm, with its published weights or without."""
+"""Networks of timm, with their published weights or without, and what their trunks say of themselves."""
 
-from collections.abc import Mapping
-from typing import Any, cast
+from collections.abc import Callable, Mapping
+from operator import attrgetter, methodcaller
 
 import timm
+import torch
+from jaxtyping import Float
+from pydantic import JsonValue
 from timm.models import PretrainedCfg
-from torch import nn
+from torch import Tensor, nn
 
 from emoca_core.errors import MissingAssetError, ParamsError, unknown_name
 from emoca_core.weights.hub import answers, in_cache
 
 
-def create_trunk(name: str, pretrained: bool, options: Mapping[str, Any] | None = None) -> nn.Module:
+def create_trunk(
+    name: str, pretrained: bool, options: Mapping[str, JsonValue] | None = None, outputs: int = 0
+) -> nn.Module:
     """A network without its classifier: images to pooled features.
 
     Args:
         name: Name of the network in timm.
         pretrained: With its published weights.
         options: Arguments of the network itself, e.g. ``img_size`` of a transformer.
+        outputs: Size of a linear layer on top, untrained; 0 leaves it out.
 
     Raises:
         UnknownNameError: timm has no such network.
@@ -28,9 +34,9 @@ def create_trunk(name: str, pretrained: bool, options: Mapping[str, Any] | None 
         raise unknown_name("timm network", name, timm.list_models())
     known = _file_of(name) if pretrained else {}
     try:
-        trunk: nn.Module = timm.create_model(
-            name, pretrained=pretrained, num_classes=0, pretrained_cfg_overlay=known, **(options or {})
-        )
+        create: Callable[..., nn.Module] = timm.create_model
+        extra = {"pretrained_cfg_overlay": known, **(options or {})}
+        return create(name, pretrained=pretrained, num_classes=outputs, **extra)
     except (TypeError, AssertionError) as error:
         if not options:
             raise
@@ -39,7 +45,6 @@ def create_trunk(name: str, pretrained: bool, options: Mapping[str, Any] | None 
         if not pretrained:
             raise
         raise _missing(name, str(error).splitlines()[0]) from None
-    return trunk
 
 
 def _file_of(name: str) -> dict[str, str]:
@@ -76,4 +81,43 @@ def _missing(name: str, reason: str) -> MissingAssetError:
 
 def head_width(trunk: nn.Module) -> int:
     """Length of the pooled features; some networks have a layer between pooling and classifier."""
-    return int(cast(Any, trunk).head_hidden_size)
+    return int(attrgetter("head_hidden_size")(trunk))
+
+
+def map_and_pooled(
+    trunk: nn.Module, image: Float[Tensor, "B 3 H W"]
+) -> tuple[Float[Tensor, "B C *place"], Float[Tensor, "B D"]]:
+    """The last feature map, channels first, and the pooled features."""
+    features = methodcaller("forward_features", image)(trunk)
+    pooled = methodcaller("forward_head", features, pre_logits=True)(trunk)
+    # convolutional networks give [B, C, h, w], Swin gives [B, h, w, C], plain transformers [B, N, C]
+    channels_last = features.ndim != 4 or features.shape[1] != map_channels(trunk)
+    return features.movedim(-1, 1) if channels_last else features, pooled
+
+
+def map_channels(trunk: nn.Module) -> int:
+    """Channels of the last feature map."""
+    return int(attrgetter("num_features")(trunk))
+
+
+class Normalisation(nn.Module):
+    """RGB in [0, 1] minus the mean, divided by the deviation of what a network was trained with."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, mean: Float[Tensor, "3"], deviation: Float[Tensor, "3"]) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean.view(3, 1, 1), persistent=False)
+        self.register_buffer("deviation", deviation.view(3, 1, 1), persistent=False)
+
+    @classmethod
+    def of(cls, trunk: nn.Module, wanted: bool = True) -> "Normalisation":
+        """That of a trunk's published weights; without ``wanted``, none."""
+        config = attrgetter("pretrained_cfg")(trunk)
+        mean, deviation = (config["mean"], config["std"]) if wanted else ([0.0] * 3, [1.0] * 3)
+        return cls(torch.tensor(mean), torch.tensor(deviation))
+
+    def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
+        """The image as the network wants it."""
+        return (image - self.mean) / self.deviation

@@ -128,7 +128,7 @@ def test_maps_come_from_the_files_and_stay_out_of_checkpoints(maps: dict[str, st
     assert model.asset_paths["deca_uv_face_eye_mask"] == Path(maps["mask"])
     assert model.asset_paths["deca_fixed_displacement"] == Path(maps["fixed_displacement"])
     assert not any("mask" in name or "fixed" in name for name in model.state_dict())
-    assert {"_mask", "_fixed_displacement"} <= dict(model.named_buffers()).keys()  # they follow the module
+    assert {"mask", "fixed_displacement"} <= dict(model.named_buffers()).keys()  # they follow the module
 
 
 def test_maps_can_be_left_out_only_by_saying_so(states: dict[str, dict[str, Tensor]], tmp_path: Path) -> None:

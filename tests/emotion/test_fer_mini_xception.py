@@ -13,7 +13,7 @@ from emoca_core.errors import AssetFormatError, MissingAssetError
 from emoca_core.formats.add import add_files
 from emoca_core.registry.assets import find_asset
 from emoca_core.vocabulary.emotions import expression_name
-from emoca_plugins.emotion.fer_mini_xception import WIDTHS, FerMiniXception, max_pool_same
+from emoca_plugins.emotion.fer_mini_xception import WIDTHS, FerMiniXception, max_pool2d_same
 
 h5py = pytest.importorskip("h5py")
 
@@ -161,7 +161,7 @@ def test_gradient_equals_differences(tmp_path: Path) -> None:
 def test_pooling_pads_as_tensorflow_does(side: int) -> None:
     x = torch.randn(1, 2, side, side + 1)
     expected = windows(x[0].permute(1, 2, 0).numpy(), 3, 2, "same", -np.inf).max((2, 3))
-    np.testing.assert_array_equal(max_pool_same(x)[0].permute(1, 2, 0).numpy(), expected)
+    np.testing.assert_array_equal(max_pool2d_same(x, [3, 3], [2, 2])[0].permute(1, 2, 0).numpy(), expected)
 
 
 def test_colour_and_size_are_prepared_as_published() -> None:

@@ -28,7 +28,7 @@ def test_images_are_resized_and_normalised_by_the_backbone():
     backbone = build(model="resnet18", image_size=32).eval()
     image = torch.rand(1, 3, 32, 32)
     seen = backbone(image)
-    trunk = backbone.trunk((image - torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)) / backbone.deviation)
+    trunk = backbone.trunk((image - torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)) / backbone.normalise.deviation)
     torch.testing.assert_close(seen.features["pooled"], trunk)
     assert backbone(torch.rand(1, 3, 100, 90)).logits.shape == (1, 7)
 

@@ -10,7 +10,7 @@ from published import deviation, golden, keyed_arrays, write_tf_bundle
 from emoca_core.errors import AssetFormatError, MissingAssetError
 from emoca_core.interfaces import FaceCrop
 from emoca_core.registry import get_registry
-from emoca_plugins.encoders.caffe_resnet import pad_same, resize_legacy
+from emoca_plugins.encoders.caffe_resnet import convolution, resize_legacy
 from emoca_plugins.encoders.expnet import Expnet, read_mean_image
 
 GAIN = 0.5
@@ -98,10 +98,9 @@ def test_resize_against_a_naive_loop() -> None:
     [(224, 7, 2, 2, 3), (112, 3, 2, 0, 1), (8, 3, 1, 1, 1), (8, 1, 2, 0, 0)],
 )
 def test_same_padding_puts_the_odd_pixel_last(size: int, kernel: int, stride: int, before: int, after: int) -> None:
-    x = torch.ones(1, 1, size, size)
-    padded = pad_same(x, kernel, stride)
-    assert padded.shape[-1] == size + before + after
-    assert padded[0, 0, before, before] == 1 and (before == 0 or padded[0, 0, before - 1, before] == 0)
+    x, ours = torch.randn(1, 1, size, size), convolution(1, 1, kernel, stride)[0]
+    padded = torch.nn.functional.pad(x, [before, after, before, after])
+    torch.testing.assert_close(ours(x), torch.nn.functional.conv2d(padded, ours.weight, stride=stride))
 
 
 def test_reports_and_assets(encoder: Expnet) -> None:

@@ -116,7 +116,7 @@ def test_wrinkles_are_rendered_inside_the_mask(detailed: tuple[Method, Capture])
 def test_flat_detail_is_the_coarse_picture(detailed: tuple[Method, Capture], monkeypatch: pytest.MonkeyPatch) -> None:
     """Without any displacement only the resampling through UV space is left."""
     method, capture = detailed
-    monkeypatch.setitem(method.detail._buffers, "_fixed_displacement", None)
+    monkeypatch.setitem(method.detail._buffers, "fixed_displacement", None)
     flat = method.render_detail(
         capture.rendering, capture.geometry, capture.parameters, torch.zeros_like(capture.displacement)
     )
@@ -135,7 +135,7 @@ def test_blend_concerns_only_what_is_outside_the_mask(
 ) -> None:
     method, capture = detailed
     assert method.detail.blend_normals  # DECA's preset
-    monkeypatch.setattr(method.detail, "params", method.detail.params.model_copy(update={"blend_normals": False}))
+    monkeypatch.setattr(method.detail, "blend_normals", False)
     other = method.render_detail(capture.rendering, capture.geometry, capture.parameters, capture.displacement)
     weight = mask_of_pixels(method, capture)
     difference = (other.image - capture.detail_rendering.image).abs().amax(1)

@@ -336,7 +336,7 @@ def test_short_blocks_are_padded_and_long_ones_refused(head):
     code = random_shapes(1)
     padded = torch.cat([code[:, :20], torch.zeros(1, 80)], 1)
     assert torch.equal(head(face(code[:, :20])).vertices, head(face(padded)).vertices)
-    with pytest.raises(ValueError, match="shape has 100 numbers, got 101"):
+    with pytest.raises(ValueError, match="shape has 100 numbers in this model, got 101"):
         head(face(torch.zeros(1, 101)))
     with pytest.raises(ValueError, match="shape_size must be 1 to 100"):
         OpenHead(OpenHead.Params(shape_size=0))

@@ -15,28 +15,28 @@ def vectors(*shape: int) -> tuple[Tensor, Tensor]:
     return a, b
 
 
-@pytest.mark.parametrize(("shape", "dim"), [((7, 3, 2), 1), ((2, 3, 4, 5), 1), ((3, 6), 0), ((2, 3, 4), -2)])
-def test_against_numpy(shape: tuple[int, ...], dim: int) -> None:
+@pytest.mark.parametrize("shape", [(7, 3, 2), (2, 3, 4, 5), (6, 3)])
+def test_against_numpy(shape: tuple[int, ...]) -> None:
     a, b = vectors(*shape)
-    assert_close(cross_product(a, b, dim), torch.from_numpy(np.cross(a, b, axis=dim)), atol=1e-14, rtol=0)
+    assert_close(cross_product(a, b), torch.from_numpy(np.cross(a, b, axis=1)), atol=1e-14, rtol=0)
 
 
 def test_single_precision_is_as_exact_as_torchs() -> None:
     a, b = (item.float() for item in vectors(1000, 3, 8))
     exact = torch.linalg.cross(a.double(), b.double(), dim=1)
     ours, theirs = (
-        (item.double() - exact).abs().max() for item in (cross_product(a, b, 1), torch.linalg.cross(a, b, dim=1))
+        (item.double() - exact).abs().max() for item in (cross_product(a, b), torch.linalg.cross(a, b, dim=1))
     )
     assert ours <= 2 * theirs
 
 
 def test_gradient_and_its_gradient() -> None:
     a, b = (item.requires_grad_() for item in vectors(2, 3, 2))
-    assert torch.autograd.gradcheck(lambda *pair: cross_product(*pair, 1), (a, b))
-    assert torch.autograd.gradgradcheck(lambda *pair: cross_product(*pair, 1), (a, b))
+    assert torch.autograd.gradcheck(cross_product, (a, b))
+    assert torch.autograd.gradgradcheck(cross_product, (a, b))
 
 
 def test_vectors_that_are_not_contiguous() -> None:
     a, b = vectors(3, 5, 4)
     a, b = a.permute(2, 0, 1), b.permute(2, 0, 1)
-    assert_close(cross_product(a, b, 1), torch.linalg.cross(a, b, dim=1))
+    assert_close(cross_product(a, b), torch.linalg.cross(a, b, dim=1))

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import torch
@@ -13,6 +12,7 @@ from torch.nn import functional as F
 
 from emoca_core.errors import AssetFormatError
 from emoca_core.formats import open_asset
+from emoca_core.images.resize import resized
 from emoca_core.interfaces import Block, DetailModel, FaceCrop, FaceParameters
 from emoca_core.registry.spec import ImageSize
 from emoca_core.weights.checkpoints import KeyMap, WeightsParams, find_all_weights, load_published
@@ -60,7 +60,7 @@ class DetailEncoder(nn.Module):
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 128"]:
         """Code of RGB in [0, 1]."""
-        return cast(Tensor, self.layers(self.encoder(image)))
+        return self.layers(self.encoder(image))
 
 
 class DetailDecoder(nn.Module):
@@ -101,7 +101,7 @@ def _in_double(module: nn.Module) -> Layers:
     """The module with its weights in float64; gradients still reach the float32 weights."""
     state = {**dict(module.named_parameters()), **dict(module.named_buffers())}
     double = {name: value.double() if value.is_floating_point() else value for name, value in state.items()}
-    return lambda x: cast(Tensor, torch.func.functional_call(module, double, x))
+    return lambda x: torch.func.functional_call(module, double, x)
 
 
 class DecaDetail(DetailModel):
@@ -139,6 +139,7 @@ class DecaDetail(DetailModel):
     def __init__(self, params: Params | None = None) -> None:
         super().__init__(params)
         options = self.params
+        self.blend_normals = options.blend_normals
         maps = {MASK: options.mask, FIXED: options.fixed_displacement}
         paths = find_all_weights({"deca": options.weights, **maps})  # one message for all that is missing
         self.conditions: Mapping[Block, int] = {**CONDITIONS, "expression": options.expression_size}
@@ -146,30 +147,12 @@ class DecaDetail(DetailModel):
         self.detail_decoder = DetailDecoder(sum(self.conditions.values()) + CODE)
         self.load_report = load_published(self, "deca", options.weights, KEYS)
         self.asset_paths = {**self.asset_paths, **{name: paths[name] for name in maps if name in paths}}
-        self.register_buffer("_mask", _read_mask(paths[MASK]) if MASK in paths else None, persistent=False)
+        self.register_buffer("mask", _read_mask(paths[MASK]) if MASK in paths else None, persistent=False)
         fixed = _read_fixed_displacement(paths[FIXED]) if FIXED in paths else None
-        self.register_buffer("_fixed_displacement", fixed, persistent=False)
-
-    @property
-    def mask(self) -> Float[Tensor, "1 1 256 256"] | None:  # type: ignore[override]
-        """1 where the displacement applies."""
-        return self._buffers["_mask"]
-
-    @property
-    def fixed_displacement(self) -> Float[Tensor, "256 256"] | None:  # type: ignore[override]
-        """Metres, the same for every face."""
-        return self._buffers["_fixed_displacement"]
-
-    @property
-    def blend_normals(self) -> bool:  # type: ignore[override]
-        """Whether pictures show the coarse mesh's normals outside the mask."""
-        return self.params.blend_normals
+        self.register_buffer("fixed_displacement", fixed, persistent=False)
 
     def encode(self, crop: FaceCrop) -> Float[Tensor, "B 128"]:
-        image, size = crop.image, (self.params.image_size, self.params.image_size)
-        if image.shape[-2:] != size:
-            image = F.interpolate(image, size=size, mode="bilinear", align_corners=False)
-        return cast(Tensor, self.detail_encoder(image))
+        return self.detail_encoder(resized(crop.image, self.params.image_size))
 
     def decode(self, parameters: FaceParameters) -> Float[Tensor, "B 1 256 256"]:
         """Displacement along the normal in UV space, metres. Longer expression codes are cut to ``expression_size``.
@@ -178,7 +161,7 @@ class DecaDetail(DetailModel):
             UnknownNameError: The code has no jaw pose, expression or detail.
         """
         blocks = [parameters.select([name])[:, :size] for name, size in {**self.conditions, "detail": CODE}.items()]
-        return cast(Tensor, self.detail_decoder(torch.cat(blocks, dim=1)))
+        return self.detail_decoder(torch.cat(blocks, dim=1))
 
 
 def _read_mask(path: Path) -> Float[Tensor, "1 1 256 256"]:

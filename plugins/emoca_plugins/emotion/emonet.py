@@ -5,8 +5,8 @@ from typing import Literal
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
-from torch.nn import functional as F
 
+from emoca_core.images.resize import resized
 from emoca_core.interfaces import EXPRESSIONS, EmotionBackbone, EmotionPrediction
 from emoca_core.registry.spec import ImageSize
 from emoca_core.weights.checkpoints import KeyMap, WeightsParams, load_published
@@ -58,10 +58,7 @@ class EmoNet(EmotionBackbone):
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> EmotionPrediction:
         """Predict; other sizes than ``image_size`` are resized bilinearly without antialiasing, as EMOCA does."""
-        size = (self.params.image_size, self.params.image_size)
-        if image.shape[-2:] != size:
-            image = F.interpolate(image, size=size, mode="bilinear", align_corners=False)
-        output = self.network(image)
+        output = self.network(resized(image, self.params.image_size))
         head = output["head"]
         return EmotionPrediction(
             features={name: output[name] for name in self.feature_dims},

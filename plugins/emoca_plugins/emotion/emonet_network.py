@@ -5,8 +5,6 @@ faces in naturalistic conditions", Nature Machine Intelligence 2021; face alignm
 ICCV 2017. Names are those of the published checkpoints.
 """
 
-from typing import cast
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -38,7 +36,7 @@ class ConvBlock(nn.Module):
         first = self.conv1(F.relu(self.bn1(x)))
         second = self.conv2(F.relu(self.bn2(first)))
         third = self.conv3(F.relu(self.bn3(second)))
-        return cast(Tensor, torch.cat([first, second, third], dim=1) + self.downsample(x))
+        return torch.cat([first, second, third], dim=1) + self.downsample(x)
 
 
 class Hourglass(nn.Module):
@@ -60,7 +58,7 @@ class Hourglass(nn.Module):
         low = self.get_submodule(f"b2_{level}")(F.max_pool2d(x, 2))
         low = self._level(level - 1, low) if level > 1 else self.b2_plus_1(low)
         low = self.get_submodule(f"b3_{level}")(low)
-        return cast(Tensor, skip + F.interpolate(low, scale_factor=2, mode="nearest"))
+        return skip + F.interpolate(low, scale_factor=2, mode="nearest")
 
 
 class EmoNetNetwork(nn.Module):
@@ -110,7 +108,7 @@ class EmoNetNetwork(nn.Module):
     def stem(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 256 h w"]:
         """Features at a quarter of the resolution."""
         x = self.conv2(F.relu(self.bn1(self.conv1(image))))
-        return cast(Tensor, self.conv4(self.conv3(F.max_pool2d(x, 2))))
+        return self.conv4(self.conv3(F.max_pool2d(x, 2)))
 
     def _stack(self, stack: int, x: Tensor) -> Tensor:
         x = self.get_submodule(f"top_m_{stack}")(self.get_submodule(f"m{stack}")(x))

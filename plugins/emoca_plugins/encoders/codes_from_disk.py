@@ -10,13 +10,13 @@ from pydantic import Field
 from torch import Tensor
 
 from emoca_core.errors import AssetFormatError, EmocaError, MissingAssetError
-from emoca_core.interfaces import Block, Encoder, FaceCrop, FaceModel, FaceParameters, Parts, Unit
+from emoca_core.interfaces import Block, FaceCrop, FaceParameters, Unit
 from emoca_core.registry.spec import ComponentParams
 from emoca_plugins.encoders.box_crops import EmocaCrop
-from emoca_plugins.encoders.pose_from_landmarks import POSE_BLOCKS, with_pose_from_landmarks
+from emoca_plugins.encoders.pose_from_landmarks import PosedByLandmarks
 
 
-class CodesFromDisk(Encoder):
+class CodesFromDisk(PosedByLandmarks):
     """Reads ``<folder>/<method>/<photo>/<block>.npy`` instead of running a network.
 
     ``<photo>`` is the photo's path below ``photos``, with or without its extension. The result does not depend on the
@@ -56,12 +56,6 @@ class CodesFromDisk(Encoder):
                 f"there is no folder {self.root} with the predictions of '{p.method}': name the folder above it "
                 "(--set encoder.folder=DIR), or run where it lies"
             )
-        self._face_model: tuple[FaceModel, ...] = ()  # a tuple hides it from torch: it belongs to the method
-
-    def attach(self, parts: Parts) -> None:
-        """Head pose and camera join the code, because there is now a model whose landmarks can be compared."""
-        self._face_model = (parts.face_model,)
-        self.blocks = {**self.blocks, **POSE_BLOCKS}
 
     def forward(self, crop: FaceCrop) -> FaceParameters:
         """Look up the code of every face.
@@ -76,10 +70,7 @@ class CodesFromDisk(Encoder):
         read = {block: [self.read(key, block) for key in crop.keys] for block in self.params.files}
         blocks = {block: torch.stack(codes).to(crop.image.device) for block, codes in read.items()}
         parameters = FaceParameters(units=dict(self.params.units)).replace(**blocks)
-        landmarks = crop.landmarks.get("ibug68")
-        if landmarks is None or not self._face_model:
-            return parameters
-        return with_pose_from_landmarks(parameters, self._face_model[0], landmarks)
+        return self.posed(parameters, crop)
 
     def read(self, key: str, block: Block) -> Float[Tensor, "D"]:
         """One block of one photo.

@@ -3,11 +3,12 @@
 from jaxtyping import Float
 from torch import Tensor
 
+from emoca_core.images.resize import resized
 from emoca_core.interfaces import Block, Encoder, FaceCrop, FaceParameters, WeakPerspectiveCamera
 from emoca_core.weights.checkpoints import KeyMap, WeightsParams, load_published
 from emoca_plugins.encoders.box_crops import EmocaCrop
-from emoca_plugins.encoders.preprocessing import resized, split_code
-from emoca_plugins.encoders.resnet_trunk import CoefficientRegressor
+from emoca_plugins.encoders.code_network import CoefficientRegressor
+from emoca_plugins.encoders.network_output import split_code
 
 LAYOUT: dict[Block, int] = {
     "shape": 100,
@@ -56,7 +57,7 @@ class Deca(Encoder):
 
     def __init__(self, params: Params | None = None) -> None:
         super().__init__(params)
-        self.network = CoefficientRegressor(sum(LAYOUT.values()))
+        self.network = CoefficientRegressor(LAYOUT)
         self.load_report = load_published(self, "deca", self.params.weights, KEYS)
 
     def forward(self, crop: FaceCrop) -> FaceParameters:
@@ -66,12 +67,5 @@ class Deca(Encoder):
 def parameters_from_code(code: Float[Tensor, "B 236"]) -> FaceParameters:
     """The named blocks of DECA's output; units and conventions are the project's own."""
     part = split_code(code, LAYOUT)
-    return FaceParameters(
-        shape=part["shape"],
-        albedo=part["albedo"],
-        expression=part["expression"],
-        global_pose=part["global_pose"],
-        jaw_pose=part["jaw_pose"],
-        camera=WeakPerspectiveCamera.from_code(part["camera"]),
-        lighting=part["lighting"].reshape(-1, 9, 3),
-    )
+    camera, lighting = WeakPerspectiveCamera.from_code(part.pop("camera")), part.pop("lighting").reshape(-1, 9, 3)
+    return FaceParameters(camera=camera, lighting=lighting).replace(**part)

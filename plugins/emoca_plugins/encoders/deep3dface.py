@@ -1,30 +1,22 @@
 """Deep3DFaceRecon: BFM code, head pose and light from one photo, seen by a perspective camera."""
 
-from collections.abc import Mapping
-from typing import Literal, cast
+from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from emoca_core.geometry.rotations import matrix_to_rotation_vector
-from emoca_core.interfaces import Block, Encoder, FaceCrop, FaceParameters, PerspectiveCamera
+from emoca_core.images.resize import resized
+from emoca_core.interfaces import Encoder, FaceCrop, FaceParameters, PerspectiveCamera
 from emoca_core.weights.checkpoints import KeyMap, WeightsParams, load_published
+from emoca_core.weights.timm_trunk import create_trunk, head_width
+from emoca_plugins.encoders.network_output import BFM_BLOCKS, axis_rotations, split_code
 from emoca_plugins.encoders.point_crops import Deep3DFaceCrop
-from emoca_plugins.encoders.preprocessing import axis_rotations, resized, split_code
-from emoca_plugins.encoders.resnet_trunk import feature_width, resnet_trunk
 from emoca_plugins.encoders.spherical_harmonics import lighting_from_bfm
 
 LAYOUT = {"shape": 80, "expression": 64, "albedo": 80, "angles": 3, "light": 27, "translation": 3}
 """Order and sizes of the 257 outputs."""
-BLOCKS: Mapping[Block, int] = {
-    "shape": 80,
-    "expression": 64,
-    "albedo": 80,
-    "global_pose": 3,
-    "lighting": 27,
-    "camera": 7,
-}
 HEADS = (80, 64, 80, 3, 27, 2, 1)
 """Outputs of the seven final layers."""
 FOCAL = 1015 / 112
@@ -61,14 +53,14 @@ class Deep3DFace(Encoder):
         """One linear layer instead of seven, as the option of the same name of the published training."""
 
     params: Params
-    blocks = BLOCKS
+    blocks = BFM_BLOCKS
     crop_rule = Deep3DFaceCrop()
 
     def __init__(self, params: Params | None = None) -> None:
         super().__init__(params)
-        self.backbone = resnet_trunk(self.params.depth, sum(HEADS) if self.params.use_last_fc else 0)
-        heads = () if self.params.use_last_fc else HEADS
-        self.final_layers = nn.ModuleList(nn.Conv2d(feature_width(self.backbone), size, 1) for size in heads)
+        outputs, heads = (sum(HEADS), ()) if self.params.use_last_fc else (0, HEADS)
+        self.backbone = create_trunk(f"resnet{self.params.depth}", pretrained=False, outputs=outputs)
+        self.final_layers = nn.ModuleList(nn.Conv2d(head_width(self.backbone), size, 1) for size in heads)
         self.load_report = load_published(self, "deep3dface", self.params.weights, KEYS)
 
     def forward(self, crop: FaceCrop) -> FaceParameters:
@@ -78,7 +70,7 @@ class Deep3DFace(Encoder):
         """The network's raw output."""
         features = self.backbone(image)
         if self.params.use_last_fc:
-            return cast(Tensor, features)
+            return features
         return torch.cat([layer(features[..., None, None]) for layer in self.final_layers], dim=1).flatten(1)
 
 

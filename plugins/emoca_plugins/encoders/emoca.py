@@ -1,13 +1,13 @@
 """EMOCA: DECA whose expression comes from an encoder of its own, trained for emotion."""
 
-import copy
 from dataclasses import replace
-from typing import Literal, cast
+from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from emoca_core.errors import AssetFormatError
+from emoca_core.images.resize import resized
 from emoca_core.interfaces import Block, Encoder, FaceCrop, FaceParameters
 from emoca_core.weights.checkpoints import (
     Checkpoint,
@@ -21,8 +21,8 @@ from emoca_core.weights.checkpoints import (
 )
 from emoca_plugins.encoders import deca
 from emoca_plugins.encoders.box_crops import EmocaCrop
-from emoca_plugins.encoders.preprocessing import resized, split_code
-from emoca_plugins.encoders.resnet_trunk import CoefficientRegressor
+from emoca_plugins.encoders.code_network import CoefficientRegressor, clone_for
+from emoca_plugins.encoders.network_output import split_code
 
 KEYS = KeyMap(
     strip=deca.WRAPPERS,
@@ -65,8 +65,8 @@ class Emoca(Encoder):
         super().__init__(params)
         checkpoint = self._checkpoint()
         self.expression_layout = _layout(self.params, checkpoint)
-        self.flame_network = CoefficientRegressor(sum(deca.LAYOUT.values()))
-        self.expression_network = CoefficientRegressor(sum(self.expression_layout.values()))
+        self.flame_network = CoefficientRegressor(deca.LAYOUT)
+        self.expression_network = CoefficientRegressor(self.expression_layout)
         self.load_report = self._load(checkpoint) if checkpoint else None
         self.flame_network.requires_grad_(False)
         self.train(checkpoint is None)
@@ -100,20 +100,6 @@ class Emoca(Encoder):
 
 
 _DECA_ALONE = replace(deca.KEYS, rename={})
-
-
-def clone_for(network: CoefficientRegressor, layout: dict[Block, int]) -> CoefficientRegressor:
-    """A copy of DECA's network that keeps only the outputs of some blocks."""
-    clone = copy.deepcopy(network).requires_grad_(True)
-    last = cast(nn.Linear, clone.layers[2])
-    rows = torch.split(torch.arange(last.out_features), list(deca.LAYOUT.values()))
-    kept = torch.cat([dict(zip(deca.LAYOUT, rows, strict=True))[block] for block in layout])
-    smaller = nn.Linear(last.in_features, len(kept))
-    with torch.no_grad():
-        smaller.weight.copy_(last.weight[kept])
-        smaller.bias.copy_(last.bias[kept])
-    clone.layers[2] = smaller
-    return clone
 
 
 def _layout(params: Emoca.Params, checkpoint: Checkpoint | None) -> dict[Block, int]:

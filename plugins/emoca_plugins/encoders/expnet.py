@@ -10,12 +10,12 @@ from torch import Tensor
 
 from emoca_core.errors import AssetFormatError
 from emoca_core.formats import open_content
-from emoca_core.interfaces import Block, Encoder, FaceCrop, FaceModel, FaceParameters, Parts
+from emoca_core.interfaces import Block, FaceCrop, FaceParameters
 from emoca_core.weights import RANDOM
 from emoca_core.weights.checkpoints import KeyMap, WeightsParams, find_all_weights, load_into, read_checkpoint
 from emoca_plugins.encoders.box_crops import ExpnetCrop
 from emoca_plugins.encoders.caffe_resnet import CaffeResNet101, resize_legacy
-from emoca_plugins.encoders.pose_from_landmarks import POSE_BLOCKS, with_pose_from_landmarks
+from emoca_plugins.encoders.pose_from_landmarks import PosedByLandmarks
 from emoca_plugins.encoders.tf_keys import OPTIMIZER_SLOTS, to_torch_layout
 
 SIZE = 224
@@ -41,7 +41,7 @@ KEYS = KeyMap(
 )
 
 
-class Expnet(Encoder):
+class Expnet(PosedByLandmarks):
     """Two Caffe ResNet-101 to 29 expression, 99 identity and 99 albedo coefficients, in standard deviations.
 
     Head pose was a third network's work (FacePoseNet); here it is solved from the 68 landmarks by least squares, when
@@ -92,21 +92,12 @@ class Expnet(Encoder):
         if mean := self.asset_paths.get("expnet_mean"):
             self.mean.copy_(read_mean_image(mean))
         self.train(not found)
-        self._face_model: tuple[FaceModel, ...] = ()  # a tuple hides it from torch: it belongs to the method
-
-    def attach(self, parts: Parts) -> None:
-        """Head pose and camera join the code, because there is now a model whose landmarks can be compared."""
-        self._face_model = (parts.face_model,)
-        self.blocks = {**BLOCKS, **POSE_BLOCKS}
 
     def forward(self, crop: FaceCrop) -> FaceParameters:
         image = self.preprocess(crop.image)
         shape, albedo = torch.split(self.shape_network(image), [SHAPE, ALBEDO], dim=1)
         code = FaceParameters(shape=shape, albedo=albedo, expression=self.expression_network(image))
-        landmarks = crop.landmarks.get("ibug68")
-        if landmarks is None or not self._face_model:
-            return code
-        return with_pose_from_landmarks(code, self._face_model[0], landmarks)
+        return self.posed(code, crop)
 
     def preprocess(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 224 224"]:
         """RGB in [0, 1] to what the networks see."""

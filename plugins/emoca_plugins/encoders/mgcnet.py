@@ -1,30 +1,21 @@
 """MGCNet: BFM code, head pose and light from one photo, read from its TensorFlow checkpoint."""
 
-from collections.abc import Mapping
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from emoca_core.geometry.rotations import matrix_to_rotation_vector
-from emoca_core.interfaces import Block, Encoder, FaceCrop, FaceParameters, PerspectiveCamera
+from emoca_core.images.resize import resized
+from emoca_core.interfaces import Encoder, FaceCrop, FaceParameters, PerspectiveCamera
 from emoca_core.weights.checkpoints import KeyMap, WeightsParams, load_published
+from emoca_plugins.encoders.network_output import BFM_BLOCKS, axis_rotations, split_code
 from emoca_plugins.encoders.point_crops import MgcnetCrop
-from emoca_plugins.encoders.preprocessing import axis_rotations, resized, split_code
 from emoca_plugins.encoders.slim_resnet import SlimResNet50
 from emoca_plugins.encoders.spherical_harmonics import lighting_from_bfm, rotate_lighting
 from emoca_plugins.encoders.tf_keys import OPTIMIZER_SLOTS, to_torch_layout
 
 LAYOUT = {"shape": 80, "albedo": 80, "expression": 64, "pose": 6, "light": 27}
 """Order and sizes of the 257 outputs; not the order of Deep3DFace."""
-BLOCKS: Mapping[Block, int] = {
-    "shape": 80,
-    "expression": 64,
-    "albedo": 80,
-    "global_pose": 3,
-    "lighting": 27,
-    "camera": 7,
-}
 REST_POSE = (0.0, 0.0, 3.141593, 0.17440447, 9.1053238, 4994.3359)
 """Added to the pose [rz, ry, rx, tx, ty, tz]: radians and millimetres."""
 FOCAL = 4700 / 112
@@ -60,7 +51,7 @@ class Mgcnet(Encoder):
         """Parameters of ``mgcnet``."""
 
     params: Params
-    blocks = BLOCKS
+    blocks = BFM_BLOCKS
     crop_rule = MgcnetCrop()
 
     def __init__(self, params: Params | None = None) -> None:

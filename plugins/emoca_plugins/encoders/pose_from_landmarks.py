@@ -7,11 +7,29 @@ from jaxtyping import Float
 from torch import Tensor
 
 from emoca_core.geometry.rotations import matrix_to_rotation_vector
-from emoca_core.interfaces import Block, FaceModel, FaceParameters, WeakPerspectiveCamera
+from emoca_core.interfaces import Block, Encoder, FaceCrop, FaceModel, FaceParameters, Parts, WeakPerspectiveCamera
 from emoca_plugins.encoders.landmark_fit.camera import scaled_orthographic_rotation
 
 POSE_BLOCKS: Mapping[Block, int] = {"global_pose": 3, "camera": 3}
 """What is added to a code."""
+
+
+class PosedByLandmarks(Encoder):
+    """An encoder that knows neither head pose nor camera: the 68 landmarks tell, once there is a face model."""
+
+    _face_model: tuple[FaceModel, ...] = ()  # a tuple hides it from torch: it belongs to the method
+
+    def attach(self, parts: Parts) -> None:
+        """Head pose and camera join the code, because there is now a model whose landmarks can be compared."""
+        self._face_model = (parts.face_model,)
+        self.blocks = {**self.blocks, **POSE_BLOCKS}
+
+    def posed(self, code: FaceParameters, crop: FaceCrop) -> FaceParameters:
+        """The code with pose and camera, where landmarks and a face model are there."""
+        landmarks = crop.landmarks.get("ibug68")
+        if landmarks is None or not self._face_model:
+            return code
+        return with_pose_from_landmarks(code, self._face_model[0], landmarks)
 
 
 def with_pose_from_landmarks(

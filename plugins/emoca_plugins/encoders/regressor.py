@@ -1,7 +1,7 @@
 """Any network of timm as an encoder of any face model: one network as in DECA, or a second one on top as in EMOCA."""
 
 from collections.abc import Mapping
-from typing import Any, Literal, cast
+from typing import Literal
 
 import torch
 from pydantic import Field
@@ -9,12 +9,14 @@ from torch import Tensor, nn
 
 from emoca_core import ComponentParams
 from emoca_core.errors import RecipeError
+from emoca_core.images.resize import resized
 from emoca_core.interfaces import Block, Encoder, FaceCrop, FaceParameters, Parts, Unit
 from emoca_core.registry.spec import ImageSize
 from emoca_core.weights.checkpoints import KeyMap, asset_name, find_weights, load_into, read_checkpoint
 from emoca_plugins.encoders.box_crops import EmocaCrop
-from emoca_plugins.encoders.preprocessing import resized, split_code
-from emoca_plugins.encoders.regressor_network import Network, clone_for
+from emoca_plugins.encoders.code_network import clone_for
+from emoca_plugins.encoders.network_output import split_code
+from emoca_plugins.encoders.regressor_network import TrunkRegressor
 from emoca_plugins.encoders.regressor_output import Output
 
 COARSE, EXPRESSION = "coarse_network.", "expression_network."
@@ -79,7 +81,7 @@ class Regressor(Encoder):
                 f"of {type(face_model).__name__}"
             )
         self._units: Mapping[str, Unit] = {"expression": "activation"} if face_model.expression_names else {}
-        self.coarse_network = Network(p.model, p.weights == PRETRAINED, p.normalization, p.hidden, self.blocks)
+        self.coarse_network = TrunkRegressor(p.model, p.weights == PRETRAINED, p.normalization, p.hidden, self.blocks)
         self._load()
 
     def forward(self, crop: FaceCrop) -> FaceParameters:
@@ -113,16 +115,16 @@ class Regressor(Encoder):
             self.asset_paths = {asset_name("regressor", self.params.weights): self._file}
 
 
-def _fill_second_network(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
+def _fill_second_network(encoder: nn.Module, state: dict[str, Tensor], prefix: str, *_: object) -> None:
     """Let a state of the first network alone start both."""
-    encoder = cast(Regressor, module)
+    assert isinstance(encoder, Regressor)
     first, second = prefix + COARSE, prefix + EXPRESSION
     names = list(state)
     if not encoder._second or any(name.startswith(second) for name in names):
         return
-    kept = encoder.coarse_network.rows(encoder._second)
+    kept, last = encoder.coarse_network.rows(encoder._second), f"layers.{len(encoder.coarse_network.layers) - 1}."
     for name in names:
         if name.startswith(first):
             bare = name.removeprefix(first)
             value = state[name]
-            state[second + bare] = value[kept.to(value.device)] if bare in encoder.coarse_network.last else value
+            state[second + bare] = value[kept.to(value.device)] if bare.startswith(last) else value

@@ -4,13 +4,13 @@ Outputs of zero, those of an untrained network, are the neutral face, frontal, f
 """
 
 from collections.abc import Mapping
-from typing import Any, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from emoca_core.geometry.autograd_context import Context
 from emoca_core.geometry.lighting import SH_CONSTANTS
 from emoca_core.interfaces import Block, FaceModel, FaceParameters, WeakPerspectiveCamera
 
@@ -38,6 +38,11 @@ class Output(nn.Module):
     Attributes:
         layout: Blocks and sizes.
     """
+
+    light: Tensor
+    light_step: Tensor
+    scale: Tensor
+    centre: Tensor
 
     def __init__(
         self, layout: Mapping[Block, int], activations: bool, scale: float, centre: Float[Tensor, "2"]
@@ -75,14 +80,13 @@ class Output(nn.Module):
     def forward(self, raw: Mapping[Block, Float[Tensor, "B _"]]) -> FaceParameters:
         """The code that a network's outputs mean."""
         step = STEP if self.activations else {**STEP, "expression": 1.0}
-        blocks: dict[str, Any] = {name: step[name] * raw[name] for name in self.layout if name in step}
+        blocks = {name: step[name] * raw[name] for name in self.layout if name in step}
         if self.activations and "expression" in blocks:
             blocks["expression"] = clamp_activation(blocks["expression"])
-        centre, neutral = cast(Tensor, self.centre), cast(Tensor, self.scale)
-        scale = neutral * (LOG_SCALE_STEP * raw["camera"][:, 0]).exp()
-        shift = SHIFT_STEP * raw["camera"][:, 1:] / neutral - centre
-        light = cast(Tensor, self.light) + cast(Tensor, self.light_step) * raw["lighting"].reshape(-1, 9, 3)
-        return FaceParameters(**blocks, camera=WeakPerspectiveCamera(scale, shift), lighting=light)
+        scale = self.scale * (LOG_SCALE_STEP * raw["camera"][:, 0]).exp()
+        shift = SHIFT_STEP * raw["camera"][:, 1:] / self.scale - self.centre
+        light = self.light + self.light_step * raw["lighting"].reshape(-1, 9, 3)
+        return FaceParameters(camera=WeakPerspectiveCamera(scale, shift), lighting=light).replace(**blocks)
 
 
 def clamp_activation(value: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
@@ -93,19 +97,18 @@ def clamp_activation(value: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
     ARKit's consumers do not understand. Inside (0, 1) the gradient is the true one; at and beyond an end, a gradient
     that would lead further out is zero and one that leads back passes unchanged.
     """
-    clamped: Tensor = _ClampActivation.apply(value)
-    return clamped
+    return _ClampActivation.apply(value)
 
 
 class _ClampActivation(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, value: Tensor) -> Tensor:
+    def forward(ctx: Context, value: Tensor) -> Tensor:
         ctx.save_for_backward(value)
         return value.clamp(0, 1)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> Tensor:
+    def backward(ctx: Context, grad: Tensor) -> Tensor:
         (value,) = ctx.saved_tensors
         outwards = ((value <= 0) & (grad > 0)) | ((value >= 1) & (grad < 0))
         return grad.masked_fill(outwards, 0)

@@ -7,8 +7,6 @@ Source: Shang et al., "Self-Supervised Monocular 3D Face Reconstruction by Occlu
 Consistency" (MGCNet), ECCV 2020; tf_slim resnet_v1_50.
 """
 
-from typing import cast
-
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -58,4 +56,4 @@ class SlimResNet50(nn.Module):
         for number in range(1, len(BLOCKS) + 1):
             for unit in self.get_submodule(f"block{number}").children():
                 x = unit(x)
-        return cast(Tensor, self.logits(x.mean((2, 3), keepdim=True)).flatten(1))
+        return self.logits(x.mean((2, 3), keepdim=True)).flatten(1)

@@ -1,17 +1,17 @@
 """SMIRK: FLAME code with eyelids from one photo, by three small networks."""
 
 from collections.abc import Mapping
-from typing import Any, cast
+from operator import attrgetter
 
-import timm
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from emoca_core.images.resize import resized
 from emoca_core.interfaces import Block, Encoder, FaceCrop, FaceParameters, WeakPerspectiveCamera
 from emoca_core.weights.checkpoints import KeyMap, WeightsParams, load_published
+from emoca_core.weights.timm_trunk import create_trunk
 from emoca_plugins.encoders.box_crops import SmirkCrop
-from emoca_plugins.encoders.preprocessing import resized
 
 EXPRESSION, EYELIDS, JAW = 50, 2, 3
 BLOCKS: Mapping[Block, int] = {
@@ -44,12 +44,12 @@ class MobileRegressor(nn.Module):
     def __init__(self, size: str, outputs: int) -> None:
         super().__init__()
         name = f"tf_mobilenetv3_{size}_minimal_100"
-        self.encoder = timm.create_model(name, pretrained=False, features_only=True)
-        self.layer = nn.Linear(cast(Any, self.encoder).feature_info.channels()[-1], outputs)
+        self.encoder = create_trunk(name, pretrained=False, options={"features_only": True})
+        self.layer = nn.Linear(attrgetter("feature_info")(self.encoder).channels()[-1], outputs)
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B D"]:
         """Outputs for RGB in [0, 1], without ImageNet statistics."""
-        return cast(Tensor, self.layer(self.encoder(image)[-1].mean((2, 3))))
+        return self.layer(self.encoder(image)[-1].mean((2, 3)))
 
 
 class Smirk(Encoder):

@@ -3,8 +3,6 @@
 Source: Guo et al., "Towards Fast, Accurate and Stable 3D Dense Face Alignment", ECCV 2020.
 """
 
-from typing import cast
-
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -56,7 +54,7 @@ class MobileNetV1(nn.Module):
         x = F.relu(self.bn1(self.conv1(image)))
         for name in MOBILENET_BLOCKS:
             x = self.get_submodule(name)(x)
-        return cast(Tensor, self.fc(x.mean((2, 3))))
+        return self.fc(x.mean((2, 3)))
 
 
 class BasicBlock(nn.Module):
@@ -99,7 +97,7 @@ class ResNet22(nn.Module):
         x = F.relu(self.bn1(self.conv1(image)))
         x = F.relu(self.bn2(self.conv2(x)))
         x = self.layer3(self.layer2(self.layer1(x)))
-        return cast(Tensor, self.conv_param(x).mean((2, 3)))
+        return self.conv_param(x).mean((2, 3))
 
 
 def _layer(inputs: int, outputs: int, blocks: int) -> nn.Sequential:

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from emoca_core.errors import AssetFormatError
 from emoca_core.formats import open_content
 from emoca_core.geometry.rotations import matrix_to_rotation_vector
+from emoca_core.images.resize import resized
 from emoca_core.interfaces import Block, Encoder, FaceCrop, FaceParameters, Unit, WeakPerspectiveCamera
 from emoca_core.weights.checkpoints import KeyMap, WeightsParams, find_weights, load_published
 from emoca_plugins.encoders.box_crops import TddfaCrop
-from emoca_plugins.encoders.preprocessing import resized, split_code
+from emoca_plugins.encoders.network_output import split_code
 from emoca_plugins.encoders.tddfa_trunks import MobileNetV1, ResNet22
 
 LAYOUT = {"pose": 12, "shape": 40, "expression": 10}

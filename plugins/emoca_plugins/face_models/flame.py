@@ -12,19 +12,11 @@ from torch import Tensor
 
 from emoca_core.errors import AssetFormatError
 from emoca_core.formats import Content, Format
-from emoca_core.geometry.skinning import linear_blend_skinning
-from emoca_core.geometry.surface_points import contour_row
 from emoca_core.interfaces import Albedo, FaceGeometry, FaceParameters
 from emoca_core.registry.spec import ComponentParams, ImageSize
 from emoca_plugins.face_models import flame_files
-from emoca_plugins.face_models.fused_pose import (
-    can_fuse,
-    fused_contour_row,
-    fused_points,
-    fused_skinning,
-    pose_rotations,
-)
-from emoca_plugins.face_models.morphable import MorphableModel, check_indices, first_columns, from_planes, planes
+from emoca_plugins.face_models.jointed import JointedHead
+from emoca_plugins.face_models.morphable import check_indices, first_columns, from_planes, planes
 from emoca_plugins.face_models.texture_model import TextureModel
 
 IDENTITY_COLUMNS = 300
@@ -35,7 +27,7 @@ Texture = Literal["none", "grey", "flame", "bfm"]
 _TEXTURES = {"flame": flame_files.FLAME_TEXTURE, "bfm": flame_files.FLAME_ALBEDO_FROM_BFM}
 
 
-class Flame(MorphableModel):
+class Flame(JointedHead):
     """Li et al., "Learning a model of facial shape and expression from 4D scans", SIGGRAPH Asia 2017.
 
     5,023 vertices in metres, joints root, neck, jaw, left eye, right eye. Blocks: ``shape``, ``expression`` (standard
@@ -50,7 +42,6 @@ class Flame(MorphableModel):
     SMIRK for the eyelids, which it adds to the posed mesh.
 
     Attributes:
-        parents: Parent of each joint.
         mediapipe_indices: Which of MediaPipe's points ``mediapipe105`` are.
     """
 
@@ -88,15 +79,6 @@ class Flame(MorphableModel):
 
     params: Params
 
-    mean: Tensor
-    modes: Tensor
-    joint_mean: Tensor
-    joint_modes: Tensor
-    skinning_weights: Tensor
-    fixed_corners: Tensor
-    fixed_weights: Tensor
-    contour_corners: Tensor
-    contour_weights: Tensor
     eyelid_modes: Tensor
     mediapipe_indices: Int[Tensor, "105"]
 
@@ -120,7 +102,7 @@ class Flame(MorphableModel):
             wanted[texture.assets[0]] = (None, texture)
         assets = self._open_assets(wanted)
         self._register_surface(assets[options.edition])
-        self._register_landmarks(assets["flame_landmarks"], assets.get("flame_mediapipe_landmarks"))
+        self._embed_landmarks(assets["flame_landmarks"], assets.get("flame_mediapipe_landmarks"))
         self._register_extras(assets)
         self.blocks = {
             "shape": options.shape_size,
@@ -140,26 +122,20 @@ class Flame(MorphableModel):
         expression = first_columns(expression, self.params.expression_size, "expression", model.path)
         basis = np.moveaxis(np.concatenate([shape, expression], axis=2), 2, 0)
         regressor = model.array("J_regressor")
-        self.parents = tuple(int(parent) for parent in model.array("parents"))
-        self._constant("mean", planes(template))
-        # the mean is the first mode, with coefficient 1: one product makes the rest shape, without another pass
-        rows = [template[None], basis, np.moveaxis(model.array("posedirs"), 2, 0)]
-        self._constant("modes", planes(np.concatenate(rows)).T)
-        self.modes = self.modes.T  # in memory all modes of a coordinate lie together
+        modes = np.concatenate([template[None], basis, np.moveaxis(model.array("posedirs"), 2, 0)])
         # joints are linear in the shape: regressing them from the mean and each mode once saves a pass per forward
-        self._constant("joint_mean", (regressor @ template).reshape(-1))
-        self._constant("joint_modes", (regressor @ basis).reshape(len(basis), -1))
-        self._constant("skinning_weights", model.array("weights"))
+        skeleton = regressor @ template, regressor @ basis, model.array("parents"), model.array("weights")
+        self._register_skeleton(modes, *skeleton)
         check_indices(model.array("faces"), len(template), "f", model.path)
         self._constant("faces", model.array("faces"))
 
     @property
-    def partial_landmarks(self) -> Mapping[str, tuple[str, Int[Tensor, "105"]]]:  # type: ignore[override]
+    def partial_landmarks(self) -> Mapping[str, tuple[str, Int[Tensor, "105"]]]:
         """MediaPipe's 478, of which the published embedding has 105."""
         with_mediapipe = self.params.mediapipe_landmarks
         return {"mediapipe478": ("mediapipe105", self.mediapipe_indices)} if with_mediapipe else {}
 
-    def _register_landmarks(self, embedding: Content, mediapipe: Content | None) -> None:
+    def _embed_landmarks(self, embedding: Content, mediapipe: Content | None) -> None:
         tables = {
             name: (embedding.array(f"{prefix}_lmk_faces_idx"), embedding.array(f"{prefix}_lmk_bary_coords"))
             for name, prefix in (("inner", "static"), ("ibug68_static", "full"), ("contour", "dynamic"))
@@ -169,14 +145,7 @@ class Flame(MorphableModel):
             self._constant("mediapipe_indices", mediapipe.array("landmark_indices"))
         for name, (triangles, _) in tables.items():
             check_indices(triangles, len(self.faces), f"{name} lmk_faces_idx", embedding.path)
-        # corners instead of triangles, and all points that are fixed on the surface in one table: a single gather
-        corners = {name: self.faces.numpy()[triangles] for name, (triangles, _) in tables.items()}
-        self._constant("contour_corners", corners.pop("contour"))
-        self._constant("contour_weights", tables.pop("contour")[1])
-        self.fixed_points = {name: len(points) for name, points in corners.items()}
-        self.fixed_count = sum(self.fixed_points.values())
-        self._constant("fixed_corners", np.concatenate(list(corners.values())))
-        self._constant("fixed_weights", np.concatenate([weights for _, weights in tables.values()]))
+        self._register_landmarks(tables.pop("contour"), tables)
 
     def _register_extras(self, assets: dict[str, Content]) -> None:
         vertices = len(self.skinning_weights)
@@ -205,63 +174,27 @@ class Flame(MorphableModel):
         """
         if not np.array_equal(template.array("faces"), self.faces.numpy()):
             raise AssetFormatError(f"{template.path} is not the template of this FLAME: its triangles are others")
-        self._constant("_uv", template.array("uv"))
-        self._constant("_uv_faces", template.array("uv_faces"))
+        self._constant("uv", template.array("uv"))
+        self._constant("uv_faces", template.array("uv_faces"))
 
     def forward(self, parameters: FaceParameters) -> FaceGeometry:
-        code = torch.cat([self._block(parameters, "shape"), self._block(parameters, "expression")], 1)
-        pose = [self._block(parameters, block) for block in ("global_pose", "neck_pose", "jaw_pose", "eye_pose")]
-        rotations = pose_rotations(torch.cat(pose, 1))
-        vertices = self._pose_surface(code, rotations)
+        code, rotations = self._code(parameters), self._rotations(parameters)
+        bend = rotations[:, 1:] - torch.eye(3, dtype=code.dtype, device=code.device)
+        vertices = self._posed(torch.cat([code, bend.flatten(1)], 1), rotations, self._joints(code))
         if self.params.eyelids:
             vertices = vertices + from_planes(self._block(parameters, "eyelids") @ self.eyelid_modes)
-        return FaceGeometry(vertices, self._landmarks(vertices, rotations[:, 0] @ rotations[:, 1]))
-
-    def _pose_surface(self, code: Float[Tensor, "B D"], rotations: Float[Tensor, "B J 3 3"]) -> Float[Tensor, "B V 3"]:
-        bend = rotations[:, 1:] - torch.eye(3, dtype=code.dtype, device=code.device)
-        coefficients = torch.cat([torch.ones_like(code[:, :1]), code, bend.flatten(1)], 1)
-        joints = torch.addmm(self.joint_mean, code, self.joint_modes).reshape(len(code), -1, 3)
-        if can_fuse(coefficients, joints, self.modes, self.skinning_weights):
-            rest = self.modes.T @ coefficients.T
-            return fused_skinning(rest, rotations, joints, self.parents, self.skinning_weights)
-        rest = from_planes(coefficients @ self.modes)
-        return linear_blend_skinning(rest, rotations, joints, self.parents, self.skinning_weights)[0]
-
-    def _landmarks(
-        self, vertices: Float[Tensor, "B V 3"], head: Float[Tensor, "B 3 3"]
-    ) -> dict[str, Float[Tensor, "B _ 3"]]:
-        """All sets by one gather: the fixed points, then the contour that the head's yaw selects."""
-        points = self._fused_points(vertices, head) if can_fuse(vertices, head) else self._gathered(vertices, head)
-        *fixed, contour = torch.split(points, [*self.fixed_points.values(), points.shape[1] - self.fixed_count], dim=1)
-        sets = dict(zip(self.fixed_points, fixed, strict=True))
-        inner, static = sets.pop("inner"), sets.pop("ibug68_static")
-        dynamic = torch.cat([contour, inner], 1) if self.params.dynamic_contour else static
-        return {"ibug68": dynamic, "ibug68_static": static, **sets}
-
-    def _gathered(self, vertices: Float[Tensor, "B V 3"], head: Float[Tensor, "B 3 3"]) -> Float[Tensor, "B L 3"]:
-        batch = len(vertices)
-        corners = self.fixed_corners.expand(batch, -1, -1)
-        weights = self.fixed_weights.expand(batch, -1, -1)
+        sets = self._fixed_landmarks(vertices)
+        dynamic, inner = sets["ibug68_static"], sets.pop("inner")
         if self.params.dynamic_contour:
-            row = contour_row(head)
-            corners = torch.cat([corners, self.contour_corners[row]], 1)
-            weights = torch.cat([weights, self.contour_weights[row]], 1)
-        first = torch.arange(batch, device=vertices.device)[:, None, None] * vertices.shape[1]
-        gathered = vertices.flatten(0, 1).index_select(0, (corners + first).flatten()).reshape(-1, 3, 3)
-        return torch.bmm(weights.reshape(-1, 1, 3), gathered).reshape(batch, -1, 3)
+            dynamic = torch.cat([self._contour(vertices, rotations), inner], 1)
+        return FaceGeometry(vertices, {"ibug68": dynamic, **sets})
 
-    def _fused_points(self, vertices: Float[Tensor, "B V 3"], head: Float[Tensor, "B 3 3"]) -> Float[Tensor, "B L 3"]:
-        same = torch.zeros(len(vertices), dtype=torch.long)
-        points = fused_points(vertices, self.fixed_corners[None], self.fixed_weights[None], same)
-        if not self.params.dynamic_contour:
-            return points
-        contour = fused_points(vertices, self.contour_corners, self.contour_weights, fused_contour_row(head))
-        return torch.cat([points, contour], 1)
+    def _code(self, parameters: FaceParameters) -> Float[Tensor, "B K"]:
+        return torch.cat([self._block(parameters, "shape"), self._block(parameters, "expression")], 1)
 
     def joints(self, parameters: FaceParameters) -> Float[Tensor, "B 5 3"]:
         """Rest positions of root, neck, jaw, left eye, right eye, metres."""
-        code = torch.cat([self._block(parameters, "shape"), self._block(parameters, "expression")], 1)
-        return torch.addmm(self.joint_mean, code, self.joint_modes).reshape(len(code), -1, 3)
+        return self._joints(self._code(parameters))
 
     def albedo(self, parameters: FaceParameters) -> Albedo:
         """The texture of each face; constant 0.5 with ``albedo: grey``, as DECA has it without a texture model."""
@@ -269,5 +202,5 @@ class Flame(MorphableModel):
             return Albedo(texture=self.texture(self._block(parameters, "albedo")))
         if self.params.albedo == "grey":
             size = self.params.texture_size
-            return Albedo(texture=self.mean.new_full((len(parameters), 3, size, size), 0.5))
+            return Albedo(texture=self.joint_mean.new_full((len(parameters), 3, size, size), 0.5))
         return Albedo()

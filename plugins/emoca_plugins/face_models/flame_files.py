@@ -64,8 +64,7 @@ def _texture_model(content: Content, mean: str, basis: str, divisor: float) -> A
 
 
 def _to_rgb(flat: np.ndarray, side: int) -> np.ndarray:
-    rgb: np.ndarray = flat.reshape(side, side, 3)[..., ::-1]
-    return rgb
+    return flat.reshape(side, side, 3)[..., ::-1]
 
 
 def _masks(content: Content) -> Arrays:

@@ -94,8 +94,8 @@ class IctFaceKit(MorphableModel):
             keep = ~hidden[faces[:, 0]]
             faces, uv_faces = faces[keep], uv_faces[keep]
         self._constant("faces", faces)
-        self._constant("_uv", uv)
-        self._constant("_uv_faces", uv_faces)
+        self._constant("uv", uv)
+        self._constant("uv_faces", uv_faces)
         self.expression_names = tuple(arkit_spelling(name) for name in ICT_EXPRESSIONS)
         self.blocks = {"shape": len(identity), "expression": len(ICT_EXPRESSIONS), "global_pose": 3}
 
@@ -121,8 +121,7 @@ def packed_uv(uv: np.ndarray, uv_faces: np.ndarray, vertex_of_face: np.ndarray) 
             first, end = PARTS[part]
             tile[uv_faces[(vertex_of_face >= first) & (vertex_of_face < end)]] = number
     corner = np.stack([tile % ATLAS_SIDE, tile // ATLAS_SIDE], axis=1)
-    packed: np.ndarray = (inside + corner) / ATLAS_SIDE
-    return packed
+    return (inside + corner) / ATLAS_SIDE
 
 
 def arkit_spelling(name: str) -> str:
@@ -133,5 +132,4 @@ def arkit_spelling(name: str) -> str:
 
 def _between(count: int, first: int, end: int) -> np.ndarray:
     index = np.arange(count)
-    inside: np.ndarray = (index >= first) & (index < end)
-    return inside
+    return (index >= first) & (index < end)

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from emoca_core.errors import AssetFormatError
@@ -17,20 +18,12 @@ from emoca_core.registry.assets import find_assets
 class MorphableModel(FaceModel):
     """A face whose surface is a mean plus a basis times a code. Subclasses register constants and fill ``blocks``."""
 
+    _like: ClassVar[str] = "mean"
+    """A buffer that tells dtype and device."""
     _mask_names: tuple[str, ...] = ()
 
     @property
-    def uv(self) -> Float[Tensor, "U 2"] | None:  # type: ignore[override]
-        """Texture coordinates, where the model has some."""
-        return self._buffers.get("_uv")
-
-    @property
-    def uv_faces(self) -> Int[Tensor, "F 3"] | None:  # type: ignore[override]
-        """Triangles into ``uv``."""
-        return self._buffers.get("_uv_faces")
-
-    @property
-    def vertex_masks(self) -> Mapping[str, Bool[Tensor, "V"]]:  # type: ignore[override]
+    def vertex_masks(self) -> Mapping[str, Bool[Tensor, "V"]]:
         """Named regions, where the assets have some."""
         return dict(zip(self._mask_names, self.get_buffer("_masks"), strict=True)) if self._mask_names else {}
 
@@ -63,7 +56,7 @@ class MorphableModel(FaceModel):
         Raises:
             ValueError: It is longer than the model's.
         """
-        size, like = self.blocks[name], self.get_buffer("mean")
+        size, like = self.blocks[name], self.get_buffer(self._like)
         value: Tensor | None = getattr(parameters, name)
         if value is None:
             return like.new_zeros(len(parameters), size)
@@ -75,8 +68,7 @@ class MorphableModel(FaceModel):
 
 def planes(points: np.ndarray) -> np.ndarray:
     """[..., V, 3] to [..., 3V] with all x first, then y, then z: contiguous runs make skinning and bases fast."""
-    flat: np.ndarray = np.swapaxes(points, -1, -2).reshape(*points.shape[:-2], -1)
-    return flat
+    return np.swapaxes(points, -1, -2).reshape(*points.shape[:-2], -1)
 
 
 def points_of(basis: np.ndarray) -> np.ndarray:

@@ -5,26 +5,18 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
-from emoca_core.geometry.skinning import linear_blend_skinning
-from emoca_core.geometry.surface_points import barycentric_points, dynamic_contour_points
-from emoca_core.interfaces import Albedo, Block, FaceGeometry, FaceModel, FaceParameters
+from emoca_core.interfaces import Albedo, Block, FaceGeometry, FaceParameters
 from emoca_core.registry.spec import ComponentParams, ImageSize
 from emoca_core.vocabulary.arkit import emotion_prototype
-from emoca_plugins.face_models.fused_pose import (
-    can_fuse,
-    fused_contour_row,
-    fused_points,
-    fused_skinning,
-    pose_rotations,
-)
+from emoca_plugins.face_models.jointed import JointedHead
 from emoca_plugins.face_models.open_head_albedo import OpenHeadAlbedo
 from emoca_plugins.face_models.open_head_data import read_open_head_arrays
 
 
-class OpenHead(FaceModel):
+class OpenHead(JointedHead):
     """100 identity modes, the 52 ARKit expressions, five joints, a texture atlas and an albedo model.
 
     Coordinates are metres, origin in the face. Blocks:
@@ -41,7 +33,6 @@ class OpenHead(FaceModel):
     (contour of the frontal view), ``mediapipe478``.
 
     Attributes:
-        parents: Parent of each joint: root, neck, jaw, left eye, right eye.
         jaw_open_angle: Radians.
         mirror: For every vertex its partner on the other side of the face.
 
@@ -61,19 +52,11 @@ class OpenHead(FaceModel):
 
     params: Params
 
-    modes: Tensor
-    joint_template: Tensor
-    joint_modes: Tensor
-    skinning_weights: Tensor
     mirror: Tensor
     eye_looks: Tensor
     face_part: Tensor
     semantic_directions: Tensor
     semantic_means: Tensor
-    static_triangle: Tensor
-    static_weights: Tensor
-    contour_triangle: Tensor
-    contour_weights: Tensor
 
     def __init__(self, params: Params | None = None) -> None:
         super().__init__(params)
@@ -82,13 +65,11 @@ class OpenHead(FaceModel):
         if not 1 <= count <= len(data["shape_modes"]):
             raise ValueError(f"shape_size must be 1 to {len(data['shape_modes'])}, got {count}")
         self.expression_names = tuple(str(name) for name in data["expression_names"])
-        self.parents = tuple(int(parent) for parent in data["joint_parents"])
         self.jaw_open_angle = float(data["jaw_open_angle"].item())
         self.semantic_names = tuple(str(name) for name in data["semantic_names"])
-        self.mask_names = tuple(str(name) for name in data["mask_names"])
         self.part_names = tuple(str(name) for name in data["part_names"])
         self._register_surface(data, count)
-        self._register_landmarks(data)
+        self._embed_landmarks(data)
         self.appearance = OpenHeadAlbedo(self.params.texture_size)
         self.albedo_names = self.appearance.names
         self.blocks: Mapping[Block, int] = {
@@ -103,55 +84,22 @@ class OpenHead(FaceModel):
 
     def _register_surface(self, data: Mapping[str, np.ndarray], count: int) -> None:
         corrective = data["jaw_corrective"][None] / np.float32(math.sin(self.jaw_open_angle))
-        modes = np.concatenate([data["shape_modes"][:count], data["expression_modes"], corrective]).astype(np.float32)
-        vertices = modes.shape[1]
-        # coordinate planes instead of points: skinning then works on contiguous runs. The template is mode 0.
-        template = data["vertices"].T.reshape(1, -1)
-        rows = np.concatenate([template, modes.transpose(0, 2, 1).reshape(len(modes), -1)])
-        self._constant("modes", rows.T)
-        self.modes = self.modes.T  # in memory all modes of a coordinate lie together
-        self._constant("joint_template", data["joints"].reshape(-1))
-        self._constant("joint_modes", data["joint_modes"][:count].reshape(count, -1).astype(np.float32))
-        self._constant("skinning_weights", data["skinning_weights"])
-        self._constant("faces", data["faces"].astype(np.int64))
-        self._constant("_uv", data["uv"])
-        self._constant("_uv_faces", data["uv_faces"].astype(np.int64))
-        self._constant("_masks", np.unpackbits(data["masks"], axis=1)[:, :vertices].astype(bool))
-        self._constant("face_part", data["face_part"].astype(np.int64))
-        self._constant("mirror", data["mirror"].astype(np.int64))
+        modes = (data["vertices"][None], data["shape_modes"][:count], data["expression_modes"], corrective)
+        joints = data["joints"], data["joint_modes"][:count], data["joint_parents"], data["skinning_weights"]
+        self._register_skeleton(np.concatenate(modes).astype(np.float32), *joints)
+        for name in ("faces", "uv_faces", "face_part", "mirror"):
+            self._constant(name, data[name].astype(np.int64))
+        self._constant("uv", data["uv"])
+        masks = np.unpackbits(data["masks"], axis=1)[:, : len(data["vertices"])].astype(bool)
+        self._register_masks({str(name): mask for name, mask in zip(data["mask_names"], masks, strict=True)})
         self._constant("eye_looks", np.radians(data["eye_look_degrees"]))
         self._constant("semantic_directions", data["semantic_directions"][:, :count])
         self._constant("semantic_means", data["semantic_means"])
 
-    def _register_landmarks(self, data: Mapping[str, np.ndarray]) -> None:
-        """The contour table, and all fixed points behind each other: 68 iBUG, 478 MediaPipe."""
-        embeddings = {
-            "contour": ("contour",),
-            "static": ("ibug68", "mediapipe478") if self.params.mediapipe_landmarks else ("ibug68",),
-        }
-        for buffer, names in embeddings.items():
-            triangles = np.concatenate([data[f"{name}_triangle"] for name in names])
-            self._constant(f"{buffer}_triangle", triangles.astype(np.int64))
-            self._constant(f"{buffer}_weights", np.concatenate([data[f"{name}_weights"] for name in names]))
-
-    def _constant(self, name: str, value: np.ndarray) -> None:
-        """A buffer that moves with the module and is not part of checkpoints."""
-        self.register_buffer(name, torch.from_numpy(np.ascontiguousarray(value)), persistent=False)
-
-    @property
-    def uv(self) -> Float[Tensor, "U 2"]:  # type: ignore[override]
-        """Texture coordinates of the project's own atlas."""
-        return self._uv  # type: ignore[return-value]
-
-    @property
-    def uv_faces(self) -> Int[Tensor, "F 3"]:  # type: ignore[override]
-        """Triangles into ``uv``."""
-        return self._uv_faces  # type: ignore[return-value]
-
-    @property
-    def vertex_masks(self) -> Mapping[str, Bool[Tensor, "V"]]:  # type: ignore[override]
-        """Regions by name: face, skin, lips, eyelids, nose, brows, forehead, cheeks, chin, ears, neck, scalp, ..."""
-        return dict(zip(self.mask_names, self._masks, strict=True))  # type: ignore[arg-type]
+    def _embed_landmarks(self, data: Mapping[str, np.ndarray]) -> None:
+        names = ("contour", "ibug68", "mediapipe478") if self.params.mediapipe_landmarks else ("contour", "ibug68")
+        tables = {name: (data[f"{name}_triangle"].astype(np.int64), data[f"{name}_weights"]) for name in names}
+        self._register_landmarks(tables.pop("contour"), tables)
 
     def forward(self, parameters: FaceParameters) -> FaceGeometry:
         """Pose the head.
@@ -165,23 +113,14 @@ class OpenHead(FaceModel):
         Raises:
             ValueError: A block is longer than the model's.
         """
-        shape = self._block(parameters, "shape")
-        expression = self._block(parameters, "expression")
-        poses = [self._block(parameters, name) for name in ("global_pose", "neck_pose", "jaw_pose", "eye_pose")]
-        code = torch.cat([torch.ones_like(shape[:, :1]), shape, expression, poses[2][:, :1].sin()], 1)
-        joints = torch.addmm(self.joint_template, shape, self.joint_modes).reshape(len(code), -1, 3)
-        rotations = pose_rotations(torch.cat(poses, 1))
-        vertices = self._posed(code, rotations, joints)
-        return FaceGeometry(vertices, self._landmarks(vertices, rotations[:, 0] @ rotations[:, 1]))
-
-    def _posed(
-        self, code: Float[Tensor, "B _"], rotations: Float[Tensor, "B 5 3 3"], joints: Float[Tensor, "B 5 3"]
-    ) -> Float[Tensor, "B V 3"]:
-        """Posed vertices for a factor of every mode; skinned in one pass where no derivative is wanted."""
-        if can_fuse(code, rotations, joints, self.modes, self.skinning_weights):
-            return fused_skinning(self.modes.T @ code.T, rotations, joints, self.parents, self.skinning_weights)
-        rest = torch.mm(code, self.modes).reshape(len(code), 3, -1).mT
-        return linear_blend_skinning(rest, rotations, joints, self.parents, self.skinning_weights)[0]
+        shape, rotations = self._block(parameters, "shape"), self._rotations(parameters)
+        opening = self._block(parameters, "jaw_pose")[:, :1].sin()
+        code = torch.cat([shape, self._block(parameters, "expression"), opening], 1)
+        vertices = self._posed(code, rotations, self._joints(shape))
+        sets = self._fixed_landmarks(vertices)
+        static = sets.pop("ibug68")
+        dynamic = torch.cat([self._contour(vertices, rotations), static[:, 17:]], 1)
+        return FaceGeometry(vertices, {"ibug68": dynamic, "ibug68_static": static, **sets})
 
     def albedo(self, parameters: FaceParameters) -> Albedo:
         """Texture of each face for its ``albedo`` block (names and units: ``albedo_names``)."""
@@ -193,8 +132,7 @@ class OpenHead(FaceModel):
 
     def joints(self, parameters: FaceParameters) -> Float[Tensor, "B 5 3"]:
         """Rest positions of root, neck, jaw, left eye, right eye for the ``shape`` block, metres."""
-        shape = self._block(parameters, "shape")
-        return torch.addmm(self.joint_template, shape, self.joint_modes).reshape(len(shape), -1, 3)
+        return self._joints(self._block(parameters, "shape"))
 
     def gaze_of_expression(self, expression: Float[Tensor, "B 52"]) -> Float[Tensor, "B 6"]:
         """Eye rotations (an ``eye_pose``) that the eyeLook activations of an expression stand for, radians."""
@@ -217,9 +155,9 @@ class OpenHead(FaceModel):
         prototype = emotion_prototype(name, intensity)
         pitch = prototype.gaze_pitch
         return FaceParameters(
-            expression=self.joint_template.new_tensor([prototype.vector()]),
-            jaw_pose=self.joint_template.new_tensor([[prototype.jaw_open * self.jaw_open_angle, 0.0, 0.0]]),
-            eye_pose=self.joint_template.new_tensor([[pitch, 0.0, 0.0, pitch, 0.0, 0.0]]),
+            expression=self.joint_mean.new_tensor([prototype.vector()]),
+            jaw_pose=self.joint_mean.new_tensor([[prototype.jaw_open * self.jaw_open_angle, 0.0, 0.0]]),
+            eye_pose=self.joint_mean.new_tensor([[pitch, 0.0, 0.0, pitch, 0.0, 0.0]]),
             units={"expression": "activation"},
         )
 
@@ -242,34 +180,3 @@ class OpenHead(FaceModel):
             row = self.semantic_names.index(name)
             code = code + (value - self.semantic_means[row]) * self.semantic_directions[row]
         return code
-
-    def _landmarks(
-        self, vertices: Float[Tensor, "B V 3"], head_rotation: Float[Tensor, "B 3 3"]
-    ) -> Mapping[str, Float[Tensor, "B _ 3"]]:
-        if can_fuse(vertices, head_rotation):
-            static, contour = self._fused_points(vertices, head_rotation)
-        else:
-            static = barycentric_points(vertices, self.faces, self.static_triangle, self.static_weights)
-            tables = self.contour_triangle, self.contour_weights
-            contour = dynamic_contour_points(vertices, self.faces, head_rotation, *tables)
-        points = {"ibug68": torch.cat([contour, static[:, 17:68]], 1), "ibug68_static": static[:, :68]}
-        return {**points, "mediapipe478": static[:, 68:]} if self.params.mediapipe_landmarks else points
-
-    def _fused_points(
-        self, vertices: Float[Tensor, "B V 3"], head_rotation: Float[Tensor, "B 3 3"]
-    ) -> tuple[Float[Tensor, "B _ 3"], Float[Tensor, "B 17 3"]]:
-        same = torch.zeros(len(vertices), dtype=torch.long)
-        static = self.faces[self.static_triangle][None], self.static_weights[None], same
-        contour = self.faces[self.contour_triangle], self.contour_weights, fused_contour_row(head_rotation)
-        return fused_points(vertices, *static), fused_points(vertices, *contour)
-
-    def _block(self, parameters: FaceParameters, name: Block) -> Float[Tensor, "B D"]:
-        """A block in the model's dtype, padded to its size."""
-        size = self.blocks[name]
-        value: Tensor | None = getattr(parameters, name)
-        if value is None:
-            return self.joint_template.new_zeros(len(parameters), size)
-        if value.shape[1] > size:
-            raise ValueError(f"the open head's {name} has {size} numbers, got {value.shape[1]}")
-        value = value.to(self.joint_template)
-        return value if value.shape[1] == size else torch.nn.functional.pad(value, (0, size - value.shape[1]))

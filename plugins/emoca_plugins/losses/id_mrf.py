@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import Annotated, Any, ClassVar, Literal, cast
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 from emoca_core import ComponentParams
 from emoca_core.interfaces import Capture, Loss
 from emoca_core.weights.checkpoints import KeyMap, load_published
-from emoca_core.weights.timm_trunk import create_trunk
+from emoca_core.weights.timm_trunk import Normalisation, create_trunk
 from emoca_plugins.losses.reduction import Reduction, reduce_faces
 from emoca_plugins.losses.uv_patches import PatchWeights, masked_patch
 
@@ -70,18 +70,15 @@ class IdMrf(Loss):
 
     params: Params
     requires: ClassVar[frozenset[str]] = frozenset()  # whatever the parameters are; an instance knows what it reads
-    mean: Tensor
-    deviation: Tensor
 
     def __init__(self, params: Params | None = None) -> None:
         super().__init__(params)
         fields = {"detail_maps": {"detail_maps"}, "picture": {"picture", "mask"}}[self.params.what]
         self.requires = frozenset(fields)  # type: ignore[misc]
-        trunk = cast(Any, create_trunk(NETWORK, self.params.weights == "pretrained"))
+        trunk = create_trunk(NETWORK, self.params.weights == "pretrained")
         deepest = max(LAYERS[layer] for layer in self.params.layers)
-        self.features = nn.Sequential(*list(trunk.features)[: deepest + 1])
-        self.register_buffer("mean", torch.tensor(trunk.pretrained_cfg["mean"]).view(3, 1, 1), persistent=False)
-        self.register_buffer("deviation", torch.tensor(trunk.pretrained_cfg["std"]).view(3, 1, 1), persistent=False)
+        self.features = nn.Sequential(*list(trunk.get_submodule("features").children())[: deepest + 1])
+        self.normalise = Normalisation.of(trunk)
         if self.params.weights != "pretrained":
             load_published(self, "vgg19", self.params.weights, _keys(deepest))
         self.requires_grad_(False).eval()
@@ -113,7 +110,7 @@ class IdMrf(Loss):
         """The wanted layers of RGB in [0, 1]."""
         names = {LAYERS[layer]: layer for layer in self.params.layers}
         found: dict[str, Tensor] = {}
-        x = (image - self.mean) / self.deviation
+        x = self.normalise(image)
         for place, module in enumerate(self.features):
             x = module(x)
             if place in names:

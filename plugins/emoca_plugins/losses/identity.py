@@ -53,8 +53,7 @@ class Identity(Loss):
     def _vectors(self, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B D"]:
         height, width = image.shape[-2:]
         y, x = (round(self.params.margin * side / VGGFACE2_SIZE) for side in (height, width))
-        vectors: Tensor = self.recognition(image[..., y : height - y, x : width - x], self.params.stretched)
-        return vectors
+        return self.recognition(image[..., y : height - y, x : width - x], self.params.stretched)
 
 
 def overlay(capture: Capture) -> Float[Tensor, "B 3 H W"]:

@@ -1,17 +1,15 @@
 """Networks that turn a face into a vector which tells people apart."""
 
 import re
-from collections.abc import Iterable
+from operator import attrgetter
 from pathlib import Path
-from typing import Any, cast
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from emoca_core.formats import open_asset, open_content
-from emoca_core.weights import RANDOM
+from emoca_core.images.resize import resized
 from emoca_core.weights.checkpoints import (
     Checkpoint,
     KeyMap,
@@ -20,7 +18,7 @@ from emoca_core.weights.checkpoints import (
     load_into,
     read_checkpoint,
 )
-from emoca_core.weights.timm_trunk import create_trunk
+from emoca_core.weights.timm_trunk import Normalisation, create_trunk
 from emoca_plugins.losses.recognition_files import VGGFACE2_RESNET50
 
 VGGFACE2 = "vggface2_resnet50"
@@ -41,26 +39,18 @@ class Recognition(nn.Module):
         files: What it was read from, by asset name.
     """
 
-    mean: Tensor
-    deviation: Tensor
-
-    def __init__(
-        self, network: nn.Module, size: int, mean: Iterable[float], deviation: Iterable[float], bgr: bool = False
-    ) -> None:
+    def __init__(self, network: nn.Module, size: int, normalise: Normalisation, bgr: bool = False) -> None:
         """Wrap a network.
 
         Args:
             network: Pictures to vectors.
             size: Side of its pictures, pixels.
-            mean: Subtracted from values in [0, 1], in the network's order of colours.
-            deviation: What is then divided by.
-            bgr: The network's colours are blue, green, red.
+            normalise: What it was trained with, in its order of colours.
+            bgr: Its colours are blue, green, red.
         """
         super().__init__()
-        self.network, self.size, self.bgr = network, size, bgr
+        self.network, self.size, self.normalise, self.bgr = network, size, normalise, bgr
         self.files: dict[str, Path] = {}
-        self.register_buffer("mean", torch.tensor(list(mean)).view(3, 1, 1), persistent=False)
-        self.register_buffer("deviation", torch.tensor(list(deviation)).view(3, 1, 1), persistent=False)
         self.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> "Recognition":
@@ -74,10 +64,9 @@ class Recognition(nn.Module):
             image: The faces.
             stretched: Give the network 2 x - 1 of what it was trained with.
         """
-        if image.shape[-2:] != (self.size, self.size):
-            image = F.interpolate(image, (self.size, self.size), mode="bilinear", antialias=True)
-        x = ((image.flip(1) if self.bgr else image) - self.mean) / self.deviation
-        return cast(Tensor, self.network(2 * x - 1 if stretched else x)).flatten(1)
+        image = resized(image, self.size, antialias=True)
+        x = self.normalise(image.flip(1) if self.bgr else image)
+        return self.network(2 * x - 1 if stretched else x).flatten(1)
 
 
 def recognition(name: str, weights: str | None) -> Recognition:
@@ -99,8 +88,8 @@ def recognition(name: str, weights: str | None) -> Recognition:
 def _vggface2(weights: str | None) -> Recognition:
     path = find_weights(VGGFACE2, weights)  # first, because building the network takes time
     network = vggface2_resnet50()
-    mean, deviation = [value / 255 for value in VGGFACE2_MEAN], [1 / 255] * 3
-    made = Recognition(network, VGGFACE2_SIZE, mean, deviation, bgr=True)
+    normalise = Normalisation(torch.tensor(VGGFACE2_MEAN) / 255, torch.full((3,), 1 / 255))
+    made = Recognition(network, VGGFACE2_SIZE, normalise, bgr=True)
     if path is not None:
         load_into(network, _read_vggface2(path), KeyMap(drop={r"fc\.": _CLASSIFIER}))
         made.files[asset_name(VGGFACE2, weights)] = path
@@ -122,19 +111,21 @@ def vggface2_resnet50() -> nn.Module:
 
     Source: Cao et al., VGGFace2: A Dataset for Recognising Faces across Pose and Age, FG 2018.
     """
-    network = cast(Any, create_trunk("resnet50", pretrained=False))
+    network = create_trunk("resnet50", pretrained=False)
     network.maxpool = nn.MaxPool2d(3, 2, padding=0, ceil_mode=True)
-    for stage in (network.layer2, network.layer3, network.layer4):
-        stage[0].conv1.stride, stage[0].conv2.stride = (2, 2), (1, 1)
-    return cast(nn.Module, network)
+    for stage in ("layer2", "layer3", "layer4"):
+        for name, stride in {"conv1": (2, 2), "conv2": (1, 1)}.items():
+            convolution = network.get_submodule(f"{stage}.0.{name}")
+            assert isinstance(convolution, nn.Conv2d)
+            convolution.stride = stride
+    return network
 
 
 def _timm(name: str, weights: str | None) -> Recognition:
     network = create_trunk(name, pretrained=weights in (None, PRETRAINED))
-    config = cast(Any, network).pretrained_cfg
-    made = Recognition(network, config["input_size"][-1], config["mean"], config["std"])
-    if weights not in (None, PRETRAINED, RANDOM):
-        path = cast(Path, find_weights("timm", weights))
+    config = attrgetter("pretrained_cfg")(network)
+    made = Recognition(network, config["input_size"][-1], Normalisation.of(network))
+    if weights != PRETRAINED and weights is not None and (path := find_weights("timm", weights)) is not None:
         names = [config["classifier"]] if isinstance(config["classifier"], str) else config["classifier"]
         load_into(network, read_checkpoint(path), KeyMap(drop={rf"{re.escape(n)}\.": _CLASSIFIER for n in names}))
         made.files[asset_name("timm", weights)] = path

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, Literal
 
-import torch.nn.functional as F
 from jaxtyping import Float
 from pydantic import AfterValidator, Field
 from torch import Tensor
 
+from emoca_core.images.resize import resized
 from emoca_core.interfaces import DetailMaps
 
 Patch = Literal["map", "face", "forehead", "eyes_and_nose", "mouth"]
@@ -50,10 +50,7 @@ def masked_patch(
     left, right, top, bottom = (edge * maps.texture.shape[-1] // FULL for edge in BOXES[patch])
 
     def cut(image: Tensor) -> Tensor:
-        part = image[..., top:bottom, left:right]
-        if part.shape[-2:] == (size, size):
-            return part
-        return F.interpolate(part, (size, size), mode="bilinear", align_corners=False)
+        return resized(image[..., top:bottom, left:right], size)
 
     visibility = cut(maps.visibility).detach()
     return cut(maps.texture) * visibility, cut(maps.observed_texture).detach() * visibility

@@ -66,8 +66,7 @@ class NvdiffrastRenderer(Renderer):
         rast, item, index = fragments.native
         triangles = _offset(corners[index], item, attributes.shape[1])
         image, _ = dr.interpolate(attributes.float().flatten(0, 1).contiguous(), rast, triangles)
-        picture: Tensor = image.permute(0, 3, 1, 2)
-        return picture
+        return image.permute(0, 3, 1, 2)
 
     def _context(self, device: torch.device) -> object:
         if device.type != "cuda":

@@ -66,8 +66,7 @@ class ZBuffer(Renderer):
         dtype = _working_dtype(fragments.vertices, attributes)
         vertices, attributes = fragments.vertices.to(dtype), attributes.to(dtype)
         kernel = self._kernel(vertices)
-        image: Tensor = kernel.interpolate(vertices, faces, fragments.triangles, attributes, attribute_faces)
-        return image
+        return kernel.interpolate(vertices, faces, fragments.triangles, attributes, attribute_faces)
 
     def _kernel(self, like: Tensor) -> ModuleType:
         """The module that implements ``visibility`` and ``interpolate`` for tensors like this one."""

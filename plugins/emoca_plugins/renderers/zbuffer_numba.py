@@ -6,7 +6,7 @@ among ``torch.get_num_threads()`` threads.
 """
 
 from collections.abc import Callable
-from typing import Any, no_type_check
+from typing import no_type_check
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from emoca_core.geometry.autograd_context import Context
 from emoca_core.kernels.teams import compiled, for_each
 from emoca_plugins.renderers.coverage import (
     AREA_EPSILON,
@@ -64,14 +65,13 @@ def interpolate(
     attribute_faces: Int[Tensor, "F 3"],
 ) -> Float[Tensor, "B D H W"]:
     """Barycentric interpolation, zero where nothing is visible; float32 on the CPU. Differentiable once."""
-    image: Tensor = _Interpolate.apply(vertices, attributes, triangles, faces, attribute_faces)
-    return image
+    return _Interpolate.apply(vertices, attributes, triangles, faces, attribute_faces)
 
 
 class _Interpolate(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, vertices: Tensor, attributes: Tensor, triangles: Tensor, faces: Tensor, attribute_faces: Tensor
+        ctx: Context, vertices: Tensor, attributes: Tensor, triangles: Tensor, faces: Tensor, attribute_faces: Tensor
     ) -> Tensor:
         saved = (
             vertices.detach().contiguous(),
@@ -94,7 +94,7 @@ class _Interpolate(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
+    def backward(ctx: Context, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
         points, values, seen, corners, value_corners = (tensor.numpy() for tensor in ctx.saved_tensors)
         incoming = grad.permute(0, 2, 3, 1).contiguous().numpy()
         batch, height, _ = seen.shape

@@ -5,7 +5,7 @@ pixels are those of the other kernels. Gradients are summed by atomic additions,
 ``TRITON_INTERPRET=1`` runs the kernels on the CPU, slowly, for tests.
 """
 
-from typing import Any, no_type_check
+from typing import no_type_check
 
 import torch
 import triton
@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from emoca_core.geometry.autograd_context import Context
 from emoca_plugins.renderers.coverage import Depth, FillRule, area_padding, min_area_fixed, snap
 
 _EMPTY = torch.iinfo(torch.int64).max
@@ -64,14 +65,13 @@ def interpolate(
     attribute_faces: Int[Tensor, "F 3"],
 ) -> Float[Tensor, "B D H W"]:
     """Barycentric interpolation, zero where nothing is visible; float32 on CUDA. Differentiable once."""
-    image: Tensor = _Interpolate.apply(vertices, attributes, triangles, faces, attribute_faces)
-    return image
+    return _Interpolate.apply(vertices, attributes, triangles, faces, attribute_faces)
 
 
 class _Interpolate(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, vertices: Tensor, attributes: Tensor, triangles: Tensor, faces: Tensor, attribute_faces: Tensor
+        ctx: Context, vertices: Tensor, attributes: Tensor, triangles: Tensor, faces: Tensor, attribute_faces: Tensor
     ) -> Tensor:
         saved = (
             vertices.detach()[..., :2].contiguous(),
@@ -104,7 +104,7 @@ class _Interpolate(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
+    def backward(ctx: Context, grad: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
         points, values, seen, corners, value_corners = ctx.saved_tensors
         to_vertices, to_attributes = ctx.needs_input_grad[:2]
         point_grad, value_grad = torch.zeros_like(points), torch.zeros_like(values)

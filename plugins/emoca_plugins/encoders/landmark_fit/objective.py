@@ -133,8 +133,7 @@ def right_jacobian(vector: Float[Tensor, "B 3"]) -> Float[Tensor, "B 3 3"]:
     linear = 2 * (angle / 2).sin().square() / angle.square()
     quadratic = torch.where(angle < 0.1, 1 / 6 - angle.square() / 120, (angle - angle.sin()) / angle.pow(3))
     identity = torch.eye(3, device=vector.device, dtype=vector.dtype)
-    jacobian: Tensor = identity - linear * cross + quadratic * (cross @ cross)
-    return jacobian
+    return identity - linear * cross + quadratic * (cross @ cross)
 
 
 def _combine(directions: Float[Tensor, "3 #B C N"], by_axis: Float[Tensor, "3 B 2 N"]) -> Float[Tensor, "B C 2 N"]:

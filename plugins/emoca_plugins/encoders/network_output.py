@@ -1,4 +1,4 @@
-"""What several encoders do to a crop before their network sees it, and to Euler angles after it."""
+"""What several encoders do to the output of their network."""
 
 from collections.abc import Mapping
 from typing import TypeVar
@@ -6,18 +6,16 @@ from typing import TypeVar
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional as F
 
 from emoca_core.geometry.rotations import rotation_vector_to_matrix
+from emoca_core.interfaces import Block
 
 K = TypeVar("K", bound=str)
-
-
-def resized(image: Float[Tensor, "B 3 H W"], size: int) -> Float[Tensor, "B 3 h w"]:
-    """Bilinear, without antialiasing, as EMOCA feeds the methods whose input is not its own 224 px."""
-    if image.shape[-2:] == (size, size):
-        return image
-    return F.interpolate(image, size=(size, size), mode="bilinear", align_corners=False)
+BFM_BLOCKS: Mapping[Block, int] = {
+    **{"shape": 80, "expression": 64, "albedo": 80},
+    **{"global_pose": 3, "lighting": 27, "camera": 7},
+}
+"""What the networks for Deep3DFace's Basel Face Model predict, once pose, light and camera are in our conventions."""
 
 
 def split_code(code: Float[Tensor, "B D"], layout: Mapping[K, int]) -> dict[K, Tensor]:
