@@ -10,8 +10,8 @@ from torch import Tensor
 from emoca_core.geometry.normals import face_normals
 from emoca_core.interfaces import Block
 from emoca_core.registry.spec import ComponentParams
-from emoca_plugins.face_models.basel_face import BaselFace
 from emoca_plugins.face_models.bfm_files import BFM09_FRONT
+from emoca_plugins.face_models.linear_face import BaselFace
 from emoca_plugins.face_models.morphable import check_indices
 
 DECIMETRE = 0.1
@@ -46,19 +46,14 @@ class Bfm09(BaselFace):
 
     def __init__(self, params: Params | None = None) -> None:
         super().__init__(params)
-        options = self.params
-        model = self._open_assets({"bfm09": (options.model, BFM09_FRONT)})["bfm09"]
-        mean = model.array("mean_shape")
-        sizes: dict[Block, int] = {
-            "shape": options.shape_size,
-            "expression": options.expression_size,
-            "albedo": options.albedo_size,
-        }
-        self._register_bases(model, mean * DECIMETRE, DECIMETRE, sizes)
-        check_indices(model.array("landmark_vertices"), len(mean), "keypoints", model.path)
+        p = self.params
+        model = self._open_assets({"bfm09": (p.model, BFM09_FRONT)})["bfm09"]
+        sizes: dict[Block, int] = {"shape": p.shape_size, "expression": p.expression_size, "albedo": p.albedo_size}
+        mean = model.array("mean_shape") * DECIMETRE
+        self._register_basel(model, mean, DECIMETRE, sizes)
+        self._register_landmarks(model.array("landmark_vertices"), model.path)
         check_indices(model.array("vertex_faces"), len(model.array("faces")) + 1, "point_buf", model.path)
         self._constant("vertex_faces", model.array("vertex_faces"))
-        self._constant("landmark_vertices", model.array("landmark_vertices"))
         self._register_masks({n: model.array(f"{n}_mask") for n in ("skin", "front") if f"{n}_mask" in model.shapes})
 
     def published_normals(self, vertices: Float[Tensor, "B V 3"]) -> Float[Tensor, "B V 3"]:

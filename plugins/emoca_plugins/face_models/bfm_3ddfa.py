@@ -9,19 +9,10 @@ from torch import Tensor
 
 from emoca_core.errors import AssetFormatError, RecipeError
 from emoca_core.formats import Content
-from emoca_core.geometry.rotations import rotation_vector_to_matrix
-from emoca_core.interfaces import Block, FaceGeometry, FaceParameters
+from emoca_core.interfaces import Block, FaceParameters
 from emoca_core.registry.spec import ComponentParams
 from emoca_plugins.face_models.bfm_files import BFM_3DDFA_TRIANGLES, BFM_NONECK, TDDFA_STATISTICS
-from emoca_plugins.face_models.morphable import (
-    MorphableModel,
-    check_indices,
-    facing_front,
-    first_columns,
-    from_planes,
-    planes,
-    points_of,
-)
+from emoca_plugins.face_models.linear_face import BaselFace
 
 MICROMETRE = 1e-6
 """The published model's unit, in metres."""
@@ -29,7 +20,7 @@ POSE_SIZE, SHAPE_SIZE = 12, 40
 """Of a 62-number parameter vector: 3x4 pose, identity, expression."""
 
 
-class Bfm3ddfa(MorphableModel):
+class Bfm3ddfa(BaselFace):
     """Guo et al., "Towards fast, accurate and stable 3D dense face alignment", ECCV 2020.
 
     Blocks: ``shape`` (40), ``expression`` (10), ``global_pose``. Units, from the code's tag:
@@ -59,11 +50,6 @@ class Bfm3ddfa(MorphableModel):
 
     params: Params
 
-    mean: Tensor
-    shape_modes: Tensor
-    expression_modes: Tensor
-    landmark_vertices: Tensor
-
     def __init__(self, params: Params | None = None) -> None:
         super().__init__(params)
         options = self.params
@@ -74,21 +60,12 @@ class Bfm3ddfa(MorphableModel):
                 "tddfa_statistics": (options.statistics, TDDFA_STATISTICS),
             }
         )
-        self.blocks = {"shape": options.shape_size, "expression": options.expression_size, "global_pose": 3}
-        self._register_surface(assets["bfm_3ddfa"], assets["bfm_3ddfa_triangles"])
+        model = assets["bfm_3ddfa"]
+        sizes: dict[Block, int] = {"shape": options.shape_size, "expression": options.expression_size}
+        mean = model.array("mean_shape") * MICROMETRE
+        self._register_basel(model, mean, MICROMETRE, sizes, assets["bfm_3ddfa_triangles"])
+        self._register_landmarks(model.array("landmark_vertices"), model.path)
         self._register_statistics(assets["tddfa_statistics"])
-
-    def _register_surface(self, model: Content, triangles: Content) -> None:
-        mean = model.array("mean_shape")
-        self._constant("mean", planes(mean * MICROMETRE))
-        names: tuple[tuple[Block, str], ...] = (("shape", "identity"), ("expression", "expression"))
-        for block, what in names:
-            basis = first_columns(model.array(f"{block}_basis"), self.blocks[block], what, model.path)
-            self._constant(f"{block}_modes", planes(points_of(basis) * MICROMETRE))
-        check_indices(triangles.array("faces"), len(mean), "the triangle list", triangles.path)
-        check_indices(model.array("landmark_vertices"), len(mean), "keypoints", model.path)
-        self._constant("faces", facing_front(mean, triangles.array("faces")))
-        self._constant("landmark_vertices", model.array("landmark_vertices"))
 
     def _register_statistics(self, statistics: Content) -> None:
         mean, deviation = statistics.array("mean"), statistics.array("std")
@@ -100,12 +77,8 @@ class Bfm3ddfa(MorphableModel):
             self._constant(f"{block}_offset", mean[part])
             self._constant(f"{block}_deviation", deviation[part])
 
-    def forward(self, parameters: FaceParameters) -> FaceGeometry:
-        rest = torch.addmm(self.mean, self.raw(parameters, "shape"), self.shape_modes)
-        rest = torch.addmm(rest, self.raw(parameters, "expression"), self.expression_modes)
-        rotation = rotation_vector_to_matrix(self._block(parameters, "global_pose"))
-        vertices = from_planes(rest) @ rotation.mT
-        return FaceGeometry(vertices, {"ibug68": vertices[:, self.landmark_vertices]})
+    def _code(self, parameters: FaceParameters) -> Float[Tensor, "B K"]:
+        return torch.cat([self.raw(parameters, "shape"), self.raw(parameters, "expression")], 1)
 
     def raw(self, parameters: FaceParameters, block: Block) -> Float[Tensor, "B D"]:
         """A block as coefficients of the published bases, whatever its unit. An absent block is the mean face.

@@ -10,8 +10,8 @@ from emoca_core.formats import Content
 from emoca_core.interfaces import Block
 from emoca_core.registry.assets import find_assets, has_asset
 from emoca_core.registry.spec import ComponentParams
-from emoca_plugins.face_models.basel_face import BaselFace
 from emoca_plugins.face_models.bfm_files import BFM09_EXPRESSION_INDEX, BFM_EXPNET, BFM_NONECK
+from emoca_plugins.face_models.linear_face import BaselFace
 from emoca_plugins.face_models.morphable import check_indices
 from emoca_plugins.face_models.vertex_lists import (
     BASEL_VERTICES,
@@ -82,25 +82,15 @@ class BfmExpnet(BaselFace):
         super().__init__(params)
         model = self._open_model()
         mean = _in_metres(model)
-        options = self.params
-        sizes: dict[Block, int] = {
-            "shape": options.shape_size,
-            "expression": options.expression_size,
-            "albedo": options.albedo_size,
-        }
-        self._register_bases(model, mean, MICROMETRE, sizes)
+        p = self.params
+        sizes: dict[Block, int] = {"shape": p.shape_size, "expression": p.expression_size, "albedo": p.albedo_size}
+        self._register_basel(model, mean, MICROMETRE, sizes)
         self._constant("landmark_vertices", self._find_landmarks(mean))
 
     def _given(self) -> dict[str, Path | None]:
         """Every asset with the path that the user gave for it."""
-        options = self.params
-        paths = (
-            options.model,
-            options.landmarks,
-            options.model_3ddfa,
-            options.indices_3ddfa,
-            options.expression_index,
-        )
+        p = self.params
+        paths = (p.model, p.landmarks, p.model_3ddfa, p.indices_3ddfa, p.expression_index)
         return dict(zip(ASSETS, paths, strict=True))
 
     def _open(self, *names: str) -> list[Content]:

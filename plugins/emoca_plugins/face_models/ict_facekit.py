@@ -3,15 +3,11 @@
 from pathlib import Path
 
 import numpy as np
-import torch
 from pydantic import Field
-from torch import Tensor
 
-from emoca_core.geometry.rotations import rotation_vector_to_matrix
-from emoca_core.interfaces import FaceGeometry, FaceParameters
 from emoca_core.registry.spec import ComponentParams
 from emoca_plugins.face_models.head_files import ICT_EXPRESSIONS, ICT_FACEKIT
-from emoca_plugins.face_models.morphable import MorphableModel, check_indices, from_planes, planes
+from emoca_plugins.face_models.linear_face import LinearFace
 
 PARTS = {
     "face": (0, 9409),
@@ -50,7 +46,7 @@ LANDMARKS = (
 """Vertices of the 68 iBUG points. Source: the model's README ("Multi-PIE 68 points")."""
 
 
-class IctFaceKit(MorphableModel):
+class IctFaceKit(LinearFace):
     """Li et al., "Learning formation of physically-based face attributes", CVPR 2020.
 
     26,719 vertices, of which the helper shells around the eyes are left out of ``faces`` unless asked for. Blocks:
@@ -73,19 +69,11 @@ class IctFaceKit(MorphableModel):
 
     params: Params
 
-    mean: Tensor
-    modes: Tensor
-    landmark_vertices: Tensor
-
     def __init__(self, params: Params | None = None) -> None:
         super().__init__(params)
         model = self._open_assets({"ict_facekit": (self.params.model, ICT_FACEKIT)})["ict_facekit"]
         mean = model.array("mean_shape")
-        check_indices(np.array(LANDMARKS), len(mean), "the landmark table", model.path)
         identity = model.array("shape_basis")[: self.params.shape_size]
-        self._constant("mean", planes(mean))
-        self._constant("modes", planes(np.concatenate([identity, model.array("expression_basis")])))
-        self._constant("landmark_vertices", np.array(LANDMARKS))
         self._register_masks({name: _between(len(mean), *part) for name, part in PARTS.items()})
         faces, uv_faces = model.array("faces"), model.array("uv_faces")
         uv = packed_uv(model.array("uv"), uv_faces, faces[:, 0])
@@ -93,17 +81,12 @@ class IctFaceKit(MorphableModel):
             hidden = np.any([_between(len(mean), *PARTS[name]) for name in HELPERS], axis=0)
             keep = ~hidden[faces[:, 0]]
             faces, uv_faces = faces[keep], uv_faces[keep]
-        self._constant("faces", faces)
+        self._register_face(mean, [identity, model.array("expression_basis")], faces)
+        self._register_landmarks(np.array(LANDMARKS), model.path)
         self._constant("uv", uv)
         self._constant("uv_faces", uv_faces)
         self.expression_names = tuple(arkit_spelling(name) for name in ICT_EXPRESSIONS)
         self.blocks = {"shape": len(identity), "expression": len(ICT_EXPRESSIONS), "global_pose": 3}
-
-    def forward(self, parameters: FaceParameters) -> FaceGeometry:
-        code = torch.cat([self._block(parameters, "shape"), self._block(parameters, "expression")], 1)
-        rotation = rotation_vector_to_matrix(self._block(parameters, "global_pose"))
-        vertices = from_planes(torch.addmm(self.mean, code, self.modes)) @ rotation.mT
-        return FaceGeometry(vertices, {"ibug68": vertices[:, self.landmark_vertices]})
 
 
 def packed_uv(uv: np.ndarray, uv_faces: np.ndarray, vertex_of_face: np.ndarray) -> np.ndarray:

@@ -71,11 +71,6 @@ def planes(points: np.ndarray) -> np.ndarray:
     return np.swapaxes(points, -1, -2).reshape(*points.shape[:-2], -1)
 
 
-def points_of(basis: np.ndarray) -> np.ndarray:
-    """Published [3V, K] bases with interleaved coordinates to [K, V, 3]."""
-    return basis.T.reshape(basis.shape[1], -1, 3)
-
-
 def from_planes(flat: Float[Tensor, "B _"]) -> Float[Tensor, "B V 3"]:
     """Back to points, without a copy."""
     return flat.reshape(len(flat), 3, -1).mT
@@ -90,16 +85,6 @@ def first_columns(basis: np.ndarray, size: int, what: str, where: Path) -> np.nd
     if basis.shape[-1] < size:
         raise AssetFormatError(f"{where} has {basis.shape[-1]} {what} components, {size} are asked for")
     return basis[..., :size]
-
-
-def facing_front(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
-    """Triangles counter-clockwise seen from outside, for an open face surface that looks along +z.
-
-    Published files differ in their winding; the summed normal of a face points forward only in one of them.
-    """
-    a, b, c = (vertices[faces[:, k]] for k in range(3))
-    forward = np.cross(b - a, c - a)[:, 2].sum()
-    return faces if forward >= 0 else faces[:, ::-1].copy()
 
 
 def check_indices(indices: np.ndarray, count: int, what: str, where: Path | Sequence[Path]) -> None:
