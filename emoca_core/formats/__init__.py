@@ -10,7 +10,7 @@ from emoca_core.formats.convert import open_asset
 from emoca_core.formats.networks import network_formats
 from emoca_core.formats.open import open_content
 from emoca_core.formats.surface import Surface
-from emoca_core.formats.table import Arrays, Bundle, Format, Use, keep_all
+from emoca_core.formats.table import Arrays, Bundle, Format, Use, keep_all, named
 
 __all__ = [
     "BARE",
@@ -21,6 +21,7 @@ __all__ = [
     "Surface",
     "Use",
     "keep_all",
+    "named",
     "network_formats",
     "open_asset",
     "open_content",

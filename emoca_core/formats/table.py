@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from emoca_core.errors import AssetFormatError
-from emoca_core.formats.content import Container, Content, Shape
+from emoca_core.formats.content import BARE, Container, Content, Shape
 from emoca_core.formats.surface import Surface
 from emoca_core.registry.spec import Kind
 
@@ -17,6 +17,11 @@ Arrays = dict[str, np.ndarray]
 def keep_all(content: Content) -> Arrays:
     """Every entry as it is."""
     return {name: content.array(name) for name in content.shapes}
+
+
+def named(name: str) -> Callable[[Content], Arrays]:
+    """The only array of a file, as it is, under a name."""
+    return lambda content: {name: content.array(BARE)}
 
 
 def always(content: Content) -> bool:
@@ -71,7 +76,8 @@ class Format:
 
     Attributes:
         name: Identifier, written into converted files.
-        assets: Assets that such a file can be; without a hint it is the first.
+        assets: Assets that such a file can be; without a hint it is the first. By default the bundle's, or the one of
+            the format's own name.
         entries: Required entry -> shape: integers, letters (equal wherever they stand), ``_`` (any), or ``...`` (any
             number of dimensions).
         convert: To plain arrays under our names.
@@ -88,8 +94,8 @@ class Format:
     """
 
     name: str
-    assets: tuple[str, ...]
-    entries: Mapping[str, str]
+    assets: tuple[str, ...] = ()
+    entries: Mapping[str, str] = field(default_factory=dict)
     convert: Callable[[Content], Arrays] = keep_all
     containers: tuple[Container, ...] = ()
     matches: Callable[[Content], bool] = always
@@ -100,6 +106,11 @@ class Format:
     used_by: tuple[Use, ...] = ()
     switches: tuple[str, ...] = ()
     key_file: Callable[[Path], Path] = itself
+
+    def __post_init__(self) -> None:
+        """Name the asset, where that goes without saying."""
+        if not self.assets:
+            object.__setattr__(self, "assets", (self.part_of.asset if self.part_of else self.name,))
 
     @property
     def stands_alone(self) -> bool:

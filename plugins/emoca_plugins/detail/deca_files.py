@@ -2,11 +2,7 @@
 
 import numpy as np
 
-from emoca_core.formats import BARE, Arrays, Content, Format
-
-
-def _displacement(content: Content) -> Arrays:
-    return {"displacement": content.array(BARE, np.float64)}
+from emoca_core.formats import BARE, Arrays, Content, Format, named
 
 
 def _is_displacement(content: Content) -> bool:
@@ -29,46 +25,34 @@ def _first_channel(content: Content) -> np.ndarray:
     return picture if picture.ndim == 2 else picture[..., 0]
 
 
-def _is_texture(content: Content) -> bool:
-    return not _is_mask(content)
-
-
 DECA_FIXED_DISPLACEMENT = Format(
-    name="deca_fixed_displacement",
-    assets=("deca_fixed_displacement",),
+    "deca_fixed_displacement",
     entries={BARE: "S S"},
-    convert=_displacement,
+    convert=named("displacement"),
     containers=("npy",),
     matches=_is_displacement,
 )
 DECA_DENSE_TEMPLATE = Format(
-    name="deca_dense_template",
-    assets=("deca_dense_template",),
+    "deca_dense_template",
     entries={
-        "img_size": "...",
-        "f": "_ 3",
-        "x_coords": "_",
-        "y_coords": "_",
-        "valid_pixel_ids": "P",
-        "valid_pixel_3d_faces": "P 3",
-        "valid_pixel_b_coords": "P 3",
+        **{"img_size": "...", "f": "_ 3", "x_coords": "_", "y_coords": "_"},
+        **{"valid_pixel_ids": "P", "valid_pixel_3d_faces": "P 3", "valid_pixel_b_coords": "P 3"},
     },
 )
 DECA_UV_MASK = Format(
-    name="deca_uv_mask",
-    assets=("deca_uv_face_eye_mask", "deca_uv_face_mask"),
+    "deca_uv_mask",
     entries={BARE: "..."},
+    assets=("deca_uv_face_eye_mask", "deca_uv_face_mask"),
     convert=_uv_mask,
     containers=("picture",),
     matches=_is_mask,
     hints={"uv_face_eye": "deca_uv_face_eye_mask", "uv_face_mask": "deca_uv_face_mask"},
 )
 DECA_MEAN_TEXTURE = Format(
-    name="deca_mean_texture",
-    assets=("deca_mean_texture",),
+    "deca_mean_texture",
     entries={BARE: "S S 3"},
     containers=("picture",),
-    matches=_is_texture,
+    matches=lambda content: not _is_mask(content),
     convert=lambda content: {"texture": (content.array(BARE) / 255.0).astype(np.float32)},
 )
 FORMATS = (DECA_FIXED_DISPLACEMENT, DECA_DENSE_TEMPLATE, DECA_UV_MASK, DECA_MEAN_TEXTURE)

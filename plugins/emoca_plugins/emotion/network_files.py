@@ -43,8 +43,7 @@ def keras_to_torch(content: Content) -> Arrays:
 
 
 FER_MINI_XCEPTION = Format(
-    name="fer_mini_xception",
-    assets=("fer_mini_xception",),
+    "fer_mini_xception",
     entries={
         "conv2d_1/kernel": "3 3 1 8",
         "separable_conv2d_8/pointwise_kernel": "1 1 128 128",
@@ -55,8 +54,4 @@ FER_MINI_XCEPTION = Format(
     containers=("hdf5",),
     used_by=(Use("emotion_backbone", "fer_mini_xception"),),
 )
-FORMATS: tuple[Format, ...] = (
-    *_emonet(8, 10),
-    *_emonet(5, 7),
-    FER_MINI_XCEPTION,
-)
+FORMATS = (*_emonet(8, 10), *_emonet(5, 7), FER_MINI_XCEPTION)

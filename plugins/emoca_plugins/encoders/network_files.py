@@ -1,6 +1,6 @@
 """Published weights of encoders, recognised by tensors that only one network has."""
 
-from emoca_core.formats import BARE, Content, Format, Use, network_formats
+from emoca_core.formats import BARE, Content, Format, Use, named, network_formats
 from emoca_core.formats.networks import WRAPPERS
 
 _E_FLAME = {"E_flame.layers.2.weight": "236 1024"}
@@ -59,11 +59,10 @@ FORMATS: tuple[Format, ...] = (
         prefixes=("smirk_encoder.", *WRAPPERS),
     ),
     Format(
-        name="expnet_mean",
-        assets=("expnet_mean",),
+        "expnet_mean",
         entries={BARE: "3 224 224"},
         containers=("npy",),
-        convert=lambda content: {"mean": content.array(BARE)},
+        convert=named("mean"),
         matches=lambda content: float(content.array(BARE).max()) > 2,  # grey levels up to 255
     ),
 )

@@ -41,15 +41,14 @@ def _front_arrays(arrays: Mapping[str, np.ndarray]) -> Arrays:
     return result
 
 
+_FRONT_INFO = {"tri": "_ 3", "point_buf": "_ _", "keypoints": "1 68"}
 _FRONT_ENTRIES = {
     "meanshape": "1 N",
     "idBase": "N _",
     "exBase": "N _",
     "meantex": "1 N",
     "texBase": "N _",
-    "tri": "_ 3",
-    "point_buf": "_ _",
-    "keypoints": "1 68",
+    **_FRONT_INFO,
 }
 _FRONT_OPTIONAL = ("skinmask", "frontmask2_idx")
 
@@ -147,10 +146,6 @@ def _noneck(content: Content) -> Arrays:
     return arrays
 
 
-def _triangles(content: Content) -> Arrays:
-    return {"faces": _triangles_of(content.array(BARE))}
-
-
 def _triangles_of(triangles: np.ndarray) -> np.ndarray:
     """[F, 3] zero-based, from [3, F] or [F, 3]."""
     columns = triangles if triangles.shape[1] == 3 else triangles.T
@@ -160,10 +155,6 @@ def _triangles_of(triangles: np.ndarray) -> np.ndarray:
 def _is_triangles(content: Content) -> bool:
     values = content.array(BARE)
     return values.dtype.kind in "iu" and values.shape[0] == 3
-
-
-def _statistics(content: Content) -> Arrays:
-    return {name: content.array(name, np.float64).ravel() for name in ("mean", "std")}
 
 
 def _expnet(content: Content) -> Arrays:
@@ -194,96 +185,60 @@ FRONT_BUNDLE = Bundle(
     build=build_front,
 )
 BFM09_EXPRESSION_INDEX = Format(
-    name="bfm09_expression_index",
-    assets=("bfm_expression_index",),  # by itself as well: it leads from 3DDFA-V2's landmarks to ExpNet's model
+    "bfm09_expression_index",
     entries={"trimIndex": "_ 1"},
+    assets=("bfm_expression_index",),  # by itself as well: it leads from 3DDFA-V2's landmarks to ExpNet's model
     convert=lambda content: {"vertices": content.array("trimIndex").astype(np.int64).ravel() - 1},
     containers=("mat",),
     part_of=FRONT_BUNDLE,
 )
 _FRONT_PARTS = (
     Format(
-        name="bfm09_basel",
-        assets=("bfm09",),
-        entries={
-            "shapeMU": "N 1",
-            "shapePC": "N S",
-            "shapeEV": "S 1",
-            "texMU": "N 1",
-            "texPC": "N T",
-            "texEV": "T 1",
-        },
+        "bfm09_basel",
+        entries={"shapeMU": "N 1", "shapePC": "N S", "shapeEV": "S 1", "texMU": "N 1", "texPC": "N T", "texEV": "T 1"},
         containers=("mat",),
         part_of=FRONT_BUNDLE,
     ),
     Format(
-        name="bfm09_front_info",
-        assets=("bfm09",),
-        entries={"tri": "_ 3", "point_buf": "_ _", "keypoints": "1 68"},
+        "bfm09_front_info",
+        entries=_FRONT_INFO,
         containers=("mat",),
         matches=lambda content: "meanshape" not in content.shapes,
         part_of=FRONT_BUNDLE,
     ),
-    Format(
-        name="bfm09_front_index",
-        assets=("bfm09",),
-        entries={"idx": "_ 1"},
-        containers=("mat",),
-        part_of=FRONT_BUNDLE,
-    ),
+    Format("bfm09_front_index", entries={"idx": "_ 1"}, containers=("mat",), part_of=FRONT_BUNDLE),
     BFM09_EXPRESSION_INDEX,
-    Format(
-        name="bfm09_expression_basis",
-        assets=("bfm09",),
-        entries={},
-        containers=("other",),
-        matches=_is_expression_basis,
-        part_of=FRONT_BUNDLE,
-    ),
-    Format(
-        name="bfm09_expression_sigma",
-        assets=("bfm09",),
-        entries={},
-        containers=("other",),
-        matches=_is_deviations,
-        part_of=FRONT_BUNDLE,
-    ),
+    Format("bfm09_expression_basis", containers=("other",), matches=_is_expression_basis, part_of=FRONT_BUNDLE),
+    Format("bfm09_expression_sigma", containers=("other",), matches=_is_deviations, part_of=FRONT_BUNDLE),
 )
 
 BFM09_FRONT = Format(
-    name="bfm09_front",
-    assets=("bfm09",),
+    "bfm09_front",
     entries=_FRONT_ENTRIES,
+    assets=("bfm09",),
     convert=_front,
     containers=("mat",),
     indices={"faces": "mean_shape", "landmark_vertices": "mean_shape"},
     surfaces=(_MESH,),
 )
 BFM_NONECK = Format(
-    name="bfm_noneck",
-    assets=("bfm_3ddfa",),
+    "bfm_noneck",
     entries={"u": "N 1", "w_shp": "N _", "w_exp": "N _", "keypoints": "..."},
+    assets=("bfm_3ddfa",),
     convert=_noneck,
     indices={"faces": "mean_shape", "landmark_vertices": "mean_shape"},
     surfaces=(_MESH,),
 )
 BFM_3DDFA_TRIANGLES = Format(
-    name="bfm_3ddfa_triangles",
-    assets=("bfm_3ddfa_triangles",),
+    "bfm_3ddfa_triangles",
     entries={BARE: "3 _"},
-    convert=_triangles,
+    convert=lambda content: {"faces": _triangles_of(content.array(BARE))},
     containers=("pickle", "npy"),
     matches=_is_triangles,
 )
-TDDFA_STATISTICS = Format(
-    name="tddfa_statistics",
-    assets=("tddfa_statistics",),
-    entries={"mean": "D", "std": "D"},
-    convert=_statistics,
-)
+TDDFA_STATISTICS = Format("tddfa_statistics", entries={"mean": "D", "std": "D"})
 BFM_EXPNET = Format(
-    name="bfm_expnet",
-    assets=("bfm_expnet",),
+    "bfm_expnet",
     entries={
         **{f"BFM.{name}": "N" for name in ("shapeMU", "texMU", "expMU")},
         **{"BFM.shapePC": "N S", "BFM.shapeEV": "S", "BFM.texPC": "N T", "BFM.texEV": "T"},

@@ -3,7 +3,7 @@
 import numpy as np
 
 from emoca_core.errors import AssetFormatError
-from emoca_core.formats import BARE, Arrays, Content, Format, Surface
+from emoca_core.formats import BARE, Arrays, Content, Format, Surface, keep_all, named
 
 
 def _model(content: Content) -> Arrays:
@@ -12,38 +12,14 @@ def _model(content: Content) -> Arrays:
         raise AssetFormatError(
             f"{content.path} looks like flame_model, but in kintree_table a joint hangs on none before it"
         )
-    return {
-        "v_template": content.array("v_template", np.float64),
-        "shapedirs": content.array("shapedirs", np.float64),
-        "posedirs": content.array("posedirs", np.float64),
-        "J_regressor": content.array("J_regressor", np.float64),
-        "weights": content.array("weights", np.float64),
-        "faces": content.array("f").astype(np.int64),
-        "parents": parents,
-    }
+    names = ("v_template", "shapedirs", "posedirs", "J_regressor", "weights")
+    reals = {name: content.array(name, np.float64) for name in names}
+    return {**reals, "faces": content.array("f").astype(np.int64), "parents": parents}
 
 
 def _landmarks(content: Content) -> Arrays:
-    arrays = {name: content.array(name) for name in FLAME_LANDMARKS.entries}
-    for name in ("full_lmk_faces_idx", "full_lmk_bary_coords"):
-        arrays[name] = arrays[name][0]
-    return {n: a.astype(np.int64 if n.endswith("faces_idx") else np.float64) for n, a in arrays.items()}
-
-
-def _mediapipe_landmarks(content: Content) -> Arrays:
-    return {
-        "lmk_face_idx": content.array("lmk_face_idx").astype(np.int64),
-        "lmk_b_coords": content.array("lmk_b_coords", np.float64),
-        "landmark_indices": content.array("landmark_indices").astype(np.int64),
-    }
-
-
-def _texture(content: Content) -> Arrays:
-    return _texture_model(content, "mean", "tex_dir", 255.0)
-
-
-def _bfm_albedo(content: Content) -> Arrays:
-    return _texture_model(content, "MU", "PC", 1.0)
+    arrays = keep_all(content)
+    return {name: array[0] if name.startswith("full_") else array for name, array in arrays.items()}
 
 
 def _texture_model(content: Content, mean: str, basis: str, divisor: float) -> Arrays:
@@ -67,95 +43,59 @@ def _to_rgb(flat: np.ndarray, side: int) -> np.ndarray:
     return flat.reshape(side, side, 3)[..., ::-1]
 
 
-def _masks(content: Content) -> Arrays:
-    return {name: content.array(name).astype(np.int64).ravel() for name in content.shapes}
-
-
-def _offsets(content: Content) -> Arrays:
-    return {"offsets": content.array(BARE, np.float64)}
-
-
 def _is_sparse(content: Content) -> bool:
     moved = np.abs(content.array(BARE)).max(axis=1) > 0
     return bool(0 < moved.sum() < moved.size / 2)  # lids are a small part of a head
 
 
-def _has_uv(content: Content) -> bool:
-    return content.shapes["uv"][0] > 0 and content.shapes["uv_faces"][0] > 0
-
-
-def _is_plain_bfm_albedo(content: Content) -> bool:
-    return "specMU" not in content.shapes  # AlbedoMM has the same names, other units and no BFM basis
-
-
 FLAME_MODEL = Format(
-    name="flame_model",
-    assets=("flame", "flame_2023", "flame_2023_open"),
+    "flame_model",
     entries={
-        "v_template": "V 3",
-        "shapedirs": "V 3 _",
-        "posedirs": "V 3 36",
-        "J_regressor": "5 V",
-        "kintree_table": "2 5",
-        "weights": "V 5",
-        "f": "_ 3",
+        **{"v_template": "V 3", "shapedirs": "V 3 _", "posedirs": "V 3 36", "J_regressor": "5 V"},
+        **{"kintree_table": "2 5", "weights": "V 5", "f": "_ 3"},
     },
+    assets=("flame", "flame_2023", "flame_2023_open"),
     convert=_model,
     hints={"2023_open": "flame_2023_open", "2023open": "flame_2023_open", "2023": "flame_2023"},
     indices={"faces": "v_template"},
     surfaces=(Surface("v_template", "faces", moved_by=("shapedirs", "J_regressor", "weights")),),
 )
 FLAME_LANDMARKS = Format(
-    name="flame_landmarks",
-    assets=("flame_landmarks",),
+    "flame_landmarks",
     entries={
-        "static_lmk_faces_idx": "S",
-        "static_lmk_bary_coords": "S 3",
-        "dynamic_lmk_faces_idx": "79 C",
-        "dynamic_lmk_bary_coords": "79 C 3",
-        "full_lmk_faces_idx": "1 L",
-        "full_lmk_bary_coords": "1 L 3",
+        **{"static_lmk_faces_idx": "S", "static_lmk_bary_coords": "S 3"},
+        **{"dynamic_lmk_faces_idx": "79 C", "dynamic_lmk_bary_coords": "79 C 3"},
+        **{"full_lmk_faces_idx": "1 L", "full_lmk_bary_coords": "1 L 3"},
     },
     convert=_landmarks,
 )
 FLAME_MEDIAPIPE_LANDMARKS = Format(
-    name="flame_mediapipe_landmarks",
-    assets=("flame_mediapipe_landmarks",),
-    entries={"lmk_face_idx": "L", "lmk_b_coords": "L 3", "landmark_indices": "L"},
-    convert=_mediapipe_landmarks,
+    "flame_mediapipe_landmarks", entries={"lmk_face_idx": "L", "lmk_b_coords": "L 3", "landmark_indices": "L"}
 )
 FLAME_TEMPLATE = Format(
-    name="flame_template",
-    assets=("flame_template",),
+    "flame_template",
     entries={"vertices": "_ 3", "uv": "_ 2", "faces": "F 3", "uv_faces": "F 3"},
     containers=("obj",),
-    matches=_has_uv,
+    matches=lambda content: content.shapes["uv"][0] > 0 and content.shapes["uv_faces"][0] > 0,
     surfaces=(Surface("vertices", "faces"), Surface("uv", "uv_faces")),
 )
 FLAME_TEXTURE = Format(
-    name="flame_texture",
-    assets=("flame_texture",),
+    "flame_texture",
     entries={"mean": "...", "tex_dir": "..."},
-    convert=_texture,
+    convert=lambda content: _texture_model(content, "mean", "tex_dir", 255.0),
 )
 FLAME_ALBEDO_FROM_BFM = Format(
-    name="flame_albedo_from_bfm",
-    assets=("flame_albedo_from_bfm",),
+    "flame_albedo_from_bfm",
     entries={"MU": "...", "PC": "..."},
-    convert=_bfm_albedo,
-    matches=_is_plain_bfm_albedo,
+    convert=lambda content: _texture_model(content, "MU", "PC", 1.0),
+    matches=lambda content: "specMU" not in content.shapes,  # AlbedoMM has the same names, other units and no BFM basis
 )
-FLAME_MASKS = Format(
-    name="flame_masks",
-    assets=("flame_masks",),
-    entries={"face": "_", "scalp": "_", "nose": "_", "left_eyeball": "_"},
-    convert=_masks,
-)
+FLAME_MASKS = Format("flame_masks", entries={"face": "_", "scalp": "_", "nose": "_", "left_eyeball": "_"})
 FLAME_EYELID = Format(
-    name="flame_eyelid",
-    assets=("flame_eyelid_left", "flame_eyelid_right"),
+    "flame_eyelid",
     entries={BARE: "V 3"},
-    convert=_offsets,
+    assets=("flame_eyelid_left", "flame_eyelid_right"),
+    convert=named("offsets"),
     containers=("npy",),
     matches=_is_sparse,
     hints={"r_eyelid": "flame_eyelid_right", "right": "flame_eyelid_right"},

@@ -95,17 +95,13 @@ def _number_table(content: Content) -> np.ndarray:
 
 
 GNM_LANDMARKS = Format(
-    name="gnm_landmarks",
-    assets=("gnm_landmarks",),
-    entries={},
+    "gnm_landmarks",
     convert=_gnm_landmarks,
     containers=("other",),
     matches=_is_gnm_landmarks,
 )
 ICT_FACEKIT = Format(
-    name="ict_facekit",
-    assets=("ict_facekit",),
-    entries={},
+    "ict_facekit",
     convert=_ict,
     containers=("folder",),
     matches=lambda content: ict_folder(content.path) is not None,
@@ -114,18 +110,11 @@ ICT_FACEKIT = Format(
     key_file=lambda path: (ict_folder(path) or path) / NEUTRAL,
 )
 GNM_HEAD = Format(
-    name="gnm_head",
-    assets=("gnm_head",),
+    "gnm_head",
     entries={
-        "template_vertex_positions": "V 3",
-        "vertex_identity_basis": "S V 3",
-        "expression_basis": "E V 3",
-        "skinning_weights": "J V",
-        "pose_correctives_regressor": "_ _",
-        "template_joint_positions": "J 3",
-        "joint_identity_basis": "S J 3",
-        "joint_parent_indices": "J",
-        "triangles": "_ 3",
+        **{"template_vertex_positions": "V 3", "vertex_identity_basis": "S V 3", "expression_basis": "E V 3"},
+        **{"skinning_weights": "J V", "pose_correctives_regressor": "_ _", "template_joint_positions": "J 3"},
+        **{"joint_identity_basis": "S J 3", "joint_parent_indices": "J", "triangles": "_ 3"},
     },
     containers=("npz",),
     indices={"triangles": "template_vertex_positions"},

@@ -39,10 +39,9 @@ class MorphableModel(FaceModel):
         return {name: open_asset(paths[name], kind) for name, (_, kind) in wanted.items()}
 
     def _constant(self, name: str, value: np.ndarray) -> None:
-        """A buffer that moves with the module and is not part of checkpoints; real numbers become float32."""
-        if value.dtype.kind == "f":
-            value = value.astype(np.float32)
-        self.register_buffer(name, torch.from_numpy(np.ascontiguousarray(value)), persistent=False)
+        """A buffer that moves with the module and is not part of checkpoints: float32, int64 or bool."""
+        dtype = {"f": np.float32, "i": np.int64, "u": np.int64}.get(value.dtype.kind, value.dtype)
+        self.register_buffer(name, torch.from_numpy(np.ascontiguousarray(value, dtype)), persistent=False)
 
     def _register_masks(self, masks: Mapping[str, np.ndarray]) -> None:
         """Regions as boolean arrays over the vertices."""

@@ -3,7 +3,7 @@
 import numpy as np
 
 from emoca_core.errors import AssetFormatError
-from emoca_core.formats import BARE, Arrays, Content, Format
+from emoca_core.formats import BARE, Arrays, Content, Format, named
 
 BASEL_VERTICES = 53490
 """Vertices of the Basel Face Model 2009."""
@@ -46,18 +46,12 @@ def _is_selection(content: Content) -> bool:
 
 
 BFM_EXPNET_LANDMARKS = Format(
-    name="bfm_expnet_landmarks",
-    assets=("bfm_expnet_landmarks",),
-    entries={},
-    convert=_landmark_list,
-    containers=("npy", "other"),
-    matches=_is_landmark_list,
+    "bfm_expnet_landmarks", convert=_landmark_list, containers=("npy", "other"), matches=_is_landmark_list
 )
 BFM_3DDFA_INDICES = Format(
-    name="bfm_3ddfa_indices",
-    assets=("bfm_3ddfa_indices",),
+    "bfm_3ddfa_indices",
     entries={BARE: str(NONECK_VERTICES)},
-    convert=lambda content: {"vertices": content.array(BARE).astype(np.int64)},
+    convert=named("vertices"),
     containers=("npy",),
     matches=_is_selection,
 )

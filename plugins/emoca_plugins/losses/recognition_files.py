@@ -3,8 +3,7 @@
 from emoca_core.formats import Format, Use
 
 VGGFACE2_RESNET50 = Format(
-    name="vggface2_resnet50",
-    assets=("vggface2_resnet50",),
+    "vggface2_resnet50",
     entries={
         "conv1.weight": "64 3 7 7",
         "layer4.0.downsample.0.weight": "2048 1024 1 1",
