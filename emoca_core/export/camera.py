@@ -6,7 +6,6 @@ the crop becomes a roll of the camera, so nothing is approximated. Everything he
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -42,7 +41,7 @@ class GltfCamera:
         photo_offset: x and y of the photo's left top corner in the frame, pixels.
     """
 
-    camera: dict[str, Any]
+    camera: dict[str, object]
     matrix: Float[ndarray, "4 4"]
     frame_size: tuple[float, float]
     photo_offset: tuple[float, float]

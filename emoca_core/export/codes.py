@@ -1,9 +1,8 @@
 """A face code on disk: every block in a safetensors file, and everything a person asks about it in a JSON file."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import safetensors
@@ -118,7 +117,7 @@ def camera_kind(camera: Camera) -> str:
     raise TypeError(f"cannot export a camera of class {type(camera).__name__}")
 
 
-def describe_codes(parameters: FaceParameters) -> dict[str, Any]:
+def describe_codes(parameters: FaceParameters) -> dict[str, object]:
     """Unit, size and values of every block of one face, JSON-ready."""
     return {
         name: {"unit": parameters.unit_of(name), "size": block.shape[1], "values": block[0].tolist()}
@@ -126,7 +125,7 @@ def describe_codes(parameters: FaceParameters) -> dict[str, Any]:
     }
 
 
-def describe_camera(camera: PhotoCamera) -> dict[str, Any]:
+def describe_camera(camera: PhotoCamera) -> dict[str, object]:
     """The photo's camera in OpenCV's and in glTF's convention, JSON-ready.
 
     ``opencv.P`` maps model space (metres) to homogeneous photo pixels in either model. For an orthographic camera,
@@ -134,7 +133,7 @@ def describe_camera(camera: PhotoCamera) -> dict[str, Any]:
     other.
     """
     height, width = camera.photo_size
-    record: dict[str, Any] = {
+    record: dict[str, object] = {
         "model": camera.model,
         "photo_size": {"width": width, "height": height},
         "opencv": _opencv(camera),
@@ -151,9 +150,11 @@ def describe_camera(camera: PhotoCamera) -> dict[str, Any]:
     return record
 
 
-def describe_landmarks(fitted: Float[ndarray, "68 2"], detected: Mapping[str, Float[ndarray, "_ 2"]]) -> dict[str, Any]:
+def describe_landmarks(
+    fitted: Float[ndarray, "68 2"], detected: Mapping[str, Float[ndarray, "_ 2"]]
+) -> dict[str, object]:
     """Landmarks in photo pixels, and how far the fitted ones are from the detected ones, JSON-ready."""
-    record: dict[str, Any] = {
+    record: dict[str, object] = {
         "ibug68_px": np.round(fitted, 4).tolist(),
         "detected_px": {name: np.round(points.astype(np.float64), 3).tolist() for name, points in detected.items()},
     }
@@ -172,7 +173,7 @@ def landmark_error(fitted: Float[ndarray, "68 2"], detected: Float[ndarray, "68 
     return float(np.linalg.norm(fitted - detected, axis=1).mean() / size)
 
 
-def write_record(path: Path | str, record: Mapping[str, Any]) -> None:
+def write_record(path: Path | str, record: Mapping[str, object]) -> None:
     """Write a JSON file with lists of plain values on one line each.
 
     Raises:
@@ -182,7 +183,7 @@ def write_record(path: Path | str, record: Mapping[str, Any]) -> None:
     write_text(path, _json_lines(record, "\n") + "\n")
 
 
-def _json_lines(value: Any, newline: str) -> str:
+def _json_lines(value: object, newline: str) -> str:
     """JSON of which all that holds other containers is spread over lines; twenty times as fast as ``json``'s indent."""
     inner = newline + "  "
     if isinstance(value, Mapping) and value:
@@ -193,7 +194,7 @@ def _json_lines(value: Any, newline: str) -> str:
     return json_text(value, indent=None, strict=True)
 
 
-def _opencv(camera: PhotoCamera) -> dict[str, Sequence[Any]]:
+def _opencv(camera: PhotoCamera) -> dict[str, list[object]]:
     return {
         "K": camera.intrinsics.tolist(),
         "R": camera.rotation.tolist(),

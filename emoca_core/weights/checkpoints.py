@@ -34,6 +34,7 @@ _NOTHING_TO_READ = (RANDOM, "none")
 """``none`` leaves out an optional file, e.g. a mask; weights are never left out by accident."""
 UNTRAINED = "untrained"
 """Value of a ``weights`` parameter in recipes whose weights nobody has published."""
+Setting = bool | int | float | str
 _TRUTH = {"true": True, "false": False}
 """Settings that ``emoca assets add`` keeps beside the tensors."""
 _SHOWN = 8
@@ -55,7 +56,7 @@ class Checkpoint(Mapping[str, Shaped[Tensor, "..."]]):
         names: Iterable[str],
         read: Callable[[str], Tensor],
         ignored: Iterable[str] = (),
-        settings: Mapping[str, Any] | None = None,
+        settings: Mapping[str, Setting] | None = None,
     ) -> None:
         """Wrap a function that reads one tensor."""
         self.path, self.ignored, self.settings = path, tuple(ignored), settings or {}
@@ -66,7 +67,7 @@ class Checkpoint(Mapping[str, Shaped[Tensor, "..."]]):
             raise KeyError(name)
         return self._read(name)
 
-    def setting(self, name: str) -> Any:
+    def setting(self, name: str) -> Setting | None:
         """What the file says of itself under a name, wherever it stands; ``None`` where it says nothing."""
         return next((value for key, value in self.settings.items() if key.rpartition(".")[2] == name), None)
 
@@ -325,7 +326,7 @@ def _read_npz(path: Path) -> Checkpoint:
 
 def _read_torch(path: Path) -> Checkpoint:
     tensors: dict[str, Tensor] = {}
-    settings: dict[str, Any] = {}
+    settings: dict[str, Setting] = {}
     ignored = list(_flatten(read_torch(path), "", tensors, settings))
     if not tensors:
         raise AssetFormatError(f"{path} holds no tensors")
@@ -333,7 +334,7 @@ def _read_torch(path: Path) -> Checkpoint:
 
 
 def _flatten(
-    value: Any, name: str, tensors: dict[str, Tensor], settings: dict[str, Any], depth: int = 0
+    value: object, name: str, tensors: dict[str, Tensor], settings: dict[str, Setting], depth: int = 0
 ) -> Iterator[str]:
     """Sort tensors and settings by dotted names, and give the names of what is no tensor."""
     PICKLE_DEPTH.check(depth, name, AssetFormatError)

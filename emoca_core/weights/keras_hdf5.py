@@ -4,7 +4,7 @@ import io
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from emoca_core.errors import AssetFormatError
 from emoca_core.files import open_regular
 from emoca_core.limits import ASSET_BYTES, MEMBERS, PICKLE_DEPTH
 from emoca_core.weights.archives import check_unpacked, open_archive
+
+if TYPE_CHECKING:
+    import h5py
 
 _WEIGHTS_GROUP = "model_weights"
 
@@ -45,7 +48,9 @@ def read_keras_layers(path: Path) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _datasets(group: Any, names: tuple[str, ...], path: Path) -> Iterator[tuple[tuple[str, ...], Any]]:
+def _datasets(
+    group: "h5py.Group", names: tuple[str, ...], path: Path
+) -> Iterator[tuple[tuple[str, ...], "h5py.Dataset"]]:
     """Arrays of numbers in a group and its groups. Links into other files are not followed."""
     import h5py
 

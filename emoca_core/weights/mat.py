@@ -11,8 +11,9 @@ import math
 import os
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from emoca_core.weights.archives import check_unpacked
 _MATRIX, _COMPRESSED = 14, 15
 _CELL, _STRUCT, _OBJECT, _CHAR = 1, 2, 3, 4
 _BLOCK = 2**20
+T = TypeVar("T")
 
 
 class MatFile:
@@ -43,7 +45,9 @@ class MatFile:
         with open_regular(path, ASSET_BYTES, AssetFormatError) as file:
             _check_elements(file, path)
         self.shapes: dict[str, tuple[int, ...]] = {}
-        for name, shape, kind in self._scipy("whosmat"):
+        from scipy.io import whosmat  # slow to import
+
+        for name, shape, kind in self._guarded(whosmat):
             if kind == "struct":
                 self.shapes |= {f"{name}.{field}": array.shape for field, array in self._fields(name).items()}
             elif kind not in ("cell", "char", "function", "object", "opaque", "sparse"):
@@ -58,21 +62,24 @@ class MatFile:
         variable, _, field = name.partition(".")
         if field:
             return self._fields(variable)[field]
-        values = self._scipy("loadmat", variable_names=[variable])
+        values = self._load(variable)
         if variable not in values:
             raise AssetFormatError(f"{self._path} lacks the variable '{variable}'")
         return np.asarray(values[variable])
 
     def _fields(self, name: str) -> dict[str, np.ndarray]:
-        struct = self._scipy("loadmat", variable_names=[name], squeeze_me=True, struct_as_record=False)[name]
-        fields = {field: np.asarray(getattr(struct, field)) for field in struct._fieldnames}
+        struct = self._load(name, squeeze_me=True, struct_as_record=False)[name]
+        fields = {field: np.asarray(value) for field, value in vars(struct).items() if not field.startswith("_")}
         return {field: array for field, array in fields.items() if array.dtype.kind in "fiub"}
 
-    def _scipy(self, function: str, **options: Any) -> Any:
-        import scipy.io
+    def _load(self, name: str, **options: bool) -> dict[str, np.ndarray]:
+        from scipy.io import loadmat
 
+        return self._guarded(lambda path: loadmat(path, variable_names=[name], **options))
+
+    def _guarded(self, read: Callable[[str], T]) -> T:
         try:
-            return getattr(scipy.io, function)(str(self._path), **options)
+            return read(str(self._path))
         except NotImplementedError:
             raise AssetFormatError(f"{self._path} is a MATLAB 7.3 file; save it with '-v7' and try again") from None
         except Exception as error:  # truncated files fail in zlib, struct or the reader itself

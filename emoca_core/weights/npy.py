@@ -5,7 +5,6 @@ import math
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from emoca_core.weights.archives import open_archive
 _LONGEST_HEADER = 10_000  # NumPy's own limit, looked at before the header is read
 
 
-def npy_header(file: io.BufferedIOBase, size: int, what: object) -> tuple[tuple[int, ...], np.dtype[Any]]:
+def npy_header(file: io.BufferedIOBase, size: int, what: object) -> tuple[tuple[int, ...], np.dtype]:
     """Shape and type of an array; the file is then at its values.
 
     Args:
@@ -92,6 +91,8 @@ class Npz:
 
 def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> io.BufferedIOBase:
     try:
-        return cast(io.BufferedIOBase, archive.open(info))
+        member = archive.open(info)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, OSError, ValueError) as error:
         raise AssetFormatError(f"{path} is damaged: {error}") from None
+    assert isinstance(member, zipfile.ZipExtFile)
+    return member

@@ -7,7 +7,7 @@ there, sparse indices must point into the matrix. NumPy and SciPy take forged on
 import math
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -17,10 +17,20 @@ from emoca_core.limits import EXPANDED_BYTES, PICKLE_DEPTH
 _TYPE_NAME = re.compile(r"[<>=|]?(?:[biu][1248]|f[248]|c(?:8|16)|[SU]\d{1,5}|O8?)")
 
 
+@runtime_checkable
+class _Tensor(Protocol):
+    """What is needed of ``torch.Tensor``, without importing torch for files that have none."""
+
+    def detach(self) -> "_Tensor": ...
+    def cpu(self) -> "_Tensor": ...
+    def numpy(self) -> np.ndarray: ...
+    def numel(self) -> int: ...
+
+
 class Passive:
     """Holds the state of an object whose class is not imported."""
 
-    state: Any = None
+    state: object = None
 
     def __new__(cls, *_: object, **__: object) -> "Passive":
         """Whatever the arguments."""
@@ -28,22 +38,20 @@ class Passive:
 
     def __init__(self, *_: object, **__: object) -> None: ...
 
-    def __setstate__(self, state: Any) -> None:
+    def __setstate__(self, state: object) -> None:
         self.state = state
 
-    def entry(self, *names: str) -> Any:
+    def entry(self, *names: str) -> object:
         """The first of the named entries that the state has.
 
         Raises:
             AssetFormatError: It has none.
         """
         state = self.state if isinstance(self.state, Mapping) else {}
-        for name in names:
-            if name in state:
-                return state[name]
-        raise AssetFormatError(
-            f"a pickled {type(self).__name__} lacks '{names[0]}' (it has: {sorted(map(str, state))})"
-        )
+        if (name := next((name for name in names if name in state), None)) is None:
+            has = sorted(map(str, state))
+            raise AssetFormatError(f"a pickled {type(self).__name__} lacks '{names[0]}' (it has: {has})")
+        return state[name]
 
 
 class ArrayObject(Passive):
@@ -72,7 +80,8 @@ class ChumpySelection(ArrayObject):
     def to_array(self, depth: int) -> np.ndarray:
         """The values, in the selection's shape."""
         flat = to_array(self.entry("a"), depth).ravel()
-        return flat[to_array(self.entry("idxs"), depth).astype(np.int64).ravel()].reshape(self.entry("preferred_shape"))
+        chosen = flat[to_array(self.entry("idxs"), depth).astype(np.int64).ravel()]
+        return chosen.reshape(checked_shape(self.entry("preferred_shape")))
 
 
 class SparseMatrix(ArrayObject):
@@ -90,13 +99,7 @@ class SparseMatrix(ArrayObject):
 
         shape, data = self.shape(depth), to_array(self.entry("data"), depth)
         EXPANDED_BYTES.check(math.prod(shape) * data.itemsize, "a sparse matrix", AssetFormatError)
-        if self.layout == "coo":
-            # newer SciPy keeps a tuple of coordinates, older ones two arrays
-            state = self.state
-            names = state["coords"] if "coords" in state else (state["row"], state["col"])
-        else:
-            names = self.entry("indices"), self.entry("indptr")
-        first, second = (to_array(indices, depth) for indices in names)
+        first, second = (to_array(indices, depth) for indices in self._indices())
         if any(a.ndim != 1 for a in (data, first, second)) or {first.dtype.kind, second.dtype.kind} - set("iu"):
             raise AssetFormatError("a sparse matrix whose parts are no lists of numbers")
         if self.layout == "coo":  # checks its indices itself
@@ -105,6 +108,12 @@ class SparseMatrix(ArrayObject):
         matrix = make((data, first, second), shape=shape)
         matrix.check_format(full_check=True)
         return np.asarray(matrix.toarray())
+
+    def _indices(self) -> tuple[object, object]:
+        if self.layout != "coo":
+            return self.entry("indices"), self.entry("indptr")
+        both = self.entry("coords", "row")  # newer SciPy keeps a tuple of coordinates, older ones two arrays
+        return (both[0], both[1]) if isinstance(both, tuple) and len(both) == 2 else (both, self.entry("col"))
 
 
 class CompressedRows(SparseMatrix):
@@ -127,8 +136,8 @@ class Type(Passive):
             raise AssetFormatError(f"an array of the type {str(name)[:40]!r}, which is not one of numbers")
         self.dtype = np.dtype(name)
 
-    def __setstate__(self, state: Any) -> None:
-        order: Any = state[1] if isinstance(state, tuple) and len(state) > 1 else None
+    def __setstate__(self, state: object) -> None:
+        order = state[1] if isinstance(state, tuple) and len(state) > 1 else None
         if order not in ("<", ">", "=", "|"):
             raise AssetFormatError("an array type without a byte order")
         self.dtype = self.dtype.newbyteorder(order)
@@ -137,7 +146,7 @@ class Type(Passive):
 class Array(np.ndarray):
     """``numpy.ndarray`` whose pickled state is checked before NumPy gets it."""
 
-    def __setstate__(self, state: Any) -> None:
+    def __setstate__(self, state: object) -> None:
         shape, kind, fortran, raw = state[-4:] if isinstance(state, tuple) and len(state) in (4, 5) else [None] * 4
         shape, dtype = checked_shape(shape), type_of(kind)
         if dtype.hasobject:
@@ -174,7 +183,7 @@ def checked_shape(shape: object, dimensions: int | None = None) -> tuple[int, ..
     return tuple(int(s) for s in numbers)
 
 
-def shape_of(value: Any) -> tuple[int, ...]:
+def shape_of(value: object) -> tuple[int, ...]:
     """Shape of what ``to_array`` would give, without writing out what is stored in a shorter form.
 
     Raises:
@@ -183,7 +192,7 @@ def shape_of(value: Any) -> tuple[int, ...]:
     return value.shape(1) if isinstance(value, ArrayObject) else to_array(value).shape
 
 
-def to_array(value: Any, depth: int = 0) -> np.ndarray:
+def to_array(value: object, depth: int = 0) -> np.ndarray:
     """Plain NumPy values of an array, a stand-in, a tensor or nested numbers.
 
     Args:
@@ -198,7 +207,7 @@ def to_array(value: Any, depth: int = 0) -> np.ndarray:
         return value.to_array(depth + 1)
     if isinstance(value, Passive):
         raise AssetFormatError(f"a pickled {type(value).__name__} is not an array")
-    if hasattr(value, "detach"):  # a tensor, without importing torch for files that have none
+    if isinstance(value, _Tensor):
         value = value.detach().cpu().numpy()
     if isinstance(value, list | tuple):
         _check_written_out(value)
@@ -212,13 +221,13 @@ def to_array(value: Any, depth: int = 0) -> np.ndarray:
     return array
 
 
-def _check_written_out(items: Iterable[Any]) -> None:
+def _check_written_out(items: Iterable[object]) -> None:
     """Refuse lists in lists that mean more numbers than memory holds; the same list may stand in many places."""
     sizes: dict[int, int] = {}
     EXPANDED_BYTES.check(8 * _count(items, sizes, 0), "a list", AssetFormatError)
 
 
-def _count(value: Any, sizes: dict[int, int], depth: int) -> int:
+def _count(value: object, sizes: dict[int, int], depth: int) -> int:
     PICKLE_DEPTH.check(depth, "a list", AssetFormatError)
     if isinstance(value, list | tuple):
         if id(value) not in sizes:
@@ -230,6 +239,6 @@ def _count(value: Any, sizes: dict[int, int], depth: int) -> int:
         return 1
     if isinstance(value, ArrayObject):
         return math.prod(value.shape(depth + 1))
-    if hasattr(value, "detach"):
-        return int(value.numel())
+    if isinstance(value, _Tensor):
+        return value.numel()
     raise AssetFormatError(f"a {type(value).__name__} is not a number")

@@ -2,7 +2,6 @@
 
 import io
 from pathlib import Path
-from typing import Any
 
 from emoca_core.errors import AssetFormatError
 from emoca_core.files import open_regular
@@ -10,7 +9,7 @@ from emoca_core.limits import PICKLE_BYTES
 from emoca_core.weights.pickle_machine import ARRAY_BUILDERS, Builder, Machine
 
 
-def load_pickle(source: Path | str | bytes | io.BufferedIOBase, name: str | None = None) -> Any:
+def load_pickle(source: Path | str | bytes | io.BufferedIOBase, name: str | None = None) -> object:
     """Unpickle numbers, and nothing but numbers.
 
     Args:
@@ -31,7 +30,7 @@ def load_pickle(source: Path | str | bytes | io.BufferedIOBase, name: str | None
     return Machine(file, name or "pickle", _find).run()
 
 
-def _tensor_storage(data: object) -> Any:
+def _tensor_storage(data: object) -> object:
     from emoca_core.weights.torch_file import read_storage
 
     if not isinstance(data, bytes):
@@ -39,7 +38,7 @@ def _tensor_storage(data: object) -> Any:
     return read_storage(data)
 
 
-def _tensor(*arguments: Any) -> Any:
+def _tensor(*arguments: object) -> object:
     from emoca_core.weights.torch_file import build_tensor
 
     return build_tensor(*arguments)

@@ -1,7 +1,6 @@
 """Google's GNM Head: an open head with teeth, tongue and eyes, computed by the package ``body-models``."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -58,7 +57,7 @@ class GnmHead(MorphableModel):
             "gnm_landmarks": (self.params.landmarks, GNM_LANDMARKS),
         }
         assets = self._open_assets(wanted)
-        model: Any = GNM(model_path=self.asset_paths["gnm_head"])
+        model = GNM(model_path=self.asset_paths["gnm_head"])
         self.model = model.float().requires_grad_(False)
         template = assets["gnm_head"].array("template_vertex_positions")
         self._constant("mean", template.reshape(-1))
