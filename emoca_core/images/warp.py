@@ -1,7 +1,6 @@
 """Resampling a photo into a crop through a 3x3 transform of pixel centres."""
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -14,8 +13,8 @@ Border = Literal["constant", "replicate"]
 _Taps = Callable[[ndarray], tuple[ndarray, ndarray]]
 _MARGIN = 3
 """Photo pixels around the crop that can influence it."""
-_SKIMAGE_CUBIC, _OPENCV_CUBIC = -0.5, -0.75
-"""The parameter of Keys' cubic convolution."""
+_KEYS = -0.5
+"""The parameter of Keys' cubic convolution, as scikit-image has it."""
 
 
 def warp(
@@ -108,18 +107,6 @@ def resize_to_image(left: int, top: int, right: int, bottom: int, size: int) -> 
     return transform
 
 
-def resize_cubic(image: UInt8[ndarray, "H W 3"], size: int) -> UInt8[ndarray, "S S 3"]:
-    """Resize by cubic convolution without averaging, edges repeated: OpenCV's INTER_CUBIC."""
-
-    def taps(length: int) -> tuple[ndarray, ndarray]:
-        index, weight = _cubic_taps((np.arange(size) + 0.5) * length / size - 0.5, _OPENCV_CUBIC)
-        return index.clip(0, length - 1), weight
-
-    (rows, row_weights), (columns, column_weights) = (taps(length) for length in image.shape[:2])
-    lines = np.einsum("st,stwc->swc", row_weights, image[rows].astype(np.float64))
-    return to_uint8(np.einsum("st,hstc->hsc", column_weights, lines[:, columns]))
-
-
 def _resample(
     pixels: UInt8[ndarray, "H W 3"],
     crop_to_pixels: Float[ndarray, "3 3"],
@@ -153,19 +140,19 @@ def _linear_taps(at: Float[ndarray, "*n"]) -> tuple[ndarray, ndarray]:
     return index, 1 - np.abs(at[..., None] - index)
 
 
-def _cubic_taps(at: Float[ndarray, "*n"], a: float) -> tuple[ndarray, ndarray]:
+def _cubic_taps(at: Float[ndarray, "*n"]) -> tuple[ndarray, ndarray]:
     """Which four pixels each position mixes, and how much of each: [..., 4] both.
 
     Source: Keys, IEEE Transactions on Acoustics, Speech, and Signal Processing 1981.
     """
     index = np.floor(at).astype(int)[..., None] + np.arange(-1, 3)
-    t = np.abs(at[..., None] - index)
+    t, a = np.abs(at[..., None] - index), _KEYS
     near = ((a + 2) * t - (a + 3)) * t * t + 1
     far = ((a * t - 5 * a) * t + 8 * a) * t - 4 * a
     return index, np.where(t <= 1, near, far)
 
 
-_TAPS: Mapping[int, _Taps] = {0: _nearest_tap, 1: _linear_taps, 3: partial(_cubic_taps, a=_SKIMAGE_CUBIC)}
+_TAPS: Mapping[int, _Taps] = {0: _nearest_tap, 1: _linear_taps, 3: _cubic_taps}
 
 
 def _region(

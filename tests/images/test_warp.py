@@ -9,7 +9,7 @@ from PIL import Image
 
 from emoca_core.images.crops import transform_points, warp
 from emoca_core.images.similarity import scaled_orthographic, similarity
-from emoca_core.images.warp import cut, resize_cubic, resize_to_image, rotation, square_to_image, to_uint8
+from emoca_core.images.warp import cut, resize_to_image, rotation, square_to_image, to_uint8
 
 
 @pytest.fixture(scope="module")
@@ -41,14 +41,6 @@ def test_orders_are_those_of_scikit_image(photo: ndarray, order: int) -> None:
     expected = transform.warp(photo / 255.0, turned(), output_shape=(64, 64), order=order) * 255
     # skimage clips what the cubic overshoots to the range of the photo
     np.testing.assert_allclose(warp(photo, turned(), 64, order).clip(0, 255), expected, atol=1e-3)
-
-
-def test_cubic_is_opencv(photo: ndarray) -> None:
-    cv2 = pytest.importorskip("cv2")
-    for size in (50, 400):
-        expected = cv2.resize(photo, (size, size), interpolation=cv2.INTER_CUBIC)
-        # its weights are multiples of 1/2048: one level
-        assert np.abs(resize_cubic(photo, size).astype(int) - expected).max() <= 1
 
 
 def test_resize_to_image_is_opencv(photo: ndarray) -> None:

@@ -114,8 +114,6 @@ class DecaDetail(DetailModel):
     """
 
     class Params(WeightsParams):
-        """Parameters of the detail model ``deca``."""
-
         mask: str | None = None
         """UV picture of the face with eyes, where the displacement applies: name of an asset or path of a file; by
         default the asset ``deca_uv_face_eye_mask``. ``none`` displaces the whole head."""

@@ -29,8 +29,6 @@ class EmoNet(EmotionBackbone):
     """
 
     class Params(WeightsParams):
-        """Parameters of ``emonet``."""
-
         classes: Literal[8, 5] = 8
         """Expression classes of the published network. Its weights are the assets ``emonet_8`` and ``emonet_5``."""
         labels: tuple[str, ...] | None = None

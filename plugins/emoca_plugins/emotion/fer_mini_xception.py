@@ -39,8 +39,6 @@ class FerMiniXception(EmotionBackbone):
     """
 
     class Params(WeightsParams):
-        """Parameters of ``fer_mini_xception``."""
-
         antialias: bool = False
         """Average pixels when a larger face is reduced. The published preprocessing does not."""
 

@@ -9,7 +9,7 @@ from jaxtyping import Float, UInt8
 from numpy import ndarray
 
 from emoca_core.images.box_crop import BoxCrop, box_of, centre_and_side
-from emoca_core.images.warp import cut, resize_cubic, resize_to_image, square_to_image, to_uint8, warp
+from emoca_core.images.warp import cut, resize_to_image, square_to_image, to_uint8, warp
 from emoca_core.interfaces import CroppedFace, CropRule, Detection
 
 _TDDFA_BOX_SCALE = 1.58
@@ -95,7 +95,10 @@ class ExpnetCrop(CropRule):
 
     def __call__(self, photo: UInt8[ndarray, "H W 3"], detection: Detection) -> CroppedFace:
         left, top, right, bottom = (int(np.ceil(edge)) for edge in self.region(detection))
-        image = resize_cubic(cut(photo, left, top, right, bottom), self.size)
+        import cv2  # slow to import, and only this rule needs it
+
+        region = cut(photo, left, top, right, bottom)
+        image = cv2.resize(region, (self.size, self.size), interpolation=cv2.INTER_CUBIC)
         if self.through_jpeg:
             image = _through_jpeg(image)
         return CroppedFace(image, resize_to_image(left, top, right, bottom, self.size))

@@ -27,8 +27,6 @@ class CodesFromDisk(PosedByLandmarks):
     """
 
     class Params(ComponentParams):
-        """Parameters of ``codes_from_disk``."""
-
         folder: Path = Path("predictions")
         """The folder ``predictions``; by default the one where the command runs."""
         method: str = "MGCNet"

@@ -45,8 +45,6 @@ class Deep3DFace(Encoder):
     """
 
     class Params(WeightsParams):
-        """Parameters of ``deep3dface``."""
-
         depth: Literal[18, 50] = 50
         """Layers of the ResNet; the released weights have 50."""
         use_last_fc: bool = False

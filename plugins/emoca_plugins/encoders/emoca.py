@@ -45,8 +45,6 @@ class Emoca(Encoder):
     """
 
     class Params(WeightsParams):
-        """Parameters of ``emoca``."""
-
         jaw_pose: bool | None = None
         """Take the jaw from the expression encoder too. By default what the checkpoint was trained for: no, as
         released with the paper; with 56 outputs both poses. 53 outputs may be either pose: unless the file says which,

@@ -52,8 +52,6 @@ class Expnet(PosedByLandmarks):
     """
 
     class Params(WeightsParams):
-        """Parameters of ``expnet``."""
-
         weights: str | None = None
         """Checkpoint of the expression network: asset name or path of the ``.index`` file; by default the asset
         ``expnet_expression``. ``random`` initialises at random, for training only, and reads no file but those that the

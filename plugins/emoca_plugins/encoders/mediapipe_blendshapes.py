@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 from emoca_core.errors import EmocaError
 from emoca_core.interfaces import Block, FaceCrop, FaceParameters
-from emoca_core.registry.spec import ComponentParams
 from emoca_core.vocabulary.arkit import ARKIT_NAMES
 from emoca_plugins.encoders.point_crops import UprightCrop
 from emoca_plugins.encoders.pose_from_landmarks import PosedByLandmarks
@@ -20,16 +19,9 @@ class MediapipeBlendshapes(PosedByLandmarks):
     "Blendshapes GHUM", 2023).
     """
 
-    class Params(ComponentParams):
-        """``mediapipe_blendshapes`` has no parameters."""
-
-    params: Params
+    blocks: Mapping[Block, int] = {"expression": len(ARKIT_NAMES)}
     crop_rule = UprightCrop()
     needs = frozenset({"blendshapes", "landmarks"})
-
-    def __init__(self, params: Params | None = None) -> None:
-        super().__init__(params)
-        self.blocks: Mapping[Block, int] = {"expression": len(ARKIT_NAMES)}
 
     def forward(self, crop: FaceCrop) -> FaceParameters:
         """The scores of every face.

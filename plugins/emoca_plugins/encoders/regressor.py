@@ -39,8 +39,6 @@ class Regressor(Encoder):
     """
 
     class Params(ComponentParams):
-        """Parameters of ``regressor``."""
-
         model: str = "resnet50"
         """Name of the network in timm, with or without the tag of its weights."""
         weights: str = "untrained"

@@ -55,8 +55,6 @@ class TddfaV2(Encoder):
     """
 
     class Params(WeightsParams):
-        """Parameters of ``tddfa_v2``."""
-
         architecture: Architecture = "mb1"
         """Network: MobileNet-V1 of width 1 or 0.5, or ResNet-22. Its weights are the asset ``tddfa_<name>``."""
         codes: Literal["raw", "whitened"] = "raw"

@@ -29,8 +29,6 @@ class Bfm09(BaselFace):
     """
 
     class Params(ComponentParams):
-        """How much of the model."""
-
         model: Path | None = None
         """``BFM_model_front.mat`` or a converted file, instead of the asset."""
         shape_size: int = Field(default=80, ge=1, le=80)

@@ -35,8 +35,6 @@ class Bfm3ddfa(BaselFace):
     """
 
     class Params(ComponentParams):
-        """Where the files are, and how much of the model."""
-
         model: Path | None = None
         """``bfm_noneck_v3.pkl`` or a converted file, instead of the asset."""
         triangles: Path | None = None

@@ -57,8 +57,6 @@ class BfmExpnet(BaselFace):
     """
 
     class Params(ComponentParams):
-        """Where the files are, and how much of the model."""
-
         model: Path | None = None
         """``BaselFaceModel_mod.mat`` or a converted file, instead of the asset."""
         landmarks: Path | None = None

@@ -46,8 +46,6 @@ class Flame(JointedHead):
     """
 
     class Params(ComponentParams):
-        """Which FLAME, and how much of it."""
-
         edition: Edition = "flame"
         """Asset that holds the model; 2019 and 2020 are both ``flame``."""
         model: Path | None = None

@@ -35,8 +35,6 @@ class GnmHead(MorphableModel):
     """
 
     class Params(ComponentParams):
-        """Where the files are."""
-
         model: Path | None = None
         """``gnm_head.npz``, instead of the asset."""
         landmarks: Path | None = None

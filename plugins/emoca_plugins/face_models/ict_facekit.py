@@ -58,8 +58,6 @@ class IctFaceKit(LinearFace):
     """
 
     class Params(ComponentParams):
-        """How much of the model."""
-
         model: Path | None = None
         """A clone of the repository or a converted file, instead of the asset."""
         shape_size: int = Field(default=100, ge=1, le=100)

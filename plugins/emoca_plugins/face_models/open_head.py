@@ -41,8 +41,6 @@ class OpenHead(JointedHead):
     """
 
     class Params(ComponentParams):
-        """Options of the open head."""
-
         shape_size: int = 100
         """Identity modes used, 1 to 100; the first 50 explain 98 % of the variance."""
         mediapipe_landmarks: bool = True

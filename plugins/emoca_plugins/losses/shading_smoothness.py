@@ -5,7 +5,6 @@ from typing import ClassVar
 from jaxtyping import Float
 from torch import Tensor
 
-from emoca_core import ComponentParams
 from emoca_core.interfaces import Capture, Loss
 
 
@@ -15,10 +14,6 @@ class ShadingSmoothness(Loss):
     Source: DECA (Feng et al., SIGGRAPH 2021), public code.
     """
 
-    class Params(ComponentParams):
-        """No parameters."""
-
-    params: Params
     requires: ClassVar[frozenset[str]] = frozenset({"detail_maps"})
 
     def forward(self, capture: Capture) -> Float[Tensor, ""]:

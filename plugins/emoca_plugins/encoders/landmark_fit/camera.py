@@ -7,7 +7,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from emoca_core.geometry.rotations import matrix_to_rotation_vector
 from emoca_core.interfaces import FaceCrop, PerspectiveCamera
 
 
@@ -106,8 +105,3 @@ def place(
     ray = (w * rays).sum(1)
     x, y = (ray * distance[:, None]).unbind(1)
     return torch.stack([x - middle[:, 0], y + middle[:, 1], distance + middle[:, 2]], dim=1)
-
-
-def rotation_vector(rotation: Float[Tensor, "B 3 3"]) -> Float[Tensor, "B 3"]:
-    """Axis-angle of a rotation matrix."""
-    return matrix_to_rotation_vector(rotation)

@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor
 
 from emoca_core.errors import EmocaError, RecipeError
-from emoca_core.geometry.rotations import rotation_vector_to_matrix
+from emoca_core.geometry.rotations import matrix_to_rotation_vector, rotation_vector_to_matrix
 from emoca_core.interfaces import Block, CropRule, Encoder, FaceCrop, FaceModel, FaceParameters, Parts, Renderer
 from emoca_core.registry.spec import ComponentParams, ImageSize
 from emoca_plugins.encoders.landmark_fit import photometric
@@ -22,7 +22,6 @@ from emoca_plugins.encoders.landmark_fit.camera import (
     View,
     assumed_intrinsics,
     place,
-    rotation_vector,
     scaled_orthographic_rotation,
 )
 from emoca_plugins.encoders.landmark_fit.objective import Directions, LandmarkObjective
@@ -63,8 +62,6 @@ class LandmarkFit(Encoder):
     """
 
     class Params(ComponentParams):
-        """Parameters of ``landmark_fit``."""
-
         field_of_view: float = Field(default=53.13, gt=1, lt=170)
         """Assumed over the diagonal of the whole photo, degrees; 53.13 makes the focal length equal the diagonal."""
         minimum_distance: float = Field(default=0.6, ge=0.1)
@@ -240,7 +237,7 @@ def _first_view(
     translation = place(turned, intrinsics.normalised(targets.points), targets.weight, distance * factor)
     if not bool(translation.isfinite().all()):
         raise EmocaError("landmark_fit: no head pose explains the landmarks; they are not those of a face.")
-    return intrinsics, View(rotation_vector(rotation), translation)
+    return intrinsics, View(matrix_to_rotation_vector(rotation), translation)
 
 
 def _turned(view: View) -> Float[Tensor, "B"]:
