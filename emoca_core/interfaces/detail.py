@@ -33,7 +33,8 @@ class DetailModel(ModuleComponent):
     def __init__(self, params: ComponentParams | None = None) -> None:
         super().__init__(params)
         for name in ("mask", "fixed_displacement"):
-            self.register_buffer(name, None, persistent=False)
+            if not hasattr(type(self), name):  # a subclass may have a property, or the same for all
+                self.register_buffer(name, None, persistent=False)
 
     @abstractmethod
     def encode(self, crop: FaceCrop) -> Float[Tensor, "B D"]:

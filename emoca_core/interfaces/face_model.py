@@ -32,7 +32,8 @@ class FaceModel(ModuleComponent):
     def __init__(self, params: ComponentParams | None = None) -> None:
         super().__init__(params)
         for name in ("uv", "uv_faces"):
-            self.register_buffer(name, None, persistent=False)
+            if not hasattr(type(self), name):  # a subclass may have a property, or the same for all
+                self.register_buffer(name, None, persistent=False)
 
     @property
     def vertex_masks(self) -> Mapping[str, Bool[Tensor, "V"]]:
