@@ -10,12 +10,6 @@ EPSILON = 1e-6
 """Shortest sum of triangle normals that is still scaled to unit length (metres squared). Source: DECA."""
 
 
-def face_normals(vertices: Float[Tensor, "B V 3"], faces: Int[Tensor, "F 3"]) -> Float[Tensor, "B F 3"]:
-    """Normals of the triangles, outwards for counter-clockwise triangles, as long as twice the triangle's area."""
-    a, b, c = (vertices[:, faces[:, corner]] for corner in range(3))
-    return torch.linalg.cross(b - a, c - a)
-
-
 def vertex_normals(vertices: Float[Tensor, "B V 3"], faces: Int[Tensor, "F 3"]) -> Float[Tensor, "B V 3"]:
     """Normals of the vertices: the area-weighted mean of the triangles that meet there.
 

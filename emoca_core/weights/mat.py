@@ -72,7 +72,7 @@ class MatFile:
         fields = {field: np.asarray(value) for field, value in vars(struct).items() if not field.startswith("_")}
         return {field: array for field, array in fields.items() if array.dtype.kind in "fiub"}
 
-    def _load(self, name: str, **options: bool) -> dict[str, np.ndarray]:
+    def _load(self, name: str, **options: bool) -> dict[str, object]:
         from scipy.io import loadmat
 
         return self._guarded(lambda path: loadmat(path, variable_names=[name], **options))

@@ -23,7 +23,6 @@ from emoca_core.errors import AssetFormatError, unknown_name
 from emoca_core.files import open_regular, read_regular
 from emoca_core.limits import ASSET_BYTES, HEADER_BYTES, MEMBERS, NAME_CHARACTERS
 from emoca_core.weights.crc32c import masked_crc32c
-from emoca_core.weights.snappy import snappy_decompress
 
 TABLE_MAGIC = 0xDB4775248B80FB57
 FOOTER_SIZE = 48
@@ -201,6 +200,22 @@ def _read_block(data: bytes, handle: tuple[int, int]) -> Iterator[tuple[bytes, b
         position += unshared
         yield key, block[position : position + length]
         position += length
+
+
+def snappy_decompress(block: bytes) -> bytes:
+    """Decompress a raw Snappy block (no framing): TensorFlow 1.1 compressed the index of its checkpoints.
+
+    Raises:
+        ValueError: The block is damaged, or would grow too large.
+    """
+    import pyarrow  # slow to import, and only old files need it
+
+    try:
+        length, _ = _varint(block, 0)
+        HEADER_BYTES.check(length, "a Snappy block")
+        return pyarrow.Codec("snappy").decompress(block, length, asbytes=True)
+    except (OSError, IndexError) as error:
+        raise ValueError(f"a Snappy block is damaged: {error}") from None
 
 
 def _block_handle(data: bytes, position: int) -> tuple[tuple[int, int], int]:

@@ -11,8 +11,7 @@ from published import GOLDENS, snappy_literals, write_table, write_tf_bundle
 
 from emoca_core.errors import AssetFormatError, UnknownNameError
 from emoca_core.weights.crc32c import crc32c, masked_crc32c
-from emoca_core.weights.snappy import snappy_decompress
-from emoca_core.weights.tf_checkpoint import TensorFlowCheckpoint
+from emoca_core.weights.tf_checkpoint import TensorFlowCheckpoint, snappy_decompress
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ Source: Guo et al., "Towards Fast, Accurate and Stable 3D Dense Face Alignment",
 """
 
 from jaxtyping import Float
+from timm.models.resnet import BasicBlock
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -57,27 +58,6 @@ class MobileNetV1(nn.Module):
         return self.fc(x.mean((2, 3)))
 
 
-class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut."""
-
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
-        self.bn1 = nn.BatchNorm2d(outputs)
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(outputs)
-        self.downsample = (
-            nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
-            if stride != 1
-            else nn.Identity()
-        )
-
-    def forward(self, x: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D h w"]:
-        """Features of the next block."""
-        out = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
-        return F.relu(out + self.downsample(x))
-
-
 class ResNet22(nn.Module):
     """Two convolutions, ten basic blocks, and a 1x1 convolution that comes before the average pooling."""
 
@@ -101,4 +81,6 @@ class ResNet22(nn.Module):
 
 
 def _layer(inputs: int, outputs: int, blocks: int) -> nn.Sequential:
-    return nn.Sequential(BasicBlock(inputs, outputs, 2), *(BasicBlock(outputs, outputs, 1) for _ in range(blocks - 1)))
+    shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, 2, bias=False), nn.BatchNorm2d(outputs))
+    rest = (BasicBlock(outputs, outputs) for _ in range(blocks - 1))
+    return nn.Sequential(BasicBlock(inputs, outputs, 2, shortcut), *rest)

@@ -29,7 +29,6 @@ def _front_arrays(arrays: Mapping[str, np.ndarray]) -> Arrays:
         "mean_albedo": arrays["meantex"].astype(np.float64).reshape(-1, 3),
         "albedo_basis": arrays["texBase"].astype(np.float64),
         "faces": arrays["tri"].astype(np.int64) - 1,
-        "vertex_faces": arrays["point_buf"].astype(np.int64) - 1,
         "landmark_vertices": arrays["keypoints"].astype(np.int64).ravel() - 1,
     }
     if "skinmask" in arrays:
