@@ -31,6 +31,8 @@ _COMPONENTS = (
     ComponentSpec("renderer", "nvdiffrast", "emoca_plugins.renderers.nvdiffrast:NvdiffrastRenderer", "nvdiffrast"),
     # landmarkers
     ComponentSpec("landmarker", "mediapipe", "emoca_plugins.landmarkers.mediapipe:MediaPipeLandmarker"),
+    # trackers
+    ComponentSpec("tracker", "appearance", "emoca_plugins.trackers.appearance:AppearanceTracker"),
     # emotion backbones
     ComponentSpec("emotion_backbone", "timm", "emoca_plugins.emotion.timm_backbone:TimmBackbone"),
     ComponentSpec("emotion_backbone", "emonet", "emoca_plugins.emotion.emonet:EmoNet"),

@@ -7,11 +7,9 @@ import pytest
 from numpy import ndarray
 from PIL import Image
 
-from emoca_core.images.warp import rotation, square_to_image
+from emoca_core.images.warp import rotation
 from emoca_core.interfaces import Detection
-from emoca_plugins.landmarkers.face_search import Pyramid
 from emoca_plugins.landmarkers.mediapipe import MediaPipeLandmarker
-from emoca_plugins.landmarkers.mediapipe_follower import _cut
 
 EYES = (33, 263)
 
@@ -116,15 +114,3 @@ def test_the_same_clip_gives_the_same_faces(landmarker, portrait):
 def test_odd_frames_are_no_error(landmarker, size):
     frames = [np.full((*size, 3), 128, np.uint8)] * 2
     assert follow(landmarker, frames) == [[], []]
-
-
-def test_a_window_is_what_a_photo_is_cut_to(portrait):
-    """The two ways of sampling agree, at the border and beyond too."""
-    for centre, side, roll in (((200, 150), 300, 0.3), ((20, 500), 250, -1.0), ((256, 256), 900, 2.0)):
-        to_photo = square_to_image(np.array(centre, float), side, 384, roll)
-        window, expected = (
-            cut.astype(float) for cut in (_cut(portrait, to_photo), Pyramid(portrait).cut(to_photo, 384))
-        )
-        assert np.abs(window - expected).mean() < 2
-    far = square_to_image(np.array([5000.0, 5000.0]), 100, 384)
-    assert not _cut(portrait, far).any()

@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from numpy import ndarray
 
-from emoca_core.images.warp import square_to_image, transform_points
+from emoca_core.images.warp import square_to_image
+from emoca_core.images.window import cut_window
 from emoca_core.interfaces import Detection, Follower
 from emoca_core.vocabulary.landmark_sets import IBUG68_OUTER_EYE_CORNERS
 from emoca_plugins.landmarkers.face_search import SURE, Pyramid
@@ -124,7 +125,7 @@ class _FollowedFace:
 
     def find(self, photo: UInt8[ndarray, "H W 3"]) -> Detection | None:
         """Where the face is in the next frame; ``None`` where it is lost."""
-        result = self.task.look(_cut(photo, self._to_photo))
+        result = self.task.look(cut_window(photo, self._to_photo, CROP_SIZE))
         found = faces_of(result, self._to_photo, self._last.score, self._roll)
         if not found or np.linalg.norm(_middle(found[0]) - _middle(self._last)) > _JUMPED * _side(self._last):
             return None
@@ -140,29 +141,6 @@ class _FollowedFace:
         self._centre, self._side = _middle(self._last), _side(self._last)
         self._to_photo = square_to_image(self._centre, CROP_MARGIN * self._side, CROP_SIZE, self._roll)
         self.task.forget()
-
-
-def _cut(photo: UInt8[ndarray, "H W 3"], to_photo: Float[ndarray, "3 3"]) -> UInt8[ndarray, "S S 3"]:
-    """A window, averaged where the photo is finer; black beyond the photo."""
-    import cv2
-
-    factor = max(1, int(np.sqrt(np.linalg.det(to_photo[:2, :2])) + 1e-6))
-    corners = np.array([[0, 0], [CROP_SIZE, 0], [0, CROP_SIZE], [CROP_SIZE, CROP_SIZE]]) - 0.5
-    around = transform_points(to_photo, corners)
-    low = np.clip(np.floor(around.min(0)) - factor, 0, photo.shape[1::-1]).astype(int)
-    high = np.clip(np.ceil(around.max(0)) + 1 + factor, 0, photo.shape[1::-1]).astype(int)
-    part = np.ascontiguousarray(photo[low[1] : high[1], low[0] : high[0]])
-    if part.size == 0:
-        return np.zeros((CROP_SIZE, CROP_SIZE, 3), np.uint8)
-    if factor > 1:
-        size = [max(1, length // factor) for length in part.shape[1::-1]]
-        part = cv2.resize(part, size, interpolation=cv2.INTER_AREA)
-    shrunk = np.array(part.shape[1::-1]) / (high - low)
-    to_part = np.eye(3)
-    to_part[:2, :2], to_part[:2, 2] = np.diag(shrunk), (0.5 - low) * shrunk - 0.5
-    sampling = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    window: ndarray = cv2.warpAffine(part, (to_part @ to_photo)[:2], (CROP_SIZE, CROP_SIZE), flags=sampling)
-    return window
 
 
 def _middle(face: Detection) -> Float[ndarray, "2"]:
