@@ -6,8 +6,8 @@ import pytest
 from emoca_core.images.warp import square_to_image
 from emoca_core.images.window import cut_window
 from emoca_core.interfaces import Detection, Frame
+from emoca_core.interfaces.samples import frontal_landmarks
 from emoca_core.testing import check_component
-from emoca_core.testing.samples import frontal_landmarks
 from emoca_plugins.trackers.appearance import AppearanceTracker
 
 SIDE = 40.0
