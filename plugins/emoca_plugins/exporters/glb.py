@@ -8,7 +8,6 @@ import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -29,6 +28,7 @@ _VECTOR_TYPES = {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4"}
 _STILL, _NOT_TURNED = 1e-7, 1e-4
 """Vertices that a target moves less (metres), or whose normals it turns less (radians), are left out of it."""
 _LINEAR, _CLAMP_TO_EDGE = 9729, 33071
+Json = dict[str, object]
 
 
 class Glb(Exporter):
@@ -45,7 +45,7 @@ class Glb(Exporter):
     def export(self, face: CapturedFace, folder: Path, files: Sequence[ExportedFile] = ()) -> Sequence[ExportedFile]:
         rig = face.mesh.rig
         key = "arkit" if rig is not None and rig.source == "arkit" else "arkit_detected"
-        extras: dict[str, Any] = {"photo": face.photo.path.name, "recipe": face.recipe}
+        extras: Json = {"photo": face.photo.path.name, "recipe": face.recipe}
         if face.arkit is not None:
             extras[key] = dict(face.arkit)
         data = glb_bytes(face.mesh, None if face.camera is None else camera_to_gltf(face.camera), extras)
@@ -74,7 +74,7 @@ def animated_glb_bytes(sequence: CapturedSequence) -> bytes:
 def glb_bytes(
     mesh: FaceMesh,
     camera: GltfCamera | None = None,
-    extras: Mapping[str, Any] | None = None,
+    extras: Mapping[str, object] | None = None,
     motion: HeadMotion | None = None,
 ) -> bytes:
     """The content of a GLB file.
@@ -91,12 +91,13 @@ def glb_bytes(
         motion: How the mesh moves and which weights it has; the mesh then is a child of the node ``head``.
     """
     buffer = _Buffer()
-    document: dict[str, Any] = {
+    roots, nodes, face = [0], [Json(name="face", mesh=0)], _mesh(mesh, buffer, extras)
+    document: Json = {
         "asset": {"version": "2.0", "generator": "EMOCA Core"},
         "scene": 0,
-        "scenes": [{"name": "capture", "nodes": [0]}],
-        "nodes": [{"name": "face", "mesh": 0}],
-        "meshes": [_mesh(mesh, buffer, extras)],
+        "scenes": [{"name": "capture", "nodes": roots}],
+        "nodes": nodes,
+        "meshes": [face],
         "materials": [_material(textured=mesh.texture is not None and mesh.has_uv)],
     }
     if mesh.texture is not None and mesh.has_uv:
@@ -107,11 +108,11 @@ def glb_bytes(
         ]
         document["textures"] = [{"source": 0, "sampler": 0}]
     if motion is not None:
-        _animate(document, motion, buffer)
+        document["animations"] = [_animation(nodes, roots, face, motion, buffer)]
     if camera is not None:
         document["cameras"] = [camera.camera]
-        document["scenes"][0]["nodes"].append(len(document["nodes"]))
-        document["nodes"].append({"name": "photo", "camera": 0, "matrix": camera.matrix.T.ravel().tolist()})
+        roots.append(len(nodes))
+        nodes.append({"name": "photo", "camera": 0, "matrix": camera.matrix.T.ravel().tolist()})
     document |= {"accessors": buffer.accessors, "bufferViews": buffer.views, "buffers": [{"byteLength": buffer.size}]}
     return _pack(document, b"".join(buffer.chunks))
 
@@ -121,14 +122,14 @@ class _Buffer:
     """The binary block of a GLB file, with its table of contents."""
 
     chunks: list[bytes] = field(default_factory=list)
-    views: list[dict[str, Any]] = field(default_factory=list)
-    accessors: list[dict[str, Any]] = field(default_factory=list)
+    views: list[Json] = field(default_factory=list)
+    accessors: list[Json] = field(default_factory=list)
     size: int = 0
 
     def add(self, data: bytes, target: int | None = None) -> int:
         """Append bytes, padded to a multiple of four; returns the number of their view."""
         padded = data + bytes(-len(data) % 4)
-        view = {"buffer": 0, "byteOffset": self.size, "byteLength": len(data)}
+        view: Json = {"buffer": 0, "byteOffset": self.size, "byteLength": len(data)}
         self.views.append(view | ({"target": target} if target else {}))
         self.chunks.append(padded)
         self.size += len(padded)
@@ -162,7 +163,7 @@ class _Buffer:
         """Append vectors of split vertices of which few are not zero; returns the number of their accessor."""
         places = np.flatnonzero(kept[vertex])
         shown = values[vertex[places]].astype("<f4")
-        accessor: dict[str, Any] = {"componentType": _FLOAT, "count": len(vertex), "type": "VEC3"}
+        accessor: Json = {"componentType": _FLOAT, "count": len(vertex), "type": "VEC3"}
         if bounds:
             zero = np.zeros((int(len(places) < len(vertex)), 3), "<f4")
             accessor |= _bounds(np.concatenate([shown, zero]))
@@ -182,20 +183,20 @@ class _Buffer:
             {"bufferView": view, "componentType": _UNSIGNED_INT, "count": faces.size, "type": "SCALAR"}
         )
 
-    def _accessor(self, accessor: dict[str, Any]) -> int:
+    def _accessor(self, accessor: Json) -> int:
         self.accessors.append(accessor)
         return len(self.accessors) - 1
 
 
-def _animate(document: dict[str, Any], motion: HeadMotion, buffer: _Buffer) -> None:
+def _animation(nodes: list[Json], roots: list[int], mesh: Json, motion: HeadMotion, buffer: _Buffer) -> Json:
     """Put the mesh under a node that moves, and give it weights that change."""
     turns = continuous_quaternions(motion.heads[:, :3, :3])
     places, weights = motion.heads[:, :3, 3], motion.weights
-    document["meshes"][0]["weights"] = weights[0].tolist()  # what viewers without animations show
+    mesh["weights"] = weights[0].tolist()  # what viewers without animations show
     head = {"name": "head", "children": [0], "translation": places[0].tolist(), "rotation": turns[0].tolist()}
-    face, node = len(document["nodes"]) - 1, len(document["nodes"])
-    document["nodes"].append(head)
-    document["scenes"][0]["nodes"][0] = node
+    face, node = len(nodes) - 1, len(nodes)
+    nodes.append(head)
+    roots[0] = node
     times = buffer.add_track(motion.times[:, None], bounds=True)
     tracks = [
         (node, "translation", times, places, "LINEAR"),
@@ -205,21 +206,18 @@ def _animate(document: dict[str, Any], motion: HeadMotion, buffer: _Buffer) -> N
     if not motion.is_shown.all():
         sizes = np.repeat(motion.is_shown[:, None].astype(float), 3, axis=1)
         tracks.append((node, "scale", buffer.add_track(motion.show_times[:, None], bounds=True), sizes, "STEP"))
-    document["animations"] = [
-        {
-            "name": "clip",
-            "channels": [
-                {"sampler": i, "target": {"node": target, "path": path}} for i, (target, path, *_) in enumerate(tracks)
-            ],
-            "samplers": [
-                {"input": at, "output": buffer.add_track(values), "interpolation": how}
-                for _, _, at, values, how in tracks
-            ],
-        }
-    ]
+    return {
+        "name": "clip",
+        "channels": [
+            {"sampler": i, "target": {"node": target, "path": path}} for i, (target, path, *_) in enumerate(tracks)
+        ],
+        "samplers": [
+            {"input": at, "output": buffer.add_track(values), "interpolation": how} for _, _, at, values, how in tracks
+        ],
+    }
 
 
-def _mesh(mesh: FaceMesh, buffer: _Buffer, extras: Mapping[str, Any] | None) -> dict[str, Any]:
+def _mesh(mesh: FaceMesh, buffer: _Buffer, extras: Mapping[str, object] | None) -> Json:
     vertices = mesh.vertices if mesh.rig is None else mesh.rig.neutral
     if mesh.uv is not None and mesh.uv_faces is not None:
         vertex, texel, faces = split_at_seams(mesh.faces, mesh.uv_faces)
@@ -237,8 +235,8 @@ def _mesh(mesh: FaceMesh, buffer: _Buffer, extras: Mapping[str, Any] | None) -> 
             attributes["_ALBEDO"] = buffer.add_vectors(colors)
         else:
             attributes["COLOR_0"] = buffer.add_vectors(_srgb_to_linear(colors))
-    primitive: dict[str, Any] = {"attributes": attributes, "indices": buffer.add_triangles(faces), "material": 0}
-    result: dict[str, Any] = {"name": "face", "primitives": [primitive]}
+    primitive: Json = {"attributes": attributes, "indices": buffer.add_triangles(faces), "material": 0}
+    result: Json = {"name": "face", "primitives": [primitive]}
     notes = dict(extras or {})
     if mesh.rig is not None:
         primitive["targets"] = _targets(mesh.rig, mesh.faces, vertex, buffer)
@@ -271,8 +269,8 @@ def _longer(vectors: Float32[ndarray, "N V 3"], limit: float) -> Bool[ndarray, "
     return np.asarray(x | y | z)
 
 
-def _material(textured: bool) -> dict[str, Any]:
-    surface: dict[str, Any] = {"metallicFactor": 0.0, "roughnessFactor": 0.7}
+def _material(textured: bool) -> Json:
+    surface: Json = {"metallicFactor": 0.0, "roughnessFactor": 0.7}
     if textured:
         surface["baseColorTexture"] = {"index": 0}
     return {"name": "skin", "pbrMetallicRoughness": surface, "doubleSided": True}
@@ -287,7 +285,7 @@ def _srgb_to_linear(color: Float[ndarray, "N 3"]) -> Float[ndarray, "N 3"]:
     return np.where(color <= 0.04045, color / 12.92, ((color + 0.055) / 1.055) ** 2.4)
 
 
-def _pack(document: dict[str, Any], binary: bytes) -> bytes:
+def _pack(document: Json, binary: bytes) -> bytes:
     """Source: glTF 2.0 specification, chapter 4, GLB file format."""
     text = json_text(document, indent=None, strict=True).encode("utf-8", "replace")  # of names that are not UTF-8
     text += b" " * (-len(text) % 4)
