@@ -20,7 +20,7 @@ from emoca_core.interfaces import Block, ExpressionRig, FaceGeometry, FaceModel,
 from emoca_core.progress import progress_bar
 from emoca_core.vocabulary.arkit import ARKIT_NAMES
 
-SLICE = 64
+_SLICE = 64
 """Frames in one piece of the work."""
 _INNER = slice(17, None)
 """Landmarks that do not wander with the contour of the head."""
@@ -110,9 +110,9 @@ def _pivot(face_model: FaceModel, person: FaceParameters, block: Block) -> Float
 
 def _slices(count: int) -> Iterator[slice]:
     with progress_bar(total=count, label="expressions", unit="frame") as bar:
-        for start in range(0, count, SLICE):
-            yield slice(start, min(start + SLICE, count))
-            bar.update(min(SLICE, count - start))
+        for start in range(0, count, _SLICE):
+            yield slice(start, min(start + _SLICE, count))
+            bar.update(min(_SLICE, count - start))
 
 
 def _weigh(

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,15 @@ from numpy import ndarray
 
 from emoca_core.export.mesh import unit_normals
 from emoca_core.export.png import texture_png
+from emoca_core.export.posed_meshes import posed_meshes
 from emoca_core.files import atomic_write, write_text
-from emoca_core.interfaces import CapturedFace, ExportedFile, Exporter, FaceMesh
+from emoca_core.interfaces import CapturedFace, CapturedSequence, ExportedFile, Exporter, FaceMesh
 
 
 class Obj(Exporter):
     """``face.obj`` with its material and texture, and ``face_detail.obj`` of methods with wrinkles; as captured.
+
+    Of a clip one ``face_NUMBER.obj`` for each frame, by its number in the clip, with one material.
 
     Vertices keep their order, so files of one face model correspond. Metres. Vertex colours follow the coordinates
     (``v x y z r g b``), as MeshLab and Blender read them.
@@ -29,9 +33,23 @@ class Obj(Exporter):
             others += write_obj(folder / "face_detail.obj", face.detail_mesh)
         return [ExportedFile(main, "OBJ"), *map(ExportedFile, others)]
 
+    def export_sequence(
+        self, sequence: CapturedSequence, folder: Path, files: Sequence[ExportedFile] = ()
+    ) -> Sequence[ExportedFile]:
+        material = write_material(folder / "face.mtl", sequence.rig.mesh)
+        meshes = (
+            write_obj(folder / f"face_{number:06d}.obj", mesh, material[:1]) for number, mesh in posed_meshes(sequence)
+        )
+        return [ExportedFile(path) for path in [*material, *chain.from_iterable(meshes)]]
 
-def write_obj(path: Path, mesh: FaceMesh) -> list[Path]:
+
+def write_obj(path: Path, mesh: FaceMesh, material: Sequence[Path] | None = None) -> list[Path]:
     """Write NAME.obj, and with a texture also NAME.mtl and NAME_albedo.png beside it.
+
+    Args:
+        path: NAME.obj.
+        mesh: What to write.
+        material: A material that is there already, or none, instead of NAME.mtl.
 
     Returns:
         The files written.
@@ -40,15 +58,9 @@ def write_obj(path: Path, mesh: FaceMesh) -> list[Path]:
         OSError: A file cannot be written.
     """
     lines = ["# EMOCA Core; metres; x to the subject's left, y up, z out of the face"]
-    written = [path]
-    textured = mesh.texture is not None and mesh.has_uv
-    if mesh.texture is not None and textured:
-        material, texture = path.with_suffix(".mtl"), path.with_name(f"{path.stem}_albedo.png")
-        with atomic_write(texture) as temporary:
-            temporary.write_bytes(texture_png(mesh.texture))
-        write_text(material, f"newmtl skin\nKa 0 0 0\nKd 1 1 1\nKs 0 0 0\nillum 1\nmap_Kd {texture.name}\n")
-        lines.append(f"mtllib {material.name}")
-        written += [material, texture]
+    written = write_material(path.with_suffix(".mtl"), mesh) if material is None else []
+    used = [*(material or written)][:1]
+    lines += [f"mtllib {one.name}" for one in used]
     vertices = mesh.vertices
     if mesh.vertex_colors is not None:
         vertices = np.hstack([vertices, np.clip(mesh.vertex_colors, 0, 1)])
@@ -56,10 +68,28 @@ def write_obj(path: Path, mesh: FaceMesh) -> list[Path]:
     if mesh.uv is not None:
         lines.append(_kept_rows("vt", mesh.uv.tobytes()))
     lines.append(_rows("vn", unit_normals(mesh.vertices, mesh.faces)))
-    lines += ["usemtl skin"] if textured else []
+    lines += ["usemtl skin" for _ in used]
     lines.append(_kept_triangles(_int_bytes(mesh.faces), None if mesh.uv_faces is None else _int_bytes(mesh.uv_faces)))
     write_text(path, "\n".join(lines) + "\n")
-    return written
+    return [path, *written]
+
+
+def write_material(path: Path, mesh: FaceMesh) -> list[Path]:
+    """Write NAME.mtl and NAME_albedo.png beside it; nothing for a mesh without texture.
+
+    Returns:
+        The files written.
+
+    Raises:
+        OSError: A file cannot be written.
+    """
+    if mesh.texture is None or not mesh.has_uv:
+        return []
+    texture = path.with_name(f"{path.stem}_albedo.png")
+    with atomic_write(texture) as temporary:
+        temporary.write_bytes(texture_png(mesh.texture))
+    write_text(path, f"newmtl skin\nKa 0 0 0\nKd 1 1 1\nKs 0 0 0\nillum 1\nmap_Kd {texture.name}\n")
+    return [path, texture]
 
 
 def _rows(keyword: str, values: Float[ndarray, "N D"]) -> str:

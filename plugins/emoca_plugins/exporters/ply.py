@@ -8,8 +8,9 @@ from jaxtyping import UInt8
 from numpy import ndarray
 
 from emoca_core.export.mesh import unit_normals
+from emoca_core.export.posed_meshes import posed_meshes
 from emoca_core.files import atomic_write
-from emoca_core.interfaces import CapturedFace, ExportedFile, Exporter, FaceMesh
+from emoca_core.interfaces import CapturedFace, CapturedSequence, ExportedFile, Exporter, FaceMesh
 
 _VERTEX = [*((name, "<f4") for name in ("x", "y", "z", "nx", "ny", "nz"))]
 _COLOR = [*((name, "u1") for name in ("red", "green", "blue"))]
@@ -19,13 +20,25 @@ _TYPES = {"<f4": "float", "u1": "uchar"}
 class Ply(Exporter):
     """``face.ply``: the captured mesh in the face model's vertex order, metres, with the texture's colour per vertex.
 
+    Of a clip one ``face_NUMBER.ply`` for each frame, by its number in the clip.
+
     Source: Greg Turk, The PLY Polygon File Format, Stanford University, 1994.
     """
 
     def export(self, face: CapturedFace, folder: Path, files: Sequence[ExportedFile] = ()) -> Sequence[ExportedFile]:
-        with atomic_write(folder / "face.ply") as temporary:
-            temporary.write_bytes(ply_bytes(face.mesh))
-        return [ExportedFile(folder / "face.ply", "PLY")]
+        return [ExportedFile(_write(folder / "face.ply", face.mesh), "PLY")]
+
+    def export_sequence(
+        self, sequence: CapturedSequence, folder: Path, files: Sequence[ExportedFile] = ()
+    ) -> Sequence[ExportedFile]:
+        meshes = posed_meshes(sequence)
+        return [ExportedFile(_write(folder / f"face_{number:06d}.ply", mesh)) for number, mesh in meshes]
+
+
+def _write(path: Path, mesh: FaceMesh) -> Path:
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(ply_bytes(mesh))
+    return path
 
 
 def ply_bytes(mesh: FaceMesh) -> bytes:
