@@ -69,6 +69,7 @@ _COMPONENTS = (
     ComponentSpec("exporter", "arkit_csv", "emoca_plugins.exporters.arkit_csv:ArkitCsv"),
     ComponentSpec("exporter", "page", "emoca_plugins.exporters.page:Page"),
     ComponentSpec("exporter", "parquet", "emoca_plugins.exporters.parquet:Parquet"),
+    ComponentSpec("exporter", "usd", "emoca_plugins.exporters.usd:UsdZip", extra="usd"),
     ComponentSpec("exporter", "json", "emoca_plugins.exporters.record:Record"),
 )
 
