@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import trimesh
 from pyarrow import parquet
 from scipy.spatial.transform import Rotation
 
@@ -122,3 +123,16 @@ def test_long_gaps_are_those_that_are_not_bridged(sequence):
     assert np.flatnonzero(sequence.is_back).tolist() == [10]
     slow = replace(sequence, times=sequence.times * 10)  # a frame each 0.4 seconds is no gap
     assert np.flatnonzero(slow.is_back).tolist() == [10]
+
+
+def test_obj_and_ply_have_a_mesh_for_each_frame(sequence, tmp_path):
+    files = [file.path.name for file in export("obj", sequence, tmp_path)]
+    assert files[:3] == ["face.mtl", "face_albedo.png", "face_000003.obj"] and len(files) == 2 + len(sequence)
+    posed = sequence.geometry(slice(None)).vertices.numpy()
+    loaded = trimesh.load(tmp_path / "face_000029.obj", process=False, maintain_order=True)
+    assert "mtllib face.mtl" in (tmp_path / "face_000029.obj").read_text()
+    np.testing.assert_allclose(np.sort(loaded.vertices, axis=0), np.sort(posed[10], axis=0), atol=1e-6)
+    names = [file.path.name for file in export("ply", sequence, tmp_path)]
+    assert names == [f"face_{number:06d}.ply" for number in sequence.numbers]
+    loaded = trimesh.load(tmp_path / "face_000036.ply", process=False)
+    np.testing.assert_allclose(loaded.vertices, posed[-1], atol=1e-6)

