@@ -34,6 +34,17 @@ def share(text: str) -> float:
     return value
 
 
+def seconds(text: str) -> float:
+    """A type of option for ``argparse``: a finite number from 0."""
+    try:
+        value = float(text) if len(text) <= limits.NUMBER_DIGITS.most else -1.0
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"'{shown(text)}' is no number from 0")
+    return value
+
+
 def settings_from(assignments: Iterable[str]) -> dict[str, object]:
     """Nested mapping of ``a.b=value`` assignments; values are YAML (``3``, ``1.0e-4``, ``true``, ``[a, b]``, text).
 

@@ -1,31 +1,33 @@
-"""``emoca reconstruct``: photos to 3D faces."""
+"""``emoca reconstruct``: photos and clips to 3D faces."""
 
 import argparse
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from emoca_core.cli import BAD_INPUT, Subparsers, loading
-from emoca_core.cli.cli_settings import settings_from, share, whole
+from emoca_core.cli.cli_settings import seconds, settings_from, share, whole
 from emoca_core.errors import ParamsError, RecipeError, unknown_name
 from emoca_core.limits import BATCH
 from emoca_core.parsing import shown
 
 if TYPE_CHECKING:
     from emoca_core.method import Method
-    from emoca_core.reconstruction import Report
+    from emoca_core.reconstruction import ClipSettings, Report, Settings
 
 NAME = "reconstruct"
-HELP = "turn photos into 3D faces"
+HELP = "turn photos and clips into 3D faces"
 
 SOME_FAILED = 1
 _EPILOG = """\
-DIR/<photo>/face_0/ holds face.glb, face.obj, face.safetensors, face.json, overlay.png and index.html (the head to
-turn), or what --write names; DIR/index.html shows them all. Finished photos are skipped,
-so the same command goes on after a stop.
+Photos: DIR/<photo>/face_0/ holds face.glb, face.obj, face.safetensors, face.json and overlay.png, or what
+--write names.
+Clips: DIR/<clip>/track_0/ holds one person: overlay.mp4, an animated face.glb, arkit.csv, sequence.safetensors, .json
+and .parquet. DIR/index.html shows everything.
+What is finished is skipped, and a stopped clip goes on in the middle: after a stop, give the same command again.
 
-exit code: 0 all photos were done (one without a face counts as done, if another has one), 1 some photos could not be
+exit code: 0 all was done (one without a face counts as done, if another has one), 1 some photos or clips could not be
 used, 2 no face came out, the output cannot be written, or the command is wrong, 130 stopped with Ctrl-C.
 """
 
@@ -34,9 +36,9 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
     parser = subparsers.add_parser(
         NAME, help=HELP, description=HELP, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("paths", nargs="+", metavar="PATH", help="photo, folder (searched recursively) or pattern")
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="photo, clip, folder (searched) or pattern")
     parser.add_argument("--out", default="captures", metavar="DIR", help="output folder (default: %(default)s)")
-    parser.add_argument("--overwrite", action="store_true", help="do finished photos again")
+    parser.add_argument("--overwrite", action="store_true", help="do finished photos and clips again")
     parser.add_argument(
         "--min-score",
         type=share,
@@ -51,8 +53,33 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
         help="formats, e.g. glb,ply; see `emoca list exporter` (default: glb,obj,codes,overlay,page; json always)",
     )
     parser.add_argument("--same-person", action="store_true", help="one identity for the largest face of every photo")
+    _add_clip_arguments(parser)
     add_method_arguments(parser)
     return parser
+
+
+def _add_clip_arguments(parser: argparse.ArgumentParser) -> None:
+    """Which part of clips, and how people are followed."""
+    clips = parser.add_argument_group("clips")
+    clips.add_argument("--start", type=seconds, default=0.0, metavar="S", help="first moment, seconds")
+    clips.add_argument("--end", type=seconds, metavar="S", help="moment before which to end, seconds")
+    clips.add_argument("--every", type=whole(), default=1, metavar="N", help="take one frame of N")
+    clips.add_argument(
+        "--fps",
+        type=seconds,
+        metavar="N",
+        help="folders are clips: numbered frames, N a second",
+    )
+    clips.add_argument(
+        "--track",
+        type=_track,
+        default="largest",
+        metavar="WHO",
+        help="largest (the person seen largest and longest), all, or a number of one (default: %(default)s)",
+    )
+    clips.add_argument(
+        "--smooth", type=share, metavar="X", help="how strongly movement is smoothed, 0 (off) to 1 (default: 0.5)"
+    )
 
 
 def add_method_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,7 +94,9 @@ def add_method_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--crop", choices=("native", "shared"), default="native", help="the method's own crop, or one for all methods"
     )
-    parser.add_argument("--batch-size", type=whole(1, BATCH), default=8, metavar="N", help="faces at once (default: 8)")
+    parser.add_argument(
+        "--batch-size", type=whole(1, BATCH), metavar="N", help="faces at once (default: 8 photos, 64 frames)"
+    )
     parser.add_argument(
         "--set",
         action="append",
@@ -81,7 +110,7 @@ def add_method_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Reconstruct everything; the exit code is in the help text."""
     report = reconstruct(load(args), args, args.paths, Path(args.out))
-    if report.faces or report.skipped:
+    if report.has_faces:
         print(Path(args.out) / "index.html")
     return exit_code(report)
 
@@ -112,23 +141,38 @@ def load(args: argparse.Namespace) -> "Method":
 
 def reconstruct(method: "Method", args: argparse.Namespace, paths: Iterable[str | Path], out: Path) -> "Report":
     """Run a method over photos, and sum up on stderr."""
-    from emoca_core.reconstruction import DEFAULT_WRITE, Settings, reconstruct_to_folder
+    from emoca_core.reconstruction import reconstruct_to_folder
 
-    settings = Settings(
-        crop=args.crop,
-        same_person=getattr(args, "same_person", False),
-        batch_size=args.batch_size,
-        min_score=getattr(args, "min_score", 0.0),
+    settings, clips = _settings(args)
+    write = getattr(args, "write", None)
+    report = reconstruct_to_folder(
+        method, paths, out, settings=settings, clips=clips, write=write, overwrite=args.overwrite
     )
-    write = getattr(args, "write", None) or DEFAULT_WRITE
-    report = reconstruct_to_folder(method, paths, out, settings=settings, write=write, overwrite=args.overwrite)
     print(summary(report), file=sys.stderr)
     return report
 
 
+def _settings(args: argparse.Namespace) -> "tuple[Settings, ClipSettings]":
+    """Of photos, and of clips; what a command does not offer is as by default."""
+    from emoca_core.reconstruction import ClipSettings, Settings
+
+    def given(**names: str) -> dict[str, Any]:
+        values = {field: getattr(args, name, None) for field, name in names.items()}
+        return {field: value for field, value in values.items() if value is not None}
+
+    both = given(crop="crop", min_score="min_score", batch_size="batch_size")
+    of_clips = given(start="start", end="end", every="every", frame_rate="fps", track="track", smooth="smooth")
+    return Settings(**both, **given(same_person="same_person")), ClipSettings(**both, **of_clips)
+
+
 def summary(report: "Report") -> str:
     """One line."""
-    parts = [f"{_count(report.faces, 'face')} from {_count(report.photos, 'photo')}"]
+    parts = []
+    if report.photos or report.faces or not report.clips:
+        parts.append(f"{_count(report.faces, 'face')} from {_count(report.photos, 'photo')}")
+    if report.clips or report.people:
+        people = "1 person" if report.people == 1 else f"{report.people} people"
+        parts.append(f"{people} from {_count(report.clips, 'clip')}")
     if report.doubtful:
         parts.append(f"{report.doubtful} doubtful")
     if report.left_out:
@@ -137,6 +181,8 @@ def summary(report: "Report") -> str:
         parts.append(f"{_count(report.replaced, 'photo')} replaced")
     if report.skipped:
         parts.append(f"{_count(report.skipped, 'photo')} finished before")
+    if report.skipped_clips:
+        parts.append(f"{_count(report.skipped_clips, 'clip')} finished before")
     if report.without_face:
         parts.append(f"{len(report.without_face)} without a face")
     if report.not_taken:
@@ -152,7 +198,7 @@ def _count(number: int, noun: str) -> str:
 
 def exit_code(report: "Report") -> int:
     """0 all done, 1 some failed, 2 no face came out."""
-    if not (report.faces or report.skipped):
+    if not report.has_faces:
         return BAD_INPUT
     return SOME_FAILED if report.failed else 0
 
@@ -176,6 +222,16 @@ def parse_changes(changes: Iterable[str]) -> dict[str, dict[str, dict[str, objec
             raise ParamsError(f"--set {part}: expected PART.PARAM=VALUE, e.g. encoder.iterations=30")
         found[part] = {"params": params}
     return found
+
+
+def _track(text: str) -> "int | Literal['largest', 'all']":
+    names: dict[str, Literal["largest", "all"]] = {"largest": "largest", "all": "all"}
+    if text in names:
+        return names[text]
+    try:
+        return whole(0)(text)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(f"'{shown(text)}' is neither largest nor all nor a number from 0") from None
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from glob import glob, has_magic
 from pathlib import Path
 
@@ -35,7 +35,11 @@ Tell = Callable[[Path, str], None]
 """Receives a path that was not taken, and the reason."""
 
 
-def find_photos(inputs: str | Path | Iterable[str | Path], not_taken: Tell | None = None) -> list[Path]:
+def find_photos(
+    inputs: str | Path | Iterable[str | Path],
+    not_taken: Tell | None = None,
+    suffixes: Collection[str] = PHOTO_SUFFIXES,
+) -> list[Path]:
     """Photo files behind files, folders (searched recursively) and glob patterns, each once, in natural order.
 
     The order of the inputs is kept; what one folder or pattern holds is sorted so that ``2.jpg`` precedes ``10.jpg``.
@@ -45,6 +49,7 @@ def find_photos(inputs: str | Path | Iterable[str | Path], not_taken: Tell | Non
         inputs: One or several paths or patterns; ``~`` is understood.
         not_taken: Told of every file in a folder that looks like a picture and is not among the photos, and of every
             folder that cannot be listed. By default one warning names them.
+        suffixes: What is looked for in folders and patterns.
 
     Raises:
         ImageError: An input does not exist, cannot be listed, or holds no photos.
@@ -53,7 +58,7 @@ def find_photos(inputs: str | Path | Iterable[str | Path], not_taken: Tell | Non
     tell = not_taken or (lambda path, reason: left.append(f"{path} ({reason})"))
     found: dict[Path, None] = {}
     for one in [inputs] if isinstance(inputs, str | Path) else list(inputs):
-        found |= dict.fromkeys(_behind(one, tell))
+        found |= dict.fromkeys(_behind(one, tell, suffixes))
     if left:
         warnings.warn(f"pictures not taken ({len(left)}): {', '.join(left)}", stacklevel=2)
     return list(found)
@@ -114,12 +119,12 @@ def natural_key(path: str | Path) -> tuple[tuple[int, int, str], ...]:
     return (*key, (0, 0, str(path)))  # 1.jpg and 01.jpg still have an order
 
 
-def _behind(one: str | Path, not_taken: Tell) -> list[Path]:
+def _behind(one: str | Path, not_taken: Tell, suffixes: Collection[str]) -> list[Path]:
     path = Path(one)
     try:
         path = path.expanduser()
         if path.is_dir():
-            return _in_folder(path, not_taken)
+            return _in_folder(path, not_taken, suffixes)
         if path.exists() or path.is_symlink():
             return [path]
         matches = sorted(map(Path, glob(str(path), recursive=True)), key=natural_key) if has_magic(str(path)) else []
@@ -129,12 +134,12 @@ def _behind(one: str | Path, not_taken: Tell) -> list[Path]:
         raise ImageError(f"{path}: cannot be looked for ({error}).") from None
     if not has_magic(str(path)):
         raise ImageError(f"{path}: no such file or folder.")
-    if not (photos := _photos_among((match for match in matches if not match.is_dir()), not_taken)):
+    if not (photos := _photos_among((match for match in matches if not match.is_dir()), not_taken, suffixes)):
         raise ImageError(f"{path}: no photo matches this pattern.")
     return photos
 
 
-def _in_folder(path: Path, not_taken: Tell) -> list[Path]:
+def _in_folder(path: Path, not_taken: Tell, suffixes: Collection[str]) -> list[Path]:
     left: list[str] = []
 
     def tell(other: Path, reason: str) -> None:
@@ -142,20 +147,20 @@ def _in_folder(path: Path, not_taken: Tell) -> list[Path]:
         not_taken(other, reason)
 
     try:
-        photos = photos_in(path, tell)
+        photos = _photos_among(walk_files(path, tell), tell, suffixes)
     except OSError as error:
         raise ImageError(f"{path}: this folder cannot be listed ({error.strerror}). Check its permissions.") from None
     if not photos:
         others = f"; not taken: {', '.join(left[:5])}{', ...' * (len(left) > 5)}" if left else ""
-        raise ImageError(f"{path}: no photos in this folder (looked for {', '.join(sorted(PHOTO_SUFFIXES))}{others}).")
+        raise ImageError(f"{path}: no photos in this folder (looked for {', '.join(sorted(suffixes))}{others}).")
     return photos
 
 
-def _photos_among(files: Iterable[Path], not_taken: Tell) -> list[Path]:
+def _photos_among(files: Iterable[Path], not_taken: Tell, suffixes: Collection[str] = PHOTO_SUFFIXES) -> list[Path]:
     photos = []
     for path in files:
         hidden, suffix = path.name.startswith("."), path.suffix.lower()
-        if suffix in PHOTO_SUFFIXES and not hidden:
+        if suffix in suffixes and not hidden:
             photos.append(path)
         elif suffix in RAW_SUFFIXES and not hidden:
             not_taken(path, "a camera raw file; export it as JPEG")

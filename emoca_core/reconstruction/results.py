@@ -1,6 +1,7 @@
 """Where results lie, and whether they are finished.
 
-``OUT/<photo>/face_0/...`` holds one face each. ``OUT/<photo>/photo.json`` is written last: it names the photo, the
+``OUT/<photo>/face_0/...`` holds one face each, ``OUT/<clip>/track_0/...`` one person of a clip.
+``OUT/<photo>/photo.json`` (or ``clip.json``) is written last: it names the photo, the
 faces, and a fingerprint of everything the result depends on. A photo whose fingerprint is there needs no second look.
 """
 
@@ -15,19 +16,20 @@ from pydantic import BaseModel
 
 from emoca_core.errors import EmocaError, UnsafePathError
 from emoca_core.export.codes import write_record
-from emoca_core.files import delete_made, leads_out, path_below, plain_name
+from emoca_core.files import begin_folder, delete_made, leads_out, path_below, plain_name
 from emoca_core.images.photo_search import natural_key
 from emoca_core.interfaces import Exporter, Photo
 from emoca_core.method import Method
 from emoca_core.parsing import read_record
-from emoca_core.reconstruction.capture_settings import Settings
 from emoca_core.reconstruction.captured import describe_assets, describe_photo, describe_recipe
-from emoca_core.reconstruction.saving import RECORD
+from emoca_core.reconstruction.saving import RECORD, SEQUENCE_RECORD
 from emoca_core.version import VERSION
 
 PHOTO_RECORD = "photo.json"
+CLIP_RECORD = "clip.json"
 CONTACT_SHEET = "index.html"
 _FORMAT = "emoca-photo-1"
+_UNFINISHED = "unfinished-"
 
 
 class PhotoFacts(BaseModel, extra="allow"):
@@ -113,10 +115,76 @@ class PhotoResult:
         return kept
 
 
-class Names:
-    """Gives every photo a folder of its own under ``out``, the same one in every run.
+class ClipRecord(BaseModel, extra="allow"):
+    """``clip.json``."""
 
-    The folder is the photo's name. Where that belongs to another photo already (``a/1.jpg`` and ``b/1.jpg``), a short
+    format: Literal["emoca-clip-1"]
+    clip: PhotoFacts
+    source: str
+    recipe: str
+    tracks: list[str]
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class ClipResult:
+    """The output folder of one clip: ``track_0/...`` holds one person each, ``clip.json`` is written last."""
+
+    folder: Path
+
+    def track_folder(self, number: int) -> Path:
+        """Where one person goes.
+
+        Raises:
+            UnsafePathError: A link that leads out of the clip's folder is in its place.
+        """
+        return path_below(self.folder, f"track_{number}")
+
+    def record(self) -> ClipRecord | None:
+        """What ``clip.json`` says; ``None`` where there is none, or none of ours."""
+        try:
+            return read_record(self.folder / CLIP_RECORD, ClipRecord)
+        except EmocaError:
+            return None
+
+    def is_finished(self, fingerprint: str) -> bool:
+        """Whether everything is there that a run with this fingerprint would write."""
+        record = self.record()
+        if record is None or record.fingerprint != fingerprint:
+            return False
+        try:
+            return all((path_below(self.folder, name) / SEQUENCE_RECORD).is_file() for name in record.tracks)
+        except UnsafePathError:
+            return False
+
+    def start(self, fingerprint: str) -> Path:
+        """Take the completion mark away.
+
+        Returns:
+            A folder for what is found on the way: that of a stopped run with the same fingerprint, or a new one.
+        """
+        (self.folder / CLIP_RECORD).unlink(missing_ok=True)
+        own = self.folder / f"{_UNFINISHED}{fingerprint[:16]}"
+        for other in self.folder.glob(f"{_UNFINISHED}*"):
+            if other != own:
+                delete_made(other)
+        if not own.is_dir():
+            begin_folder(own)
+        return own
+
+    def finish(self, record: ClipRecord, unfinished: Path) -> None:
+        """Remove people of earlier runs that are no longer found, and what only a stopped run needs; set the mark."""
+        for old in self.folder.glob("track_*"):
+            if old.name not in record.tracks:
+                delete_made(old, SEQUENCE_RECORD)
+        write_record(self.folder / CLIP_RECORD, record.model_dump(mode="json"))
+        delete_made(unfinished)
+
+
+class Names:
+    """Gives every photo and clip a folder of its own under ``out``, the same one in every run.
+
+    The folder is the photo's name. Where that belongs to another one already (``a/1.jpg`` and ``b/1.jpg``), a short
     hash of the photo's path is added.
     """
 
@@ -124,8 +192,8 @@ class Names:
         self._out = out
         self._taken = {CONTACT_SHEET: "the page"}
 
-    def choose(self, name: str, source: str) -> PhotoResult:
-        """The folder for a photo.
+    def choose(self, name: str, source: str) -> Path:
+        """The folder for a photo or clip.
 
         Args:
             name: Preferred name; it may hold anything.
@@ -139,19 +207,19 @@ class Names:
         owners = {candidate: self._owner(candidate) for candidate in candidates}
         free = [c for c in candidates if owners[c] == source] + [c for c in candidates if owners[c] is None]
         self._taken[free[0].casefold()] = source  # some file systems do not tell A from a
-        return PhotoResult(path_below(self._out, free[0]))
+        return path_below(self._out, free[0])
 
-    def holds(self, result: PhotoResult, source: str) -> bool:
+    def holds(self, folder: Path, source: str) -> bool:
         """Whether a folder is still the photo's own: another process may have given it to a photo of the same name."""
-        owner = self._recorded(result.folder.name) or source
-        self._taken[result.folder.name.casefold()] = owner
+        owner = self._recorded(folder.name) or source
+        self._taken[folder.name.casefold()] = owner
         return owner == source
 
     def _owner(self, name: str) -> str | None:
         return self._taken.get(name.casefold()) or self._recorded(name)
 
     def _recorded(self, name: str) -> str | None:
-        record = PhotoResult(self._out / name).record()
+        record = PhotoResult(self._out / name).record() or ClipResult(self._out / name).record()
         return None if record is None else record.source
 
 
@@ -160,27 +228,25 @@ def source_id(path: Path) -> str:
     return hashlib.sha256(str(path.absolute()).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
-def fingerprint_of(method: Method, settings: Settings, exporters: Mapping[str, Exporter]) -> str:
-    """Hash of everything but the photo that a result depends on: version, parts, parameters, files, crop, formats."""
+def fingerprint_of(method: Method, settings: Mapping[str, object], exporters: Mapping[str, Exporter]) -> str:
+    """Hash of all that a result depends on but the photo or clip: version, parts, files, settings, formats."""
     facts = {
         "version": VERSION,
         "recipe": method.name,
         "parts": describe_recipe(method),
         "assets": describe_assets(method),
-        "crop": settings.crop,
-        "same_person": settings.same_person,
-        "min_score": settings.min_score,
+        **settings,
         "write": {name: exporter.params.model_dump(mode="json") for name, exporter in exporters.items()},
     }
     return _hash(facts)
 
 
 def photo_fingerprint(base: str, photo: str, group: Sequence[str] = ()) -> str:
-    """The fingerprint for one photo.
+    """The fingerprint for one photo or clip.
 
     Args:
         base: From ``fingerprint_of``.
-        photo: SHA-256 of the photo.
+        photo: SHA-256 of the file.
         group: SHA-256 of all photos that share an identity with it.
     """
     return _hash([base, photo, sorted(group)])

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -171,7 +171,8 @@ class _Look:
     def _batch(self, faces: Iterable[tuple[int, Detection, UInt8[ndarray, "H W 3"] | None]]) -> FaceCrop:
         rows, detections, pixels = zip(*faces, strict=True)
         crops = [self._cut(*face) for face in zip(rows, detections, pixels, strict=True)]
-        return crops_to_batch(crops, detections, [self.clip.size] * len(rows))
+        batch = crops_to_batch(crops, detections, [self.clip.size] * len(rows))
+        return replace(batch, keys=tuple(f"{self.clip.path}#{self.track.numbers[row]}" for row in rows))
 
     def _cut(self, row: int, detection: Detection, pixels: UInt8[ndarray, "H W 3"] | None) -> CroppedFace:
         place, size = self.places[row], self.rule.size

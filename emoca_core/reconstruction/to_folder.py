@@ -8,19 +8,22 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from emoca_core.claims import Claim
-from emoca_core.errors import EmocaError, ImageError, RecipeError, UnsafePathError
+from emoca_core.errors import ImageError, RecipeError, UnsafePathError
 from emoca_core.files import writing_to
-from emoca_core.images.photo_search import find_photos
+from emoca_core.images.photo_search import PHOTO_SUFFIXES, find_photos
 from emoca_core.images.photos import read_photo
 from emoca_core.interfaces import CapturedFace, Exporter, Photo
 from emoca_core.method import Method
 from emoca_core.progress import progress_bar
 from emoca_core.reconstruction.capture import FoundFace, FoundFaces, capture_faces, find_faces
 from emoca_core.reconstruction.capture_settings import Settings
+from emoca_core.reconstruction.clip_settings import ClipSettings
+from emoca_core.reconstruction.report import BAD_FACE, Report
 from emoca_core.reconstruction.results import (
     CONTACT_SHEET,
     Names,
@@ -30,40 +33,21 @@ from emoca_core.reconstruction.results import (
     source_id,
 )
 from emoca_core.reconstruction.saver import Saver
-from emoca_core.reconstruction.saving import DEFAULT_WRITE, build_exporters, save_face
+from emoca_core.reconstruction.saving import (
+    DEFAULT_SEQUENCE_WRITE,
+    DEFAULT_WRITE,
+    build_exporters,
+    refuse_photo_formats,
+    save_face,
+)
 from emoca_core.reconstruction.sheet import write_index
+from emoca_core.video import CLIP_SUFFIXES, is_clip
 
-_BAD_FACE = (EmocaError, ValueError, RuntimeError, ArithmeticError)
-"""What computing one face may raise; anything else is a bug, and stops the run."""
+if TYPE_CHECKING:
+    from emoca_core.reconstruction.clips_to_folder import ClipRun
+
 _READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 _KEPT = "Finished faces are kept; the same command goes on where this one stopped."
-
-
-@dataclass
-class Report:
-    """What became of the photos.
-
-    Attributes:
-        photos: Photos with at least one face, finished in this run.
-        faces: Faces written in this run.
-        doubtful: Of these, faces whose quality is doubtful.
-        left_out: Faces with a score below ``min_score``, in this run.
-        replaced: Photos whose finished faces give way: another recipe had made them, or this one with other settings.
-        skipped: Photos with at least one face that were finished before.
-        without_face: Photos in which there is no face, found in this run or before.
-        failed: Input and reason.
-        not_taken: Files in folders that look like pictures and were not read, and why.
-    """
-
-    photos: int = 0
-    faces: int = 0
-    doubtful: int = 0
-    left_out: int = 0
-    replaced: int = 0
-    skipped: int = 0
-    without_face: list[Path] = field(default_factory=list)
-    failed: list[tuple[str, str]] = field(default_factory=list)
-    not_taken: list[tuple[Path, str]] = field(default_factory=list)
 
 
 def reconstruct_to_folder(
@@ -72,19 +56,22 @@ def reconstruct_to_folder(
     out: str | Path,
     *,
     settings: Settings | None = None,
-    write: Sequence[str] = DEFAULT_WRITE,
+    clips: ClipSettings | None = None,
+    write: Sequence[str] | None = None,
     overwrite: bool = False,
     say: Callable[[str], None] | None = None,
 ) -> Report:
-    """Reconstruct every face of many photos and write them to a folder, with an ``index.html``.
+    """Reconstruct every face of many photos, and people through clips, to a folder with an ``index.html``.
 
     Args:
         method: What ``emoca_core.load_method`` returned.
         inputs: Files, folders (searched recursively) or glob patterns.
         out: Output folder; what lies under it is never an input.
-        settings: Crop policy, shared identity, batch size.
-        write: Names of exporters; ``json`` is always among them.
-        overwrite: Do finished photos again.
+        settings: Of photos: crop policy, shared identity, batch size.
+        clips: The same of clips, and which part of them is read.
+        write: Names of exporters, ``json`` is always among them; by default ``DEFAULT_WRITE`` for photos and
+            ``DEFAULT_SEQUENCE_WRITE`` for clips.
+        overwrite: Do finished photos and clips again.
         say: Receives one line for each photo that fails or shows no face, for each doubtful face, and for each recipe
             whose faces are replaced; by default it goes to stderr.
 
@@ -95,8 +82,10 @@ def reconstruct_to_folder(
     """
     if method.landmarker is None:
         raise RecipeError(f"recipe '{method.name}' has no landmarker, so it cannot find faces in photos")
-    exporters = build_exporters(write)
-    run = _Run(method, Path(out), settings or Settings(), exporters, overwrite, say or _to_stderr)
+    chosen = settings or Settings()
+    clips = clips or ClipSettings(crop=chosen.crop, min_score=chosen.min_score)
+    exporters = build_exporters(write or DEFAULT_WRITE)
+    run = _Run(method, Path(out), chosen, clips, exporters, write, overwrite, say or _to_stderr)
     with writing_to(run.out, _KEPT):
         run.out.mkdir(parents=True, exist_ok=True)
         run.reconstruct(inputs)
@@ -133,7 +122,9 @@ class _Run:
     method: Method
     out: Path
     settings: Settings
+    clips: ClipSettings
     exporters: Mapping[str, Exporter]
+    write: Sequence[str] | None
     overwrite: bool
     say: Callable[[str], None]
     report: Report = field(default_factory=Report)
@@ -143,15 +134,31 @@ class _Run:
 
     @cached_property
     def fingerprint(self) -> str:
-        return fingerprint_of(self.method, self.settings, self.exporters)
+        facts = {name: getattr(self.settings, name) for name in ("crop", "same_person", "min_score")}
+        return fingerprint_of(self.method, facts, self.exporters)
 
     @cached_property
     def names(self) -> Names:
         return Names(self.out)
 
     def reconstruct(self, inputs: Iterable[str | Path]) -> None:
-        photos = self._list(inputs)
-        with progress_bar(total=len(photos), label="reconstructing", unit="photo") as self.bar:
+        photos, clips = self._list(inputs)
+        of_clips = self._clip_run() if clips else None
+        self._reconstruct_photos(photos)
+        if of_clips is not None:
+            self.has_written = True
+            of_clips.reconstruct(clips)
+
+    def _clip_run(self) -> "ClipRun":
+        from emoca_core.reconstruction.clips_to_folder import ClipRun
+
+        exporters = build_exporters(self.write or DEFAULT_SEQUENCE_WRITE)
+        refuse_photo_formats(exporters)
+        settings = (self.clips, exporters, self.overwrite)
+        return ClipRun(self.method, self.names, *settings, self.report, self._fail, self.say)
+
+    def _reconstruct_photos(self, photos: Mapping[Path, str]) -> None:
+        with progress_bar(total=len(photos), label="reconstructing", unit="photo", hidden=not photos) as self.bar:
             try:
                 with Saver() as self.saver:
                     if self.settings.same_person:
@@ -200,11 +207,11 @@ class _Run:
             if claim is None:
                 return False
             self.claims.add(claim)
-            if self.names.holds(job.result, job.source):
+            if self.names.holds(folder, job.source):
                 job.claim = claim
                 return True
             self._let_go(claim)
-            job.result = self.names.choose(job.name, job.source)
+            job.result = PhotoResult(self.names.choose(job.name, job.source))
 
     def _wait(self, folder: Path) -> Claim:
         return Claim.wait(folder, lambda: self.say(f"waiting for another process, which works on {folder}"))
@@ -214,13 +221,13 @@ class _Run:
             claim.release()
             self.claims.discard(claim)
 
-    def _list(self, inputs: Iterable[str | Path]) -> dict[Path, str]:
-        """Every photo, and the name that its folder should have."""
+    def _list(self, inputs: Iterable[str | Path]) -> tuple[dict[Path, str], dict[Path, str]]:
+        """Every photo and every clip, and the name that its folder should have."""
         photos: dict[Path, str] = {}
+        clips: dict[Path, str] = {}
         for one in inputs:
             try:
-                every = find_photos(one, self._pass_over)
-                found = [path for path in every if not self._is_output(path)]
+                found = [path for path in self._behind(one) if not self._is_output(path)]
                 root = Path(one).expanduser()
             except ImageError as error:
                 self._fail(str(one), error)
@@ -229,8 +236,15 @@ class _Run:
                 self._fail(str(one), ImageError(f"{one}: nothing but the output folder in it."))
             for path in found:
                 inner = path.relative_to(root) if path != root and path.is_relative_to(root) else Path(path.name)
-                photos.setdefault(path, "__".join(inner.with_suffix("").parts))
-        return photos
+                kind = clips if path.is_dir() or is_clip(path) else photos
+                kind.setdefault(path, "__".join(inner.with_suffix("").parts))
+        return photos, clips
+
+    def _behind(self, one: str | Path) -> list[Path]:
+        """The files behind an input; a folder itself, where folders are clips."""
+        if self.clips.frame_rate is not None and (folder := Path(one).expanduser()).is_dir():
+            return [folder]
+        return find_photos(one, self._pass_over, PHOTO_SUFFIXES | CLIP_SUFFIXES)
 
     def _is_output(self, path: Path) -> bool:
         return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(self.out))
@@ -244,7 +258,7 @@ class _Run:
         for path, name in photos.items():
             source = source_id(path)
             try:
-                photo, result = read_photo(path), self.names.choose(name, source)
+                photo, result = read_photo(path), PhotoResult(self.names.choose(name, source))
             except (ImageError, UnsafePathError) as error:
                 self._fail(str(path), error)
                 self.bar.update()
@@ -287,7 +301,7 @@ class _Run:
                 found = find_faces(self.method, job.photo, self.settings)
                 if note := self._note(job.photo, found):
                     self.say(f"{job.photo.path}: {note}")
-            except _BAD_FACE as error:
+            except BAD_FACE as error:
                 self._fail_job(job, error)
                 continue
             job.faces = len(found.faces)
@@ -321,7 +335,7 @@ class _Run:
     def _capture(self, batch: Sequence[tuple[_Job, FoundFace]]) -> None:
         try:
             captured = capture_faces(self.method, [face for _, face in batch], self.settings)
-        except _BAD_FACE as error:
+        except BAD_FACE as error:
             if len(batch) == 1 or self.settings.same_person:
                 for job, _ in batch:
                     self._fail_job(job, error)
@@ -336,7 +350,7 @@ class _Run:
         save_face(face, job.result.face_folder(face.index), list(self.exporters.values()))
 
     def _saved(self, job: _Job, face: CapturedFace, error: Exception | None) -> None:
-        if isinstance(error, _BAD_FACE):
+        if isinstance(error, BAD_FACE):
             self._fail_job(job, error)
             return
         if error is not None:

@@ -50,9 +50,9 @@ def open_clip(
 
 
 def is_clip(path: Path) -> bool:
-    """Whether a file is a clip and no photo, by its name; of GIF, WebP and PNG, those that move."""
+    """Whether a file is a clip and no photo, by its name; of GIF, WebP and APNG, those that move."""
     suffix = path.suffix.lower()
-    return suffix in CLIP_SUFFIXES or (suffix in ANIMATED_SUFFIXES and _moves(path))
+    return suffix in CLIP_SUFFIXES or (suffix in ANIMATED_SUFFIXES - {".png"} and _moves(path))
 
 
 def _moves(path: Path) -> bool:

@@ -190,7 +190,7 @@ def animated(path: Path, shown: list[int], **options) -> Path:
 def test_animated_pictures(tmp_path, name, options):
     path = animated(tmp_path / name, [100, 200, 50, 100], **options)
     clip = open_clip(path)
-    assert is_clip(path) and (clip.length, clip.size) == (4, (48, 64))
+    assert is_clip(path) == (name != "a.png") and (clip.length, clip.size) == (4, (48, 64))
     assert seen(clip) == [(0, 0.0, 0), (1, 0.1, 1), (2, 0.3, 2), (3, 0.35, 3)]
     assert seen(open_clip(path, start=0.1, every=2), first=2) == [(3, 0.35, 3)]
 
