@@ -1,7 +1,6 @@
 """``emoca doctor``: what a bug report needs."""
 
 import argparse
-import importlib.metadata
 import platform
 from collections.abc import Iterator
 
@@ -10,7 +9,7 @@ from emoca_core.errors import ComponentImportError, EmocaError, MissingAssetErro
 from emoca_core.registry import Registry, get_registry
 from emoca_core.registry.catalogue import get_catalogue
 from emoca_core.registry.spec import Kind
-from emoca_core.version import VERSION
+from emoca_core.version import VERSION, version_of
 
 NAME = "doctor"
 HELP = "versions, device and plugins of this installation"
@@ -46,7 +45,7 @@ def facts(registry_file: str | None, registry: Registry) -> Iterator[tuple[str, 
     yield "emoca-core", VERSION
     yield "python", f"{platform.python_version()} on {platform.platform()}"
     for package in PACKAGES:
-        yield package, _version(package)
+        yield package, version_of(package)
     cuda = torch.cuda.is_available()
     yield "device", torch.cuda.get_device_name() if cuda else f"cpu, {torch.get_num_threads()} threads"
     catalogue = get_catalogue(registry_file, registry)
@@ -85,10 +84,3 @@ def _try_to_build(kind: Kind, name: str, registry: Registry) -> None:
         registry.build(kind, name)
     except MissingAssetError:
         return
-
-
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"

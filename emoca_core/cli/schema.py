@@ -32,9 +32,9 @@ def describe_params(params: type[ComponentParams]) -> Iterator[str]:
 def _fields(schema: Schema, definitions: Schema, indent: str) -> Iterator[str]:
     required, inner = schema.get("required", ()), indent + "    "
     for name, field in schema.get("properties", {}).items():
-        default = "required" if name in required else f"default {_value(field.get('default'))}"
-        head = f"{indent}{name:<24} {describe_type(field, definitions)}, {default}"
-        yield head
+        value = "none" if field.get("default") is None else repr(field["default"])
+        default = "required" if name in required else f"default {value}"
+        yield f"{indent}{name:<24} {describe_type(field, definitions)}, {default}"
         yield from textwrap.wrap(field.get("description", ""), 120, initial_indent=inner, subsequent_indent=inner)
         for reference in _references(field):
             yield from _fields(definitions[reference], definitions, inner)
@@ -76,7 +76,3 @@ def _references(schema: Schema) -> Iterator[str]:
 
 def _target(reference: str) -> str:
     return reference.rpartition("/")[2]
-
-
-def _value(default: object) -> str:
-    return "none" if default is None else repr(default)

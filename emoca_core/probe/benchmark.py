@@ -117,7 +117,8 @@ def collect_codes(
     """
     protocol.probe_settings()
     labels = labels_of(manifest, protocol.classes)
-    _check_folds(protocol, manifest, labels)
+    _, groups = groups_of(manifest, protocol.group_by)
+    _splits(protocol, manifest, groups, np.flatnonzero(labels.known), 0)  # refuses folds that cannot be made
     detections = detect_faces(manifest, landmarker, landmarker_name)
     codes, failed = _all_codes(sources, manifest, detections, labels, protocol.batch_size)
     missing = (*unavailable, *failed)
@@ -176,12 +177,6 @@ def _all_codes(
         else:
             failed.append(Unavailable(source.name, "it has no code for any labelled face"))
     return codes, failed
-
-
-def _check_folds(protocol: Protocol, manifest: Manifest, labels: Labels) -> None:
-    """Refuse folds that cannot be made before anything is computed."""
-    _, groups = groups_of(manifest, protocol.group_by)
-    _splits(protocol, manifest, groups, np.flatnonzero(labels.known), 0)
 
 
 def _splits(

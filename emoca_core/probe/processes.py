@@ -65,7 +65,8 @@ def _fill_parts(
     parts: Sequence[Part], compute: Callable[[range], T], write: Callable[[Part, T], None], label: str
 ) -> None:
     state = processes()
-    missing = _as_in_main([index for index, part in enumerate(parts) if not part.file.exists()])
+    missing = [index for index, part in enumerate(parts) if not part.file.exists()]
+    (missing,) = broadcast_object_list([missing])  # another program may be writing to the same cache
     done = len(parts) - len(missing)
     bar = progress_bar(total=len(parts), initial=done, label=label, unit="part", hidden=not state.is_main_process)
     for start in range(0, len(missing), state.num_processes):
@@ -118,9 +119,3 @@ def _attempted(
             yield index, compute(parts[index].rows)
         except EmocaError as error:
             yield index, error
-
-
-def _as_in_main(value: list[int]) -> list[int]:
-    """The main process decides; another program may be writing to the same cache."""
-    (decided,) = broadcast_object_list([value])
-    return list(decided)

@@ -1,6 +1,5 @@
 """What a run leaves behind: settings, versions, commit, hardware, metrics, checkpoints."""
 
-import importlib.metadata
 import json
 import os
 import platform
@@ -35,6 +34,7 @@ from emoca_core.files import (
 from emoca_core.limits import TABLE_BYTES
 from emoca_core.parsing import parse_record, read_record
 from emoca_core.runs.cards import RUN_CARD, RUN_WEIGHTS
+from emoca_core.version import version_of
 from emoca_core.weights.write_tensors import write_tensors
 
 METRICS, CHECKPOINTS, TRACKED = "metrics.jsonl", "checkpoints", "emoca"
@@ -224,14 +224,6 @@ class RunFolder:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise AssetFormatError(f"{checkpoint} is damaged: {reason}") from error
 
-    def read_progress(self, checkpoint: Path) -> Progress:
-        """Where the run stood at a checkpoint.
-
-        Raises:
-            AssetFormatError: ``progress.json`` is missing or damaged.
-        """
-        return read_record(checkpoint / "progress.json", Progress)
-
     def begin_checkpoint(self, step: int) -> Path:
         """A fresh temporary folder to write a checkpoint into.
 
@@ -290,15 +282,9 @@ def _differing(before: Mapping[str, object], now: Mapping[str, object], inside: 
 
 def provenance() -> Provenance:
     """Of this process."""
-    versions = {}
-    for name in PACKAGES:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            versions[name] = "not installed"
     gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     return Provenance(
-        versions=versions,
+        versions={name: version_of(name) for name in PACKAGES},
         python=platform.python_version(),
         system=platform.platform(),
         commit=_commit(),

@@ -1,5 +1,6 @@
 """The picture of a sweep: rows are variants, columns are faces, as in the figures of the paper."""
 
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -84,7 +85,12 @@ def write_faces(crop: FaceCrop, rows: Mapping[str, Callable[[], Method]], file: 
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(_FONT)
     for row, (name, images) in enumerate(pictures.items()):
         draw.multiline_text(
-            (_LABEL / 2, row * step + SIDE / 2), _wrapped(name), fill=_INK, font=font, anchor="mm", align="center"
+            (_LABEL / 2, row * step + SIDE / 2),
+            "\n".join(textwrap.wrap(name, 18)),
+            fill=_INK,
+            font=font,
+            anchor="mm",
+            align="center",
         )
         for column, pixels in enumerate(_cells(images)):
             sheet.paste(Image.fromarray(pixels), (_LABEL + column * step, row * step))
@@ -98,9 +104,3 @@ def _cells(images: Float[Tensor, "B 3 H W"]) -> UInt8[ndarray, "B S S 3"]:
         (resized.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
     )
     return pixels
-
-
-def _wrapped(name: str) -> str:
-    import textwrap
-
-    return "\n".join(textwrap.wrap(name, 18))

@@ -19,6 +19,7 @@ from torch.utils.data import DataLoader
 
 from emoca_core.errors import EmocaError, ParamsError
 from emoca_core.method.objective import Losses
+from emoca_core.parsing import read_record
 from emoca_core.progress import progress_bar
 from emoca_core.runs.run_folder import TRACKED, Progress, RunFolder, RunSettings
 from emoca_core.train import checkpoint
@@ -26,7 +27,6 @@ from emoca_core.train.batch_independence import make_batch_independent
 from emoca_core.train.sampling import (
     DrawnDataset,
     EvaluationBatches,
-    NumberedDataset,
     Sample,
     Samples,
     TrainBatches,
@@ -79,7 +79,7 @@ def train(
     where = {"rank": accelerator.process_index, "world": accelerator.num_processes}
     shared = {"batch_size": settings.batch_size, "accumulation": settings.accumulation, "seed": settings.seed, **where}
     drawn = batches(*where.values()) if batches else TrainBatches(len(training), weights=sampling_weights, **shared)
-    loading = partial(
+    loading: Callable[..., Iterable[Batch]] = partial(
         DataLoader,
         collate_fn=collate,
         num_workers=settings.workers,
@@ -89,8 +89,7 @@ def train(
     loader = loading(DrawnDataset(training, settings.seed, augment), batch_sampler=drawn)
     per_pass = settings.batch_size // settings.accumulation // accelerator.num_processes
     watching = EvaluationBatches(len(validation), batch_size=per_pass, **where) if len(validation) else None
-    numbered = partial(_collate_numbered, collate)
-    watched = loading(NumberedDataset(validation), batch_sampler=watching, collate_fn=numbered) if watching else None
+    watched = loading(validation, batch_sampler=watching) if watching else ()
     optimizer = torch.optim.AdamW(
         list(task.trained_parameters()), settings.learning_rate, settings.betas, weight_decay=settings.weight_decay
     )
@@ -102,7 +101,7 @@ def train(
         unused = _leaves_out_parameters(task, _to(first, accelerator.device), settings, where)
         accelerator.ddp_handler = DistributedDataParallelKwargs(find_unused_parameters=unused)
     model, optimizer = accelerator.prepare(task, optimizer)
-    run = _Run(accelerator, folder, settings, task, model, optimizer, drawn, loader, watched)
+    run = _Run(accelerator, folder, settings, task, model, optimizer, drawn, loader, watching, watched)
     with folder.claimed() if accelerator.is_main_process else nullcontext(), together():
         if accelerator.is_main_process:
             folder.start(RunSettings(train=settings.model_dump(mode="json"), task=task.card()), resume)
@@ -122,7 +121,8 @@ class _Run(Generic[Batch]):
     optimizer: AcceleratedOptimizer
     batches: TrainBatches
     loader: Iterable[Batch]
-    watched: Iterable[tuple[Tensor, Batch]] | None
+    watching: EvaluationBatches | None
+    watched: Iterable[Batch]
 
     def go(self, progress: Progress) -> Progress:
         settings, per_epoch, total = self.settings, self.batches.steps, self.total
@@ -215,17 +215,18 @@ class _Run(Generic[Batch]):
 
     @torch.no_grad()
     def _validate(self, progress: Progress) -> None:
-        if self.watched is None:
+        if self.watching is None:
             return
         self.model.eval()
         task = self.accelerator.unwrap_model(self.model)
         rows = []
-        for number, (index, batch) in enumerate(self.watched):
+        for number, (indices, batch) in enumerate(zip(self.watching, self.watched, strict=True)):
             batch = _to(batch, self.accelerator.device)
             if number == 0:
                 self._show(task, batch, progress)
             predicted = task.predict(batch)
-            rows.append(self.accelerator.gather({**predicted, "index": index.to(self.accelerator.device)}))
+            predicted["index"] = torch.tensor(indices, device=self.accelerator.device)
+            rows.append(self.accelerator.gather(predicted))
         gathered = {key: torch.cat([row[key].cpu() for row in rows]) for key in rows[0]}
         first = _first_of_each(gathered.pop("index"))
         metrics = task.metrics({key: value[first] for key, value in gathered.items()})
@@ -276,7 +277,7 @@ class _Run(Generic[Batch]):
         last = self.folder.last
         assert last is not None
         with self.folder.reading(last):
-            progress = self.folder.read_progress(last)
+            progress = read_record(last / "progress.json", Progress)
             if not checkpoint.read_state(last, self.task, self.optimizer.optimizer, self.accelerator):
                 set_seed(self.settings.seed + progress.step, device_specific=True)  # another number of processes
         if self.accelerator.is_main_process:
@@ -322,12 +323,6 @@ def _leaves_out_parameters(task: Task[Batch], batch: Batch, settings: TrainSetti
         loss = task.eval()(batch, Step(0, 0, settings.seed, **parts, logged=False)).total
     gradients = torch.autograd.grad(loss, list(task.trained_parameters()), allow_unused=True)
     return any(gradient is None for gradient in gradients)
-
-
-def _collate_numbered(
-    collate: Callable[[list[Sample]], Batch], items: list[tuple[int, Sample]]
-) -> tuple[Tensor, Batch]:
-    return torch.tensor([index for index, _ in items]), collate([sample for _, sample in items])
 
 
 def _first_of_each(index: Tensor) -> Tensor:

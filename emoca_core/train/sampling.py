@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -22,23 +22,6 @@ class Samples(Protocol[Sample_co]):
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int, /) -> Sample_co: ...
-
-
-class NumberedDataset(Dataset[tuple[int, Sample]], Generic[Sample]):
-    """A set whose samples come with their position, so that gathered predictions can be put in order."""
-
-    def __init__(self, dataset: Samples[Sample]) -> None:
-        self.dataset = dataset
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, index: int) -> tuple[int, Sample]:
-        return index, self.dataset[index]
-
-    def __getitems__(self, indices: list[int]) -> list[tuple[int, Sample]]:
-        """A batch at once, of sets that can do that."""
-        return list(zip(indices, _fetched(self.dataset, indices), strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +45,11 @@ class DrawnDataset(Dataset[Sample]):
     ) -> None:
         self.dataset, self.seed, self.augment = dataset, seed, augment
 
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, draw: Draw) -> Sample:
-        return self.__getitems__([draw])[0]
-
     def __getitems__(self, draws: list[Draw]) -> list[Sample]:
-        """A batch at once, of sets that can do that."""
-        samples = _fetched(self.dataset, [draw.index for draw in draws])
+        """A batch at once, of sets that can do that, as synthetic faces can."""
+        indices = [draw.index for draw in draws]
+        together = getattr(self.dataset, "__getitems__", None)
+        samples = list(together(indices)) if together else [self.dataset[index] for index in indices]
         if self.augment is None:
             return samples
         generators = [sample_generator(self.seed, draw.epoch, draw.position) for draw in draws]
@@ -174,12 +153,6 @@ class EvaluationBatches(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         return iter(self.batches)
-
-
-def _fetched(dataset: Samples[Sample], indices: list[int]) -> list[Sample]:
-    """Samples by number; whole batches where the set offers it, as synthetic faces do."""
-    together = getattr(dataset, "__getitems__", None)
-    return list(together(indices)) if together else [dataset[index] for index in indices]
 
 
 def sample_generator(seed: int, epoch: int, position: int) -> torch.Generator:
