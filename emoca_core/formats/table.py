@@ -24,11 +24,6 @@ def named(name: str) -> Callable[[Content], Arrays]:
     return lambda content: {name: content.array(BARE)}
 
 
-def always(content: Content) -> bool:
-    """No further condition."""
-    return True
-
-
 @dataclass(frozen=True)
 class Use:
     """A component that reads a file. Building it from the file proves all names, shapes and numbers at once.
@@ -65,11 +60,6 @@ class Bundle:
     build: Callable[[Mapping[str, Content]], Arrays]
 
 
-def itself(path: Path) -> Path:
-    """The path."""
-    return path
-
-
 @dataclass(frozen=True)
 class Format:
     """One published format.
@@ -98,14 +88,14 @@ class Format:
     entries: Mapping[str, str] = field(default_factory=dict)
     convert: Callable[[Content], Arrays] = keep_all
     containers: tuple[Container, ...] = ()
-    matches: Callable[[Content], bool] = always
+    matches: Callable[[Content], bool] = lambda content: True
     hints: Mapping[str, str] = field(default_factory=dict)
     part_of: Bundle | None = None
     indices: Mapping[str, str] = field(default_factory=dict)
     surfaces: tuple[Surface, ...] = ()
     used_by: tuple[Use, ...] = ()
     switches: tuple[str, ...] = ()
-    key_file: Callable[[Path], Path] = itself
+    key_file: Callable[[Path], Path] = lambda path: path
 
     def __post_init__(self) -> None:
         """Name the asset, where that goes without saying."""

@@ -60,13 +60,17 @@ def load_target(target: str) -> Any:
     return getattr(importlib.import_module(module), attribute)
 
 
-class ComponentParams(BaseModel):
-    """Base of every component's ``Params``: unknown keys are errors, values are immutable.
+class SettingsModel(BaseModel):
+    """What a user sets: unknown keys are errors, values are immutable and finite, docstrings describe the fields."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class ComponentParams(SettingsModel):
+    """Base of every component's ``Params``.
 
     Document each field by a docstring under it: ``emoca show`` prints it, with type, range and unit.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
@@ -78,10 +82,8 @@ class ComponentParams(BaseModel):
         return {**values, **{name: _on_top_of(values[name], cls, name) for name in given}}
 
 
-class UsedComponent(BaseModel):
+class UsedComponent(SettingsModel):
     """A component that another one works with, by name; the registry that builds the one builds the other."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     uses: str
     """Its name."""

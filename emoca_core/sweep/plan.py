@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Literal
 
 import yaml  # to write: reading is in emoca_core.parsing
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from emoca_core.errors import EmocaError, ParamsError, printable
 from emoca_core.files import path_below
 from emoca_core.parsing import read_yaml
 from emoca_core.registry.catalogue import merge
-from emoca_core.registry.spec import Seed, validated
+from emoca_core.registry.spec import Seed, SettingsModel, validated
 
 Assignments = dict[str, object]
 _UNSAFE = frozenset('/\\:*?"<>|')
@@ -27,13 +27,11 @@ _SETTINGS: Mapping[str, tuple[str, ...]] = {
 """Stage -> its options with assignments."""
 
 
-class Variant(BaseModel):
+class Variant(SettingsModel, populate_by_name=True):
     """What a variant changes; the same keys at the top of the file hold for all variants.
 
     Keys of ``set``, ``recipe-set``, ``backbone-set`` and ``data-set`` may be dotted, as on the command line.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
 
     recipe: str | None = None
     """Name of the recipe."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from emoca_core.files import path_below, write_json
 from emoca_core.parsing import read_record
@@ -19,7 +19,7 @@ TRAIN = (sys.executable, "-m", "emoca_core", "train")
 """The command that the arguments of a run follow."""
 
 
-class Outcome(BaseModel):
+class Outcome(BaseModel, frozen=True):
     """How a training ended.
 
     Attributes:
@@ -28,8 +28,6 @@ class Outcome(BaseModel):
         reason: Why not.
         seconds: It took, without earlier attempts.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     arguments: tuple[str, ...]
     finished: bool

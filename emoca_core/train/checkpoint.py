@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from jaxtyping import Shaped
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -24,10 +24,8 @@ MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 """What Adam keeps of every parameter."""
 
 
-class State(BaseModel):
+class State(BaseModel, extra="forbid"):
     """``state.json``: which files belong to a checkpoint, and what mixed precision multiplies the loss by."""
-
-    model_config = ConfigDict(extra="forbid")
 
     processes: int = Field(ge=1)
     files: dict[str, str]

@@ -9,22 +9,21 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 
 from emoca_core.interfaces import EmotionPrediction
 from emoca_core.interfaces.global_batch import gather_batch
 from emoca_core.method.objective import Losses
+from emoca_core.registry.spec import SettingsModel
 from emoca_core.train.task import Step
 
 EPSILON = 1e-8
 """Added to variances so that a constant prediction has a finite gradient; AffectNet's variances are about 0.1."""
 
 
-class EmotionObjectiveSettings(BaseModel):
+class EmotionObjectiveSettings(SettingsModel):
     """Which terms, and how they are weighted."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
     weights: Literal["paper", "upstream"] = "paper"
     """``paper``: three drawn weights (squared error, PCC, CCC). ``upstream``: four, one for each squared error."""

@@ -3,24 +3,22 @@
 from collections.abc import Mapping
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from emoca_core.errors import ParamsError
 from emoca_core.registry.catalogue import merge
-from emoca_core.registry.spec import BatchSize, validated
+from emoca_core.registry.spec import BatchSize, SettingsModel, validated
 from emoca_core.registry.terms import Stage
 from emoca_core.rendering.masks import Background, Composition, MaskMode
 from emoca_core.train.ring_batches import FewImages
 from emoca_core.train.train_settings import TrainSettings
 
 
-class Exchange(BaseModel):
+class Exchange(SettingsModel):
     """What the images of one person have in common, and therefore may exchange.
 
     Source: DECA (Feng et al., SIGGRAPH 2021).
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
     shape: Literal["none", "exchange", "same"] = "none"
     """``exchange``: every batch is rendered a second time with the shape codes permuted within each person. ``same``:

@@ -2,17 +2,15 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from emoca_core.registry.spec import BatchSize, Count, Seed
+from emoca_core.registry.spec import BatchSize, Count, Seed, SettingsModel
 
 DecayRate = Annotated[float, Field(ge=0, lt=1)]
 
 
-class TrainSettings(BaseModel):
+class TrainSettings(SettingsModel):
     """Settings of the loop. Saved with every run; unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
     epochs: Count = Field(default=20, ge=1)
     """Passes over the training set, at most."""
