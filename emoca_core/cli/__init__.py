@@ -134,7 +134,7 @@ def _run(given: Sequence[str]) -> int:
         code = stop.code if isinstance(stop.code, int) else DONE
     else:
         with _user_catalogue(args.catalogue):
-            code = cast(int, args.run(args))
+            code = args.run(args)
     sys.stdout.flush()  # here, so that a closed pipe is noticed while it can be handled
     return code
 

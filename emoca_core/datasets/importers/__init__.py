@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
 
 from emoca_core.datasets.manifest import ManifestRow
 from emoca_core.errors import unknown_name
@@ -78,4 +77,5 @@ def get_importer(name: str) -> Importer:
     if name not in IMPORTERS:
         raise unknown_name("data set layout", name, IMPORTERS)
     module, function = IMPORTERS[name].split(":")
-    return cast(Importer, getattr(importlib.import_module(f"{__name__}.{module}"), function))
+    importer: Importer = getattr(importlib.import_module(f"{__name__}.{module}"), function)
+    return importer
