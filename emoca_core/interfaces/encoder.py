@@ -31,7 +31,9 @@ class Encoder(ModuleComponent):
         """Estimate the code of every face in the batch, including its camera."""
 
     def encode_person(self, crop: FaceCrop) -> FaceParameters:
-        """What stays the same of one person, from some of their best crops together; only blocks of ``IDENTITY``.
+        """What stays the same of one person, from some of their best crops together: blocks of ``IDENTITY``.
+
+        Other blocks may say what else ``encode_frames`` of the same encoder is to know again; nobody else reads them.
 
         Networks are asked for each crop, and the middle of their answers (the median, number by number) is taken.
         Analysis by synthesis may fit all crops at once.

@@ -4,8 +4,9 @@ import dataclasses
 from collections.abc import Callable
 
 import torch
+from torch import Tensor
 
-from emoca_core.interfaces import BLOCKS, CropRule, Encoder, FaceCrop, FaceParameters
+from emoca_core.interfaces import BLOCKS, IDENTITY, CropRule, Encoder, FaceCrop, FaceParameters
 from emoca_core.interfaces.samples import sample_crop
 from emoca_core.testing.common import SINGLE_TOLERANCE, Subject, check_module, tensors_of
 
@@ -33,7 +34,30 @@ def check(subject: Subject[Encoder]) -> None:
     subject.require(found == dict(encoder.blocks), f"predicts {found}, blocks declares {dict(encoder.blocks)}")
     with_everything = encoder(crop)
     subject.require_same(with_everything, parameters, 0.0, "what is not in `needs` must not change the result")
+    _check_clips(subject, encoder, crop)
     _check_training(subject, encoder, with_everything)
+
+
+def _check_clips(subject: Subject, encoder: Encoder, crop: FaceCrop) -> None:
+    with torch.no_grad():
+        person = encoder.encode_person(crop)
+        frames = encoder.encode_frames(crop, person)
+    subject.require(
+        all(len(block) == 1 for block in person.blocks().values()), "encode_person must give a batch of one"
+    )
+    for name in IDENTITY:
+        known, block = person.get(name), frames.get(name)
+        if isinstance(known, Tensor):
+            same = isinstance(block, Tensor) and torch.equal(block, known.expand_as(block))
+            subject.require(same, f"encode_frames must give every row the person's {name}")
+    found = {name: block.shape[1] for name, block in frames.blocks().items()}
+    subject.require(
+        found == dict(encoder.blocks), f"encode_frames gives {found}, blocks declares {dict(encoder.blocks)}"
+    )
+    if not encoder.frames_have_pixels:
+        with torch.no_grad():
+            black = encoder.encode_frames(dataclasses.replace(crop, image=torch.zeros_like(crop.image)), person)
+        subject.require_same(black, frames, 0.0, "without frames_have_pixels, encode_frames must not look at them")
 
 
 def _only(crop: FaceCrop, encoder: Encoder) -> FaceCrop:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar, Literal
 
@@ -14,7 +14,17 @@ from torch import Tensor
 
 from emoca_core.errors import EmocaError, RecipeError
 from emoca_core.geometry.rotations import matrix_to_rotation_vector, rotation_vector_to_matrix
-from emoca_core.interfaces import Block, CropRule, Encoder, FaceCrop, FaceModel, FaceParameters, Parts, Renderer
+from emoca_core.interfaces import (
+    Block,
+    CropRule,
+    Encoder,
+    FaceCrop,
+    FaceModel,
+    FaceParameters,
+    Parts,
+    PerspectiveCamera,
+    Renderer,
+)
 from emoca_core.registry.spec import ComponentParams, ImageSize
 from emoca_plugins.encoders.landmark_fit import photometric
 from emoca_plugins.encoders.landmark_fit.camera import (
@@ -38,6 +48,8 @@ _BLOCK_OF: Mapping[Part, Block] = {
     "gaze": "eye_pose",
     "eyelids": "eyelids",
 }
+_KNOWN = ("shape", "albedo", "lighting")
+_FRAME_STEPS = 5  # where the person is known, more change nothing
 _FEW_FACES = 8
 _PHOTO_ROUNDS, _PHOTO_STEPS = 3, 4
 _FULLY_TURNED = math.radians(60)
@@ -91,6 +103,8 @@ class LandmarkFit(Encoder):
         """Expected error of a pixel's colour, of 1."""
         photo_size: ImageSize = Field(default=128, ge=16)
         """Side of the picture that is compared with the rendering, pixels."""
+        light_of_frames: bool = False
+        """In clips, fit the light to every frame, which are decoded again for it; else one light to the best frames."""
         jaw: Literal["joint", "coefficients"] = "joint"
         """What opens the mouth of a model that has both: the jaw joint, or jawOpen, jawLeft and jawRight."""
 
@@ -111,6 +125,8 @@ class LandmarkFit(Encoder):
         unknowns = Unknowns.of(face_model.blocks, face_model.expression_names, self.params.jaw)
         self._parts = _Inverted(face_model, parts.renderer, counts)
         self._unknowns, self._directions, self._change = unknowns, {}, None
+        moving = {block: size for block, size in face_model.blocks.items() if block != "shape"}
+        self._moving = Unknowns.of(moving, face_model.expression_names, self.params.jaw)
         blocks = {block: face_model.blocks[block] for part, block in _BLOCK_OF.items() if unknowns.has(part)}
         if self.params.appearance:
             if "albedo" in face_model.blocks:
@@ -119,21 +135,59 @@ class LandmarkFit(Encoder):
         self.blocks = {**blocks, "camera": 7}
 
     def forward(self, crop: FaceCrop) -> FaceParameters:
-        if self._parts is None:
-            raise RecipeError("landmark_fit inverts a face model: call attach(parts) before forward.")
+        parts = self._attached()
         # derivatives work under no_grad, but tensors made in inference mode take no part in them
         with torch.inference_mode(False), torch.no_grad(), _threads_for(len(crop)):
-            return self._fit(crop.map(torch.clone), self._parts)
+            return self._fit(crop.map(torch.clone), parts)
+
+    def _attached(self) -> _Inverted:
+        if self._parts is None:
+            raise RecipeError("landmark_fit inverts a face model: call attach(parts) before forward.")
+        return self._parts
+
+    @property
+    def frames_have_pixels(self) -> bool:  # type: ignore[override]
+        """Only for their light."""
+        return self.params.appearance and self.params.light_of_frames
+
+    def encode_person(self, crop: FaceCrop) -> FaceParameters:
+        """Shape and albedo of all crops jointly; the middle of their light and lenses, which frames are to share."""
+        code = self(replace(crop, identity=torch.zeros(len(crop), dtype=torch.int64, device=crop.image.device)))
+        assert isinstance(code.camera, PerspectiveCamera)
+        lens = code.camera.focal[:, :1] / assumed_intrinsics(crop, self.params.field_of_view).focal[:, :1]
+        first = {name: block[:1] for name in ("shape", "albedo") if (block := getattr(code, name)) is not None}
+        light = None if code.lighting is None else code.lighting.median(dim=0, keepdim=True).values
+        others = {"lens": lens.median(dim=0, keepdim=True).values}
+        return FaceParameters(**first, lighting=light, others=others, units={"lens": "raw"})
+
+    def encode_frames(self, crop: FaceCrop, person: FaceParameters) -> FaceParameters:
+        """Everything but the person, for all frames at once; smoothing joins them, so that none waits for another."""
+        parts = self._attached()
+        with torch.inference_mode(False), torch.no_grad(), _threads_for(len(crop)):
+            crop, person = crop.map(torch.clone), person.map(torch.clone)
+            code = self._fit_landmarks(crop, parts, self._moving, person)
+            known = {
+                n: None if (b := getattr(person, n)) is None else b.expand(len(crop), *b.shape[1:]) for n in _KNOWN
+            }
+            code = code.replace(**known)
+            return self._with_light(crop, code, parts) if self.frames_have_pixels else code
 
     def _fit(self, crop: FaceCrop, parts: _Inverted) -> FaceParameters:
+        parameters = self._fit_landmarks(crop, parts, self._unknowns)
+        return self._with_appearance(crop, parameters, parts) if self.params.appearance else parameters
+
+    def _fit_landmarks(
+        self, crop: FaceCrop, parts: _Inverted, unknowns: Unknowns, person: FaceParameters | None = None
+    ) -> FaceParameters:
+        """The unknowns that explain the landmarks, with the shape and lens of a person where they are known."""
         p = self.params
-        unknowns = self._unknowns
+        shape, lens = (None, None) if person is None else (person.shape, person.others["lens"][:, 0])
         targets = match_points(crop, parts.landmark_counts)
         activation = p.activation_sigma * (2 if crop.blendshapes is None else 1)
         strength = Strength(p.shape_sigma, p.expression_sigma, activation)
         prior = unknowns.prior(_scores(crop), strength)
-        expected = targets.of(parts.face_model(unknowns.parameters(_upright(prior.mean, unknowns))).landmarks)
-        intrinsics, view = _first_view(crop, targets, expected, p.field_of_view, p.minimum_distance)
+        expected = targets.of(parts.face_model(unknowns.parameters(_upright(prior.mean, unknowns), shape)).landmarks)
+        intrinsics, view = _first_view(crop, targets, expected, p.field_of_view, p.minimum_distance, lens)
         objective = LandmarkObjective(
             model=parts.face_model,
             unknowns=unknowns,
@@ -143,32 +197,47 @@ class LandmarkFit(Encoder):
             half_size=crop.image.new_tensor([crop.size[1] / 2, crop.size[0] / 2]),
             sigma=p.landmark_sigma,
             pair_sigma=p.pair_sigma,
+            shape=shape,
         )
         x = unknowns.start(prior, view)
-        directions = self._average_directions(objective)
+        directions = self._average_directions(objective).without_first(self._unknowns.size - unknowns.size)
         for refinement in range(p.refinements + 1):
             x = levenberg_marquardt(
                 x,
                 objective.residuals,
                 partial(objective.jacobian, directions=directions if refinement == 0 else objective.directions(x)),
                 unknowns.around(prior, x),
-                Sharing.by_label(unknowns.shape_size, _identity(crop)),
-                iterations=p.iterations,
+                Sharing.by_label(unknowns.shape_size, _identity(crop) if person is None else torch.arange(len(crop))),
+                iterations=p.iterations if person is None else min(p.iterations, _FRAME_STEPS),
                 robust_limit=p.robust_limit,
             )
-        parameters = unknowns.parameters(x).replace(camera=intrinsics.camera(unknowns.translation(x)))
-        return self._with_appearance(crop, parameters, parts) if p.appearance else parameters
+        return unknowns.parameters(x, shape).replace(camera=intrinsics.camera(unknowns.translation(x)))
 
     def _with_appearance(self, crop: FaceCrop, parameters: FaceParameters, parts: _Inverted) -> FaceParameters:
+        change = self._albedo_change(parts.face_model, crop.image)
+        return self._lit(crop, parameters, parts, change, _identity(crop))
+
+    def _with_light(self, crop: FaceCrop, parameters: FaceParameters, parts: _Inverted) -> FaceParameters:
+        apart = torch.arange(len(crop), device=crop.image.device)
+        return self._lit(crop, parameters, parts, photometric.KNOWN_ALBEDO, apart)
+
+    def _lit(
+        self,
+        crop: FaceCrop,
+        parameters: FaceParameters,
+        parts: _Inverted,
+        change: photometric.AlbedoChange,
+        identity: Int[Tensor, "B"],
+    ) -> FaceParameters:
         p = self.params
         return photometric.fit_appearance(
             crop,
             parameters,
             parts.face_model,
             parts.renderer,
-            self._albedo_change(parts.face_model, crop.image),
+            change,
             photometric.Strength(p.albedo_sigma, p.pixel_sigma, p.robust_limit),
-            _identity(crop),
+            identity,
             size=p.photo_size,
             rounds=_PHOTO_ROUNDS,
             iterations=_PHOTO_STEPS,
@@ -178,7 +247,8 @@ class LandmarkFit(Encoder):
         """Of the average face, for these landmark sets on this device; kept."""
         key = (objective.half_size.device, tuple((name, len(index)) for name, index in objective.targets.sources))
         if key not in self._directions:
-            self._directions[key] = objective.directions(objective.half_size.new_zeros(1, objective.unknowns.size))
+            every = replace(objective, unknowns=self._unknowns, shape=None)
+            self._directions[key] = every.directions(objective.half_size.new_zeros(1, self._unknowns.size))
         return self._directions[key]
 
     def _albedo_change(self, face_model: FaceModel, like: Tensor) -> photometric.AlbedoChange:
@@ -227,11 +297,12 @@ def _first_view(
     expected: Float[Tensor, "B N 3"],
     field_of_view: float,
     minimum_distance: float,
+    lens: Float[Tensor, "1"] | None,
 ) -> tuple[Intrinsics, View]:
-    """Closed-form camera and head pose of the expected, unrotated face."""
+    """Closed-form camera and head pose of the expected, unrotated face; as many times as long a lens, if known."""
     intrinsics = assumed_intrinsics(crop, field_of_view)
     rotation, distance = scaled_orthographic_rotation(expected, intrinsics.normalised(targets.points), targets.weight)
-    factor = (minimum_distance / distance).clamp_min(1.0)
+    factor = (minimum_distance / distance).clamp_min(1.0) if lens is None else lens.expand(len(distance))
     intrinsics = intrinsics.lengthened(factor)
     turned = expected @ rotation.mT
     translation = place(turned, intrinsics.normalised(targets.points), targets.weight, distance * factor)

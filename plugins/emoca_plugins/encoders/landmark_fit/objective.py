@@ -30,6 +30,7 @@ class LandmarkObjective:
         half_size: Half of width and height of the crop, pixels.
         sigma: Expected distance of a detected point from the model's, as a fraction of ``targets.size``.
         pair_sigma: The same for the distance between two lids or lips.
+        shape: Of the person, where it is known and none of the unknowns.
     """
 
     model: FaceModel
@@ -40,10 +41,11 @@ class LandmarkObjective:
     half_size: Float[Tensor, "2"]
     sigma: float
     pair_sigma: float
+    shape: Float[Tensor, "1 S"] | None = None
 
     def points(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B N 3"]:
         """The model's points, rotated but not placed, metres."""
-        return self.targets.of(self.model(self.unknowns.parameters(x)).landmarks)
+        return self.targets.of(self.model(self.unknowns.parameters(x, self.shape)).landmarks)
 
     def project(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B N 2"]:
         """The model's points in NDC."""
@@ -110,6 +112,10 @@ class Directions:
 
     planes: Float[Tensor, "3 B C N"]
     right_jacobian: Float[Tensor, "B 3 3"]
+
+    def without_first(self, columns: int) -> "Directions":
+        """Those of the other unknowns."""
+        return Directions(self.planes[:, :, columns:].contiguous(), self.right_jacobian)
 
     def turning(self, unknowns: Unknowns, now: Float[Tensor, "B 3 3"]) -> Float[Tensor, "3 B 3 N"]:
         """Directions of the rotation vector where the head is now.

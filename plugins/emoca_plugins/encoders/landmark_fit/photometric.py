@@ -90,6 +90,10 @@ class AlbedoChange:
     count: int
 
 
+KNOWN_ALBEDO = AlbedoChange(_Surface(), 0)
+"""Only the light is fitted."""
+
+
 def albedo_change(face_model: FaceModel, like: Tensor) -> AlbedoChange:
     """How the albedo of a model changes: as the model says, or by differentiation, which works with any of them.
 
@@ -142,7 +146,7 @@ def fit_appearance(
         parameters: Geometry and camera of every face.
         face_model: What they belong to.
         renderer: Finds what each pixel sees.
-        change: Of ``face_model``.
+        change: Of ``face_model``; ``KNOWN_ALBEDO`` leaves the albedo in ``parameters`` as it is.
         strength: Regularisation.
         identity: Faces with the same number share their albedo.
         size: Side of the picture that is compared, pixels.
@@ -158,7 +162,7 @@ def fit_appearance(
     x, tints = prior.mean.clone(), crop.image.new_tensor(_TINTS)
 
     def colors_of(code: Tensor) -> Tensor:
-        albedo = face_model.albedo(parameters.replace(albedo=code if count else None))
+        albedo = face_model.albedo(parameters.replace(albedo=code) if count else parameters)
         return pixels.sample(_Surface(albedo.texture, albedo.vertex_colors))
 
     average = colors_of(x[:, :count])
@@ -176,7 +180,8 @@ def fit_appearance(
             iterations=iterations,
             robust_limit=strength.robust_limit,
         )
-    return parameters.replace(albedo=x[:, :count] if count else None, lighting=_lighting(x[:, count:], tints))
+    fitted = {"albedo": x[:, :count]} if count else {}
+    return parameters.replace(lighting=_lighting(x[:, count:], tints), **fitted)
 
 
 def _slope(

@@ -117,10 +117,11 @@ class Unknowns:
         depth = log_depth.exp()
         return torch.stack([u * depth, v * depth, depth], dim=1)
 
-    def parameters(self, x: Float[Tensor, "B P"]) -> FaceParameters:
-        """The face code behind the unknowns, without its camera."""
+    def parameters(self, x: Float[Tensor, "B P"], shape: Float[Tensor, "1 S"] | None = None) -> FaceParameters:
+        """The face code behind the unknowns, without its camera; with a shape that is known, where one is given."""
+        known = None if shape is None else shape.expand(len(x), -1)
         return FaceParameters(
-            shape=x[:, self.columns["shape"]] if self.has("shape") else None,
+            shape=x[:, self.columns["shape"]] if self.has("shape") else known,
             expression=x[:, self.columns["expression"]] if self.has("expression") else None,
             global_pose=x[:, self.columns["rotation"]],
             jaw_pose=x[:, self.columns["jaw"]] if self.has("jaw") else None,
