@@ -38,7 +38,7 @@ def check(subject: Subject[Encoder]) -> None:
     _check_training(subject, encoder, with_everything)
 
 
-def _check_clips(subject: Subject, encoder: Encoder, crop: FaceCrop) -> None:
+def _check_clips(subject: Subject[Encoder], encoder: Encoder, crop: FaceCrop) -> None:
     with torch.no_grad():
         person = encoder.encode_person(crop)
         frames = encoder.encode_frames(crop, person)
