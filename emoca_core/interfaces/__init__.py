@@ -32,6 +32,7 @@ from emoca_core.interfaces.parts import Parts
 from emoca_core.interfaces.photo import Photo, PhotoCamera
 from emoca_core.interfaces.quality import Quality
 from emoca_core.interfaces.renderer import Fragments, Renderer, Rendering
+from emoca_core.interfaces.sender import LiveFace, LiveFrame, Sender
 from emoca_core.interfaces.sequence import CapturedSequence, FrameFlag, SequenceEmotion, SequenceRig
 from emoca_core.interfaces.tracker import Frame, Tracker
 from emoca_core.vocabulary.emotions import BASIC_EXPRESSIONS, EXPRESSIONS
@@ -77,6 +78,8 @@ __all__ = [
     "Frame",
     "FrameFlag",
     "Landmarker",
+    "LiveFace",
+    "LiveFrame",
     "Loss",
     "ModuleComponent",
     "Parts",
@@ -86,6 +89,7 @@ __all__ = [
     "Quality",
     "Renderer",
     "Rendering",
+    "Sender",
     "SequenceEmotion",
     "SequenceRig",
     "Tracker",

@@ -96,6 +96,7 @@ _BUILT_IN = (
         test_template="emoca_core.cli:plugin_template/test_dataset.py.txt",
     ),
     _kind("exporter", "Exporter", "apart", "captured face to files", "The 68 landmarks as a table."),
+    _kind("sender", "Sender", "apart", "live capture to other programs", "One line of text by UDP for each frame."),
 )
 KINDS: Mapping[Kind, KindSpec] = {kind.name: kind for kind in _BUILT_IN}
 """The built-in kinds, parts in the order in which a photo meets them."""

@@ -71,6 +71,10 @@ _COMPONENTS = (
     ComponentSpec("exporter", "parquet", "emoca_plugins.exporters.parquet:Parquet"),
     ComponentSpec("exporter", "usd", "emoca_plugins.exporters.usd:UsdZip", extra="usd"),
     ComponentSpec("exporter", "json", "emoca_plugins.exporters.record:Record"),
+    # senders
+    ComponentSpec("sender", "preview", "emoca_plugins.senders.preview:Preview"),
+    ComponentSpec("sender", "live_link", "emoca_plugins.senders.live_link:LiveLink"),
+    ComponentSpec("sender", "vmc", "emoca_plugins.senders.vmc:Vmc"),
 )
 
 

@@ -4,12 +4,11 @@ import base64
 import gzip
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from importlib.metadata import distribution
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
 
-from emoca_core.errors import EmocaError
+from emoca_core.export.model_viewer import model_viewer_script
 from emoca_core.files import json_text, write_text
 from emoca_core.interfaces import CapturedFace, ExportedFile, Exporter
 from emoca_core.pages import html_page
@@ -17,7 +16,6 @@ from emoca_plugins.exporters.glb import Glb
 
 T = TypeVar("T")
 FILE = "index.html"
-_PACKAGE, _ENGINE = "dash-model-viewer", "dash_model_viewer/vendor/model-viewer-umd.min.js"
 
 
 class Page(Exporter):
@@ -78,15 +76,8 @@ def _viewer(glb: bytes, data: Mapping[str, object], **shown: object) -> str:
 
 @cache
 def _engine() -> str:
-    """The viewer's script as base64 of gzip.
-
-    Raises:
-        EmocaError: The package that carries it has been changed.
-    """
-    path = Path(str(distribution(_PACKAGE).locate_file(_ENGINE)))
-    if not path.is_file():
-        raise EmocaError(f"{_PACKAGE} carries no {_ENGINE}: install it again, pip install --force-reinstall {_PACKAGE}")
-    return _base64(gzip.compress(path.read_bytes(), mtime=0))
+    """The viewer's script as base64 of gzip."""
+    return _base64(gzip.compress(model_viewer_script(), mtime=0))
 
 
 def _base64(content: bytes) -> str:

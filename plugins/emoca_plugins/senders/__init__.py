@@ -1,0 +1,1 @@
+"""Live captures to other programs."""

@@ -1,0 +1,84 @@
+"use strict";
+const SHOWN = ["jawOpen", "mouthSmileLeft", "mouthSmileRight", "mouthFrownLeft", "eyeBlinkLeft", "eyeBlinkRight",
+  "browInnerUp", "browDownLeft"];
+const COLORS = ["#2459c4", "#c4243f", "#d9822b", "#6b3fb5", "#128a5b", "#4fb286", "#8a6d12", "#5c6370"];
+const SECONDS = 10;
+const viewer = document.querySelector("model-viewer");
+const state = document.getElementById("state");
+const picture = document.querySelector("canvas.picture");
+const curves = document.querySelector("canvas.curves");
+const outputs = SHOWN.map((name, row) => {
+  const item = document.createElement("li"), color = document.createElement("i"), value = document.createElement("output");
+  color.style.background = COLORS[row];
+  item.append(color, name, value);
+  document.getElementById("legend").append(item);
+  return value;
+});
+const past = [];
+let person = 0;
+
+/* The viewer has no public way to set morph weights: its scene is a three.js object behind a symbol. */
+function scene() {
+  return viewer[Object.getOwnPropertySymbols(viewer).find((symbol) => symbol.description === "scene")];
+}
+
+function pose(face) {
+  scene().traverse((node) => {
+    if (!node.morphTargetDictionary) return;
+    for (const [name, value] of Object.entries(face.arkit)) {
+      const place = node.morphTargetDictionary[name];
+      if (place !== undefined) node.morphTargetInfluences[place] = value;
+    }
+    const [yaw, pitch, roll] = face.head;
+    node.rotation.set(pitch, yaw, roll, "YXZ");
+  });
+  scene().queueRender();
+}
+
+function draw(now) {
+  const pen = curves.getContext("2d");
+  pen.clearRect(0, 0, curves.width, curves.height);
+  pen.lineWidth = 2;
+  SHOWN.forEach((name, row) => {
+    pen.strokeStyle = COLORS[row];
+    pen.beginPath();
+    let drawing = false;
+    for (const { time, face } of past) {
+      if (!face) { drawing = false; continue; }
+      const x = curves.width * (1 - (now - time) / SECONDS), y = (curves.height - 4) * (1 - face.arkit[name]) + 2;
+      if (drawing) pen.lineTo(x, y); else pen.moveTo(x, y);
+      drawing = true;
+    }
+    pen.stroke();
+  });
+}
+
+function take(frame) {
+  past.push(frame);
+  while (past[0].time < frame.time - SECONDS) past.shift();
+  const rate = past.length > 1 ? (past.length - 1) / (frame.time - past[0].time) : 0;
+  state.value = `${rate.toFixed(0)} frames/s, ${(1000 * frame.latency).toFixed(0)} ms behind the camera, ` +
+    `${frame.dropped} dropped` + (frame.face ? "" : ", no face");
+  if (frame.person !== person) {
+    person = frame.person;
+    viewer.src = `head.glb?${person}`;
+  }
+  if (frame.face) {
+    SHOWN.forEach((name, row) => { outputs[row].value = frame.face.arkit[name].toFixed(2); });
+    if (viewer.loaded) pose(frame.face);
+  }
+  draw(frame.time);
+  document.body.dataset.frames = frame.number;
+}
+
+async function show(blob) {
+  const bitmap = await createImageBitmap(blob);
+  if (picture.width !== bitmap.width) picture.width = bitmap.width;
+  if (picture.height !== bitmap.height) picture.height = bitmap.height;
+  picture.getContext("2d").drawImage(bitmap, 0, 0);
+  bitmap.close();
+}
+
+const socket = new WebSocket(`ws://${location.host}/pictures`);
+socket.onmessage = ({ data }) => { if (typeof data === "string") take(JSON.parse(data)); else show(data); };
+socket.onclose = () => { state.value = "the capture has ended"; };
