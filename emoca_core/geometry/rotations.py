@@ -1,9 +1,7 @@
 """Rotations as axis-angle vectors (radians) and 3x3 matrices, smooth everywhere a fit may wander."""
 
-import numpy as np
 import torch
 from jaxtyping import Float
-from numpy import ndarray
 from torch import Tensor
 
 _SMALL = 1e-4
@@ -94,16 +92,3 @@ def matrix_to_quaternion(matrix: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "
     row = torch.take_along_dim(outer, best[..., None, None], -2).squeeze(-2)
     quaternion = row / row.norm(dim=-1, keepdim=True)
     return torch.where(quaternion[..., :1] < 0, -quaternion, quaternion)
-
-
-def yaw_pitch_roll(rotation: Float[ndarray, "*batch 3 3"]) -> Float[ndarray, "*batch 3"]:
-    """Angles of Ry(yaw) Rx(pitch) Rz(roll), radians: yaw about the upward axis, then pitch (down is positive), roll.
-
-    Example:
-        >>> yaw_pitch_roll(np.array([[0.0, 0.0, 1.0], [0.0, 1.0, 0.0], [-1.0, 0.0, 0.0]])).round(4).tolist()
-        [1.5708, 0.0, 0.0]
-    """
-    pitch = np.arcsin(np.clip(-rotation[..., 1, 2], -1, 1))
-    yaw = np.arctan2(rotation[..., 0, 2], rotation[..., 2, 2])
-    roll = np.arctan2(rotation[..., 1, 0], rotation[..., 1, 1])
-    return np.stack([yaw, pitch, roll], axis=-1)

@@ -12,9 +12,9 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from emoca_core.errors import RecipeError
+from emoca_core.export.angles import head_and_eyes
 from emoca_core.export.arkit import ArkitSolver, has_arkit_names
 from emoca_core.export.camera import crop_camera_to_photo
-from emoca_core.geometry.rotations import rotation_vector_to_matrix
 from emoca_core.images.crops import choose_crop, crops_to_batch
 from emoca_core.interfaces import (
     CapturedFace,
@@ -119,7 +119,7 @@ class LiveCapture:
         person = self._known(crop, _Sight(photo, face, cropped), taken.time, pool)
         with torch.no_grad():
             crop = crop.map(lambda tensor: tensor.to(self._method.device))
-            code = self._method.encoder.encode_frames(crop, person.code).map(lambda tensor: tensor.cpu())
+            code = self._method.encode_frames(crop, person.code).map(lambda tensor: tensor.cpu())
             code = self._smooth(code, taken.time)
         values = self._values(code, person, face)
         return None if values is None else _face(values, code, cropped, crop.size, photo.size)
@@ -155,7 +155,7 @@ class LiveCapture:
         model = self._method.face_model
         crop = replace(crop, identity=torch.zeros(len(crop), dtype=torch.int64))
         with torch.no_grad():
-            code = self._method.encoder.encode_person(crop.map(lambda tensor: tensor.to(self._method.device)))
+            code = self._method.encode_person(crop.map(lambda tensor: tensor.to(self._method.device)))
             solver = ArkitSolver.of(model, code) if has_arkit_names(model) else None
             geometry = model(code).map(torch.Tensor.cpu)
         if self._meet is not None:
@@ -192,12 +192,9 @@ def _face(
     crop_size: tuple[int, int],
     photo_size: tuple[int, int],
 ) -> LiveFace:
-    still = torch.zeros(1, 6)
-    head, neck = (still[:, :3] if pose is None else pose for pose in (code.global_pose, code.neck_pose))
-    eyes = still if code.eye_pose is None else code.eye_pose
-    turned, bent, *looks = rotation_vector_to_matrix(torch.cat([head, neck, eyes[:, :3], eyes[:, 3:]]).double()).numpy()
     if code.camera is None:
-        return LiveFace(values, turned @ bent, np.stack(looks))
+        head, *eyes = head_and_eyes(code, None)[0]
+        return LiveFace(values, head, np.stack(eyes))
     camera = crop_camera_to_photo(code.camera, crop_size, cropped.crop_to_image, photo_size)
-    view = _FLIP @ camera.rotation
-    return LiveFace(values, view @ turned @ bent, np.stack(looks), _FLIP @ camera.translation)
+    head, *eyes = head_and_eyes(code, [camera])[0]
+    return LiveFace(values, head, np.stack(eyes), _FLIP @ camera.translation)

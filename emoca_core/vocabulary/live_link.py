@@ -19,6 +19,6 @@ LIVE_LINK_VALUES = (
 LIVE_LINK_ROTATIONS = tuple(
     f"{part}{axis}" for part in ("Head", "LeftEye", "RightEye") for axis in ("Yaw", "Pitch", "Roll")
 )
-"""Radians; see ``emoca_core.geometry.rotations.yaw_pitch_roll``."""
-FROM_ARKIT = tuple(ARKIT_NAMES.index(name[0].lower() + name[1:]) for name in LIVE_LINK_VALUES)
+"""Radians; see ``emoca_core.export.angles.yaw_pitch_roll``."""
+FROM_ARKIT = [ARKIT_NAMES.index(name[0].lower() + name[1:]) for name in LIVE_LINK_VALUES]
 """Where each of the 52 is in ``ARKIT_NAMES``."""

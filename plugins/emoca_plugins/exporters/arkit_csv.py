@@ -11,21 +11,9 @@ from emoca_core.export.angles import head_and_eyes, yaw_pitch_roll
 from emoca_core.files import write_text
 from emoca_core.interfaces import CapturedFace, CapturedSequence, ExportedFile, Exporter
 from emoca_core.vocabulary.arkit import ARKIT_NAMES
+from emoca_core.vocabulary.live_link import FROM_ARKIT, LIVE_LINK_ROTATIONS, LIVE_LINK_VALUES
 
-_EYE = ("Blink", "LookDown", "LookIn", "LookOut", "LookUp", "Squint", "Wide")
-_SIDES = ("Left", "Right")
-_VALUES = (
-    *(f"Eye{name}{side}" for side in _SIDES for name in _EYE),
-    *("JawForward", "JawRight", "JawLeft", "JawOpen"),
-    *("MouthClose", "MouthFunnel", "MouthPucker", "MouthRight", "MouthLeft"),
-    *(f"Mouth{name}{side}" for name in ("Smile", "Frown", "Dimple", "Stretch") for side in _SIDES),
-    *("MouthRollLower", "MouthRollUpper", "MouthShrugLower", "MouthShrugUpper"),
-    *(f"Mouth{name}{side}" for name in ("Press", "LowerDown", "UpperUp") for side in _SIDES),
-    *("BrowDownLeft", "BrowDownRight", "BrowInnerUp", "BrowOuterUpLeft", "BrowOuterUpRight"),
-    *("CheekPuff", "CheekSquintLeft", "CheekSquintRight", "NoseSneerLeft", "NoseSneerRight", "TongueOut"),
-)
-_ROTATIONS = tuple(f"{part}{axis}" for part in ("Head", "LeftEye", "RightEye") for axis in ("Yaw", "Pitch", "Roll"))
-COLUMNS = ("Timecode", "BlendShapeCount", *_VALUES, *_ROTATIONS)
+COLUMNS = ("Timecode", "BlendShapeCount", *LIVE_LINK_VALUES, *LIVE_LINK_ROTATIONS)
 """In the order of the app."""
 _RATE = 60.0
 """Frames a second that the time code of a single face is counted in; the app's default."""
@@ -62,7 +50,7 @@ class ArkitCsv(Exporter):
 def _write(
     path: Path, codes: Sequence[str], values: Float[ndarray, "N 52"], turns: Float[ndarray, "N 3 3 3"]
 ) -> Sequence[ExportedFile]:
-    in_order = np.clip(values[:, [ARKIT_NAMES.index(name[0].lower() + name[1:]) for name in _VALUES]], 0, 1)
+    in_order = np.clip(values[:, FROM_ARKIT], 0, 1)
     numbers = np.hstack([in_order, yaw_pitch_roll(turns).reshape(len(turns), -1)])
     form = f",{numbers.shape[1]}" + ",%.6f" * numbers.shape[1]
     rows = [code + form % tuple(row) for code, row in zip(codes, numbers.tolist(), strict=True)]

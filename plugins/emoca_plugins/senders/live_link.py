@@ -8,7 +8,7 @@ from jaxtyping import Float
 from numpy import ndarray
 from pydantic import Field
 
-from emoca_core.geometry.rotations import yaw_pitch_roll
+from emoca_core.export.angles import yaw_pitch_roll
 from emoca_core.interfaces import LiveFace, LiveFrame, Sender
 from emoca_core.registry.spec import ComponentParams
 from emoca_core.vocabulary.live_link import FROM_ARKIT
@@ -75,4 +75,4 @@ def packet(device: str, subject: str, time: float, values: Float[ndarray, "N"]) 
 
 def _values(face: LiveFace) -> Float[ndarray, "61"]:
     angles = yaw_pitch_roll(np.concatenate([face.head[None], face.eyes]))
-    return np.concatenate([face.arkit[list(FROM_ARKIT)], angles.ravel()])
+    return np.concatenate([face.arkit[FROM_ARKIT], angles.ravel()])

@@ -11,8 +11,8 @@ from numpy import concatenate, ndarray
 from pydantic import Field
 
 from emoca_core.errors import EmocaError
+from emoca_core.export.angles import yaw_pitch_roll
 from emoca_core.export.model_viewer import model_viewer_script
-from emoca_core.geometry.rotations import yaw_pitch_roll
 from emoca_core.interfaces import LiveFrame, Sender
 from emoca_core.pages import html_page
 from emoca_core.registry.spec import ComponentParams

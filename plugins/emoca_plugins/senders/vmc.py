@@ -74,7 +74,7 @@ def bundle(frame: LiveFrame) -> bytes:
 
 
 def _messages(face: LiveFace) -> list[Message]:
-    shapes = zip(LIVE_LINK_VALUES, face.arkit[list(FROM_ARKIT)].tolist(), strict=True)
+    shapes = zip(LIVE_LINK_VALUES, face.arkit[FROM_ARKIT].tolist(), strict=True)
     turns = _quaternions(np.concatenate([face.head[None], face.eyes])).tolist()
     bones = zip(("Head", "LeftEye", "RightEye"), turns, strict=True)
     return [
