@@ -49,6 +49,7 @@ if TYPE_CHECKING:
         Loss,
         Parts,
         Renderer,
+        Sender,
         Tracker,
     )
 
@@ -255,6 +256,8 @@ class Registry:
     def build(self, kind: Literal["dataset"], name: str, params: _Given = None) -> "FaceDataset": ...
     @overload
     def build(self, kind: Literal["exporter"], name: str, params: _Given = None) -> "Exporter": ...
+    @overload
+    def build(self, kind: Literal["sender"], name: str, params: _Given = None) -> "Sender": ...
     @overload
     def build(self, kind: Kind, name: str, params: _Given = None, parts: "Parts | None" = None) -> "Component": ...
 
