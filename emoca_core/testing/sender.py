@@ -6,9 +6,9 @@ from emoca_core.interfaces import LiveFace, LiveFrame, Sender
 from emoca_core.testing.common import Subject
 
 
-def check(subject: Subject) -> None:
+def check(subject: "Subject[Sender]") -> None:
     """It opens, sends frames with and without a face unchanged, can be closed twice and opened again."""
-    sender: Sender = subject.component
+    sender = subject.component
     subject.require(bool(sender.address.strip()), "address must say where it sends to")
     sender.close()  # before it was opened
     for _ in range(2):
