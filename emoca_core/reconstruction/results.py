@@ -260,5 +260,13 @@ def finished_photos(out: Path) -> Iterator[tuple[PhotoResult, PhotoRecord]]:
             yield result, record
 
 
+def finished_clips(out: Path) -> Iterator[tuple[ClipResult, ClipRecord]]:
+    """Every complete clip under an output folder, in natural order of the names."""
+    for path in sorted(out.glob(f"*/{CLIP_RECORD}"), key=lambda p: natural_key(p.parent.name)):
+        result = ClipResult(path.parent)
+        if not leads_out(out, path.parent) and (record := result.record()) is not None:
+            yield result, record
+
+
 def _hash(facts: Any) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

@@ -1,6 +1,7 @@
 """The contact sheet of an output folder, made from what lies in it."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -9,8 +10,8 @@ from emoca_core.errors import EmocaError
 from emoca_core.export.contact_sheet import SheetRow, write_contact_sheet
 from emoca_core.files import path_below
 from emoca_core.parsing import read_record
-from emoca_core.reconstruction.results import CONTACT_SHEET, finished_photos
-from emoca_core.reconstruction.saving import RECORD
+from emoca_core.reconstruction.results import CONTACT_SHEET, finished_clips, finished_photos
+from emoca_core.reconstruction.saving import RECORD, SEQUENCE_RECORD
 
 _STRONG, _SHOWN = 0.25, 4
 """Activations above the first are worth naming, at most so many."""
@@ -43,6 +44,21 @@ class _Page(BaseModel):
     thumbnail: str | None
 
 
+class _Seconds(BaseModel):
+    first: float
+    last: float
+
+
+class _SequenceRecord(BaseModel):
+    """What the page shows of ``sequence.json``."""
+
+    track: int
+    recipe: _Recipe
+    frames: int
+    seconds: _Seconds
+    page: _Page
+
+
 class _FaceRecord(BaseModel):
     """What the page shows of ``face.json``."""
 
@@ -68,7 +84,7 @@ def write_index(out: Path, failures: Iterable[tuple[str, str]] = ()) -> Path:
         OSError: It cannot be written.
     """
     path = out / CONTACT_SHEET
-    write_contact_sheet(path, "EMOCA Core", list(_rows(out)), failures)
+    write_contact_sheet(path, "EMOCA Core", [*_rows(out), *_clip_rows(out)], failures)
     return path
 
 
@@ -85,17 +101,46 @@ def _rows(out: Path) -> Iterator[SheetRow]:
                 yield SheetRow(name, f"{face} is damaged: reconstruct the photo again with --overwrite")
 
 
-def _row(out: Path, name: str, folder: Path, record: _FaceRecord) -> SheetRow:
-    def link(file: str) -> Path:
-        return path_below(folder, file, what=f"file in {folder / RECORD},").relative_to(out)
+def _clip_rows(out: Path) -> Iterator[SheetRow]:
+    for result, clip in finished_clips(out):
+        name = clip.clip.file
+        if not clip.tracks:
+            yield SheetRow(name, "no face found")
+        for track in clip.tracks:
+            try:
+                folder = path_below(result.folder, track)
+                yield _clip_row(out, name, folder, read_record(folder / SEQUENCE_RECORD, _SequenceRecord))
+            except EmocaError:
+                yield SheetRow(name, f"{track} is damaged: reconstruct the clip again with --overwrite")
 
-    page = record.page
-    return SheetRow(
+
+def _clip_row(out: Path, name: str, folder: Path, record: _SequenceRecord) -> SheetRow:
+    row = SheetRow(
+        photo=name,
+        title=f"track {record.track}, {record.recipe.name}",
+        is_face=True,
+        facts=[f"{record.frames} frames, {record.seconds.last - record.seconds.first:.1f} s"],
+    )
+    return _with_files(row, out, folder, record.page)
+
+
+def _row(out: Path, name: str, folder: Path, record: _FaceRecord) -> SheetRow:
+    row = SheetRow(
         photo=name,
         title=f"face {record.face.index}, {record.recipe.name}",
         is_face=True,
         facts=list(_facts(record)),
         warning=_warning(record.quality),
+    )
+    return _with_files(row, out, folder, record.page)
+
+
+def _with_files(row: SheetRow, out: Path, folder: Path, page: _Page) -> SheetRow:
+    def link(file: str) -> Path:
+        return path_below(folder, file, what=f"file of {folder},").relative_to(out)
+
+    return replace(
+        row,
         thumbnail=link(page.thumbnail) if page.thumbnail else None,
         picture=link(page.picture) if page.picture else None,
         files=[(label, link(file)) for label, file in page.links.items()],

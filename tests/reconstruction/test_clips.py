@@ -63,6 +63,8 @@ def test_clips_and_photos_in_one_call(tmp_path, method):
     assert {path.name for path in track.iterdir()} == {"arkit.csv", "sequence.safetensors", "sequence.json"}
     assert len(load_file(track / "sequence.safetensors")["code.expression"]) == 20
     assert len(list(track.parent.iterdir())) == 2, "nothing of the work is left"
+    page = (tmp_path / "out/index.html").read_text()
+    assert "talk.mkv" in page and f'href="{track.parent.name}/track_0/arkit.csv"' in page and "20 frames, 0.8 s" in page
     before, seen = content(tmp_path / "out"), method.landmarker.seen
     report, said = run(method, [tmp_path / "in"], tmp_path / "out")
     assert (report.skipped, report.skipped_clips, said) == (1, 1, []) and exit_code(report) == 0
