@@ -8,11 +8,21 @@ from emoca_core.registry.spec import ComponentParams, ComponentSpec
 from emoca_core.version import VERSION
 
 if TYPE_CHECKING:
-    from emoca_core.api import CapturedFace, Method, Objective, load_method, reconstruct
+    from emoca_core.api import (
+        CapturedFace,
+        CapturedSequence,
+        Method,
+        Objective,
+        load_method,
+        open_clip,
+        reconstruct,
+        reconstruct_sequence,
+    )
 
 __version__ = VERSION
 __all__ = [
     "CapturedFace",
+    "CapturedSequence",
     "ComponentParams",
     "ComponentSpec",
     "Method",
@@ -21,13 +31,16 @@ __all__ = [
     "get_registry",
     "hookimpl",
     "load_method",
+    "open_clip",
     "reconstruct",
+    "reconstruct_sequence",
 ]
+_HEAVY = frozenset(__all__) - frozenset(globals())
 
 
 def __getattr__(name: str) -> object:
     """Import what needs torch only when it is asked for."""
-    if name in ("CapturedFace", "Method", "Objective", "load_method", "reconstruct"):
+    if name in _HEAVY:
         from emoca_core import api
 
         return getattr(api, name)

@@ -1,17 +1,27 @@
-"""What people call first: a method by its name, and the faces of some photos."""
+"""What people call first: a method by its name, the faces of some photos, the people of a clip."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
 from emoca_core.method import Method, Objective, build_parts, pick_device
-from emoca_core.reconstruction import CapturedFace, reconstruct
+from emoca_core.reconstruction import CapturedFace, CapturedSequence, reconstruct, reconstruct_sequence
 from emoca_core.registry import catalogue as catalogues
 from emoca_core.registry import get_registry
 from emoca_core.runs.loading import load_trained
 from emoca_core.runs.start import emotion_changes
 from emoca_core.runs.trained_folder import find_method, open_folder
+from emoca_core.video import open_clip
 
-__all__ = ["CapturedFace", "Method", "Objective", "load_method", "reconstruct"]
+__all__ = [
+    "CapturedFace",
+    "CapturedSequence",
+    "Method",
+    "Objective",
+    "load_method",
+    "open_clip",
+    "reconstruct",
+    "reconstruct_sequence",
+]
 
 
 def load_method(
