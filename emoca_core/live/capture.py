@@ -140,39 +140,44 @@ class LiveCapture:
     def _known(self, crop: FaceCrop, sight: "_Sight", now: float, pool: ThreadPoolExecutor) -> _Person:
         """The person as far as they are known; work on knowing them better goes on beside."""
         if self._person is None:
-            self._person = self._meet_person(crop, sight)
+            self._person = self._meet_person(crop)
+            pool.submit(self._introduce, self._person, crop.size, sight)
         if self._better is None and now - self._last_kept >= PERSON_INTERVAL:
             self._seen.append(crop)
             self._last_kept = now
             if len(self._seen) == PERSON_CROPS:
-                self._better = pool.submit(self._meet_person, FaceCrop.cat(self._seen), sight)
+                self._better = pool.submit(self._meet_person, FaceCrop.cat(self._seen))
                 self._seen.clear()
         elif self._better is not None and self._better.done():
             self._person, self._better = self._better.result(), Future()
+            pool.submit(self._introduce, self._person, crop.size, sight)
         return self._person
 
-    def _meet_person(self, crop: FaceCrop, sight: "_Sight") -> _Person:
+    def _meet_person(self, crop: FaceCrop) -> _Person:
         model = self._method.face_model
         crop = replace(crop, identity=torch.zeros(len(crop), dtype=torch.int64))
         with torch.no_grad():
             code = self._method.encode_person(crop.map(lambda tensor: tensor.to(self._method.device)))
             solver = ArkitSolver.of(model, code) if has_arkit_names(model) else None
-            geometry = model(code).map(torch.Tensor.cpu)
-        if self._meet is not None:
-            record = CropRecord("native", self._rule.name, crop.size, sight.cropped.crop_to_image)
-            at_rest = code.map(torch.Tensor.cpu)
-            self._meet(
-                ReconstructedFace(
-                    method=self._method,
-                    photo=sight.photo,
-                    index=0,
-                    detection=sight.face,
-                    crop=record,
-                    parameters=at_rest,
-                    geometry=geometry,
-                )
-            )
         return _Person(code, solver)
+
+    def _introduce(self, person: _Person, crop_size: tuple[int, int], sight: "_Sight") -> None:
+        """Show whoever wants it the person at rest."""
+        if self._meet is None:
+            return
+        with torch.no_grad():
+            geometry = self._method.face_model(person.code).map(torch.Tensor.cpu)
+        self._meet(
+            ReconstructedFace(
+                method=self._method,
+                photo=sight.photo,
+                index=0,
+                detection=sight.face,
+                crop=CropRecord("native", self._rule.name, crop_size, sight.cropped.crop_to_image),
+                parameters=person.code.map(torch.Tensor.cpu),
+                geometry=geometry,
+            )
+        )
 
     def _values(self, code: FaceParameters, person: _Person, face: Detection) -> Float[ndarray, "52"] | None:
         """Those of the fitted face where the model has the ARKit names, else the landmarker's."""
