@@ -6,10 +6,8 @@ eyeball, jawOpen, jawLeft and jawRight turn the jaw joint, and eyeBlink* closes 
 add targets up linearly while joints turn, so a residual stays; it is reported.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -17,6 +15,7 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 from torch import Tensor
 
+from emoca_core.export.arkit_joints import JAW, GazeModel, asked_values, jaw_poses
 from emoca_core.geometry.bounded_minimum import bounded_minimum
 from emoca_core.interfaces import Block, ExpressionRig, FaceGeometry, FaceModel, FaceParameters
 from emoca_core.vocabulary.arkit import ARKIT_NAMES
@@ -26,14 +25,6 @@ EXPRESSIVE: tuple[Block, ...] = ("expression", "jaw_pose", "eye_pose", "eyelids"
 """Blocks that are zero in the neutral face of a person."""
 
 SIDES = ("Left", "Right")
-_JAW: Mapping[str, tuple[float, float, float]] = {
-    "jawOpen": (0.3, 0.0, 0.0),
-    "jawLeft": (0.0, 0.1, 0.0),
-    "jawRight": (0.0, -0.1, 0.0),
-}
-"""What a jaw joint does (jawForward is a shift): a rotation vector of about the size at 1, radians."""
-_JAW_STEPS = 3
-"""How often that size is corrected: rotations are not quite linear."""
 _OPPOSITES = (
     ("eyeBlinkLeft", "eyeWideLeft"),
     ("eyeBlinkRight", "eyeWideRight"),
@@ -53,6 +44,8 @@ _HALF_CLOSED, _CLOSED = 0.5, 0.75
 """Closure from which on a narrowed eye is read as a blink, and from which on as nothing else."""
 _CLOSED_BLINK = 0.8
 """The least eyeBlink of a closed eye."""
+_FARTHEST = 2.0
+"""By how much a target reaches further on the face of a code that asks for more than 1."""
 _HIDDEN = 0.5
 """Weight of the eyeball behind closed lids: enough to choose a gaze, too little to open the lids for it."""
 
@@ -66,14 +59,6 @@ _STILL = 1e-6
 """Metres; less is not a movement."""
 
 
-@runtime_checkable
-class GazeModel(Protocol):
-    """A face model that leaves the turning of the eyeballs to ``eye_pose``."""
-
-    def gaze_of_expression(self, expression: Float[Tensor, "B 52"]) -> Float[Tensor, "B 6"]:
-        """Eye rotations that the eyeLook activations of an expression stand for, radians."""
-
-
 def has_arkit_names(face_model: FaceModel) -> bool:
     """Whether the 52 ARKit activations are among the expression coefficients of a model."""
     return set(ARKIT_NAMES) <= set(face_model.expression_names)
@@ -82,15 +67,17 @@ def has_arkit_names(face_model: FaceModel) -> bool:
 def arkit_rig(face_model: FaceModel, parameters: FaceParameters, captured: FaceGeometry) -> ExpressionRig:
     """The person's neutral face, the 52 ARKit targets, and the values in [0, 1] that give the captured face.
 
-    Bounded least squares over the displacement of all vertices. An eye that is closed is a blink: from a closure of 0.5
-    to one of 0.75, a growing share of the closure is a lower bound of eyeBlink, and the hidden eyeball counts less.
+    Bounded least squares over the displacement of all vertices. Where the code goes beyond 1, the value is 1 and the
+    target of this face goes as far, up to twice what 1 stands for. An eye that is closed is a blink: from a closure of
+    0.5 to one of 0.75, a growing share of the closure is a lower bound of eyeBlink, and the hidden eyeball counts less.
 
     Args:
         face_model: A model for which ``has_arkit_names`` holds.
         parameters: The code of one face, on the model's device.
         captured: The same face, posed.
     """
-    solver = ArkitSolver.of(face_model, parameters)
+    reach = asked_values(face_model, parameters)[0].clip(1, _FARTHEST)
+    solver = ArkitSolver.of(face_model, parameters, reach)
     landmarks = _numpy(captured.landmarks["ibug68"])
     values = solver(_numpy(captured.vertices) - solver.neutral, landmarks, parameters)[0]
     weights = dict(zip(ARKIT_NAMES, values.tolist(), strict=True))
@@ -105,6 +92,7 @@ class ArkitSolver:
         face_model: A model for which ``has_arkit_names`` holds.
         neutral: The person at rest, metres.
         targets: What each of ``ARKIT_NAMES`` adds at 1, metres.
+        reach: How far they go, in units of what 1 stands for.
         products: Scalar products of the targets.
         eyes: The left and the right one.
     """
@@ -112,18 +100,24 @@ class ArkitSolver:
     face_model: FaceModel
     neutral: Float[ndarray, "V 3"]
     targets: Float[ndarray, "52 V 3"]
+    reach: Float[ndarray, "52"]
     products: Float[ndarray, "52 52"]
     eyes: tuple["_Eye", "_Eye"]
 
     @classmethod
-    def of(cls, face_model: FaceModel, parameters: FaceParameters) -> "ArkitSolver":
+    def of(
+        cls, face_model: FaceModel, person: FaceParameters, reach: Float[ndarray, "52"] | None = None
+    ) -> "ArkitSolver":
         """The solver for a person, in the axes of their ``global_pose`` and ``neck_pose``.
 
         Args:
             face_model: A model for which ``has_arkit_names`` holds.
-            parameters: A batch of one.
+            person: A batch of one.
+            reach: How far the targets go, in units of what 1 stands for; but lids touch at 1.
         """
-        posed = _arkit_poses(face_model, at_rest(parameters))
+        reach = np.ones(len(ARKIT_NAMES)) if reach is None else reach.copy()
+        reach[[ARKIT_NAMES.index(f"eyeBlink{side}") for side in SIDES]] = 1.0
+        posed = _arkit_poses(face_model, at_rest(person), reach)
         vertices, points = _numpy(posed.vertices), _numpy(posed.landmarks["ibug68"])
         neutral = vertices[0]
         targets, turned = np.split(vertices[1:] - neutral, [len(ARKIT_NAMES)])
@@ -132,7 +126,7 @@ class ArkitSolver:
             targets[one.blink] *= one.scale
         left, right = (_Eye.of(one, targets, eye) for one, eye in zip(lids, turned, strict=True))
         columns = targets.reshape(len(targets), -1)
-        return cls(face_model, neutral, targets, columns @ columns.T, (left, right))
+        return cls(face_model, neutral, targets, reach, columns @ columns.T, (left, right))
 
     def __call__(
         self, moved: Float[ndarray, "N V 3"], landmarks: Float[ndarray, "N 68 3"], parameters: FaceParameters
@@ -144,7 +138,7 @@ class ArkitSolver:
             landmarks: The captured ones, in the same axes.
             parameters: Their codes.
         """
-        expected = _expected(self.face_model, parameters)
+        expected = self._expected(parameters)
         lower, upper = np.zeros_like(expected), np.ones_like(expected)
         upper[:, ARKIT_NAMES.index(_NEVER_MEASURED)] = 0.0
         right = moved.reshape(len(moved), -1) @ self.targets.reshape(len(self.targets), -1).T
@@ -162,6 +156,12 @@ class ArkitSolver:
             matrix -= hidden[:, None, None] * eye.products
             right -= hidden[:, None] * (ball @ eye.columns.T)
         return self._solve(matrix, right, expected, lower, upper)
+
+    def _expected(self, parameters: FaceParameters) -> Float[ndarray, "N 52"]:
+        """The values that the codes themselves name; NaN for those that jaw and eyes share in."""
+        named = (asked_values(self.face_model, parameters) / self.reach).clip(0, 1)
+        named[:, [name in JAW or name.startswith("eyeLook") for name in ARKIT_NAMES]] = np.nan
+        return np.asarray(named)
 
     def _solve(
         self,
@@ -232,53 +232,21 @@ def posed_with(model: FaceModel, code: FaceParameters, **blocks: Float[Tensor, "
     return geometry
 
 
-def _arkit_poses(model: FaceModel, code: FaceParameters) -> FaceGeometry:
+def _arkit_poses(model: FaceModel, code: FaceParameters, reach: Float[ndarray, "52"]) -> FaceGeometry:
     """At rest; each ARKit expression, with joints where these do it; the left and the right eye turned."""
-    rows, names = [1 + ARKIT_NAMES.index(name) for name in _JAW], list(model.expression_names)
-    total = len(ARKIT_NAMES) + 3
+    rows, names = [1 + ARKIT_NAMES.index(name) for name in JAW], list(model.expression_names)
+    total, far = len(ARKIT_NAMES) + 3, torch.from_numpy(reach).float()[:, None]
     expression, jaw, eyes = torch.zeros(total, len(names)), torch.zeros(total, 3), torch.zeros(total, 6)
     expression[1:-2] = torch.eye(len(names))[[names.index(name) for name in ARKIT_NAMES]]
     if "jaw_pose" in model.blocks:
-        jaw[rows], expression[rows] = _jaw_poses(model), 0.0
+        jaw[rows], expression[rows] = far[[row - 1 for row in rows]] * jaw_poses(model), 0.0
     if isinstance(model, GazeModel):
         eyes = model.gaze_of_expression(expression.to(model.faces.device)).cpu()
+        eyes[1:-2] *= far
+        far = torch.where(eyes[1:-2].any(1, keepdim=True), 1.0, far)  # of a look only the eyeball
         eyes[-2, 1] = eyes[-1, 4] = 0.1
+    expression[1:-2] *= far
     return posed_with(model, code, expression=expression, jaw_pose=jaw, eye_pose=eyes)
-
-
-def _expected(model: FaceModel, parameters: FaceParameters) -> Float[ndarray, "N 52"]:
-    """The values that the codes themselves name; NaN for those that jaw and eyes share in."""
-    names = list(model.expression_names)
-    code = np.zeros((len(parameters), len(names)))
-    if parameters.expression is not None:
-        code[:, : parameters.expression.shape[1]] = np.clip(_numpy(parameters.expression), 0, 1)
-    named = code[:, [names.index(name) for name in ARKIT_NAMES]]
-    named[:, [name in _JAW or name.startswith("eyeLook") for name in ARKIT_NAMES]] = np.nan
-    return named
-
-
-def _jaw_poses(model: FaceModel) -> Float[Tensor, "J 3"]:
-    """Rotations of the jaw joint that come closest to the model's own jaw expressions at 1, on its average face.
-
-    Found once for each model.
-    """
-    if model not in _JAW_POSES_OF:
-        names = list(model.expression_names)
-        poses = torch.zeros(2 * len(_JAW) + 1, 3)
-        expression = torch.zeros(len(poses), len(names))
-        expression[1 + len(_JAW) :] = torch.eye(len(names))[[names.index(name) for name in _JAW]]
-        poses[1 : 1 + len(_JAW)] = torch.tensor(list(_JAW.values()))
-        for _ in range(_JAW_STEPS):
-            vertices = (
-                posed_with(model, FaceParameters(), expression=expression, jaw_pose=poses).vertices.double().cpu()
-            )
-            turned, shown = (vertices[1:] - vertices[0]).flatten(1).chunk(2)
-            poses[1 : 1 + len(_JAW)] *= ((turned * shown).sum(1) / turned.square().sum(1))[:, None]
-        _JAW_POSES_OF[model] = poses[1 : 1 + len(_JAW)]
-    return _JAW_POSES_OF[model]
-
-
-_JAW_POSES_OF: WeakKeyDictionary[FaceModel, Tensor] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import torch
 from glb_reader import GlbReader
 
 from emoca_core.export.arkit import arkit_rig, code_rig, has_arkit_names, residual_mm
+from emoca_core.export.arkit_joints import asked_values
 from emoca_core.interfaces import FaceMesh, FaceParameters
 from emoca_core.registry import get_registry
 from emoca_core.vocabulary.arkit import ARKIT_NAMES
@@ -69,6 +70,9 @@ FACES = {
 }  # fmt: skip
 
 
+STILL = {"expression": torch.zeros(1, 52), "jaw_pose": torch.zeros(1, 3), "eye_pose": torch.zeros(1, 6)}
+
+
 def rig_of(head, parameters):
     with torch.no_grad():
         geometry = head(parameters)
@@ -116,8 +120,39 @@ def test_values_beyond_the_range_are_bounded(head):
     beyond = code(jaw=(2 * OPEN, 0.2, 0.0), eyes=(0.6, 0.7, 0.0, 0.6, 0.7, 0.0), browInnerUp=1.4, cheekPuff=-0.3)
     rig, _ = rig_of(head, beyond)
     assert all(0 <= value <= 1 for value in rig.weights.values())
-    full = {name for name, value in rig.weights.items() if value == 1}
+    full = {name for name, value in rig.weights.items() if value > 0.9}
     assert {"jawOpen", "browInnerUp", "eyeLookOutLeft", "eyeLookInRight"} <= full
+
+
+BEYOND = {
+    "jaw_aside": code(20, jaw=(0.1, 0.15, 0.0)),
+    "jaw_aside_alone": code(21, jaw=(0.0, -0.15, 0.0)),
+    "jaw_wide_open": code(22, jaw=(1.3 * OPEN, 0.0, 0.0)),
+    "gaze": code(23, eyes=(0.0, 0.5, 0.0, 0.0, 0.5, 0.0)),
+    "activations": code(
+        24, **{name: 1.5 for name in ARKIT_NAMES if name.startswith(("brow", "nose", "mouthS", "mouthU"))}
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BEYOND)
+def test_where_a_code_goes_beyond_one_the_target_of_the_face_goes_along(head, name):
+    """The value is 1, as on any other head, and the file still shows the capture."""
+    asked = asked_values(head, BEYOND[name])[0]
+    rig, captured = rig_of(head, BEYOND[name])
+    assert residual_mm(rig, captured)["mean"] <= 0.5
+    beyond = [name for name, value in zip(ARKIT_NAMES, asked, strict=True) if value > 1.2]
+    assert beyond and all(0.9 <= rig.weights[name] <= 1 for name in beyond)
+    sizes = [np.linalg.norm(one.targets, axis=(1, 2)) for one in (rig_of(head, BEYOND[name].replace(**STILL))[0], rig)]
+    np.testing.assert_allclose(sizes[1] / sizes[0], asked.clip(1, 2), rtol=0.05)  # joints: along a chord
+
+
+def test_a_target_reaches_twice_as_far_at_most(head):
+    rig, captured = rig_of(head, code(jaw=(3 * OPEN, 0.0, 0.0)))
+    usual, _ = rig_of(head, code())
+    jaw = ARKIT_NAMES.index("jawOpen")
+    assert np.linalg.norm(rig.targets[jaw]) == pytest.approx(2 * np.linalg.norm(usual.targets[jaw]), rel=0.05)
+    assert rig.weights["jawOpen"] == 1 and residual_mm(rig, captured)["mean"] > 0.5
 
 
 @pytest.mark.parametrize("name", ["eyeLookDownLeft", "eyeLookInRight", "eyeLookOutLeft", "eyeLookUpRight"])
