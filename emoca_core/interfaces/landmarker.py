@@ -23,6 +23,8 @@ class Detection:
         notes: Remarks for people.
         movement: How far the landmarks move when the face is looked at again through another crop, if that was tried:
             mean distance, in units of the distance of the outer eye corners; infinite where it is not found again.
+        second_opinion: How far other evidence for a whole human face is above its limit, if there is any; below 0 it
+            rather is an animal or a thing, or something covers the face.
     """
 
     box: Float[ndarray, "4"]
@@ -32,6 +34,7 @@ class Detection:
     head_pose: Float[ndarray, "4 4"] | None = None
     notes: tuple[str, ...] = field(default=())
     movement: float | None = None
+    second_opinion: float | None = None
 
 
 class Follower(ABC):
@@ -61,7 +64,7 @@ class Landmarker(Component):
         """All faces of an RGB photo, largest first; an empty list when there is none."""
 
     def look_again(self, photo: UInt8[ndarray, "H W 3"], faces: Sequence[Detection]) -> list[Detection]:
-        """The same faces with their ``movement``; without, as here, where the landmarker cannot tell.
+        """The same faces with ``movement`` and ``second_opinion``; without, as here, where the landmarker cannot tell.
 
         Args:
             photo: RGB.

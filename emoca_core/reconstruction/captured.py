@@ -79,7 +79,8 @@ class ReconstructedFace(CapturedFace):
     @cached_property
     def quality(self) -> Quality:
         """Whether the face can be trusted, and why not."""
-        return judge(self.detection, self.landmarks, self.parameters)
+        residual = None if self._arkit_residual_mm is None else self._arkit_residual_mm["mean"]
+        return judge(self.detection, self.landmarks, self.parameters, self.photo.size, residual)
 
     @property
     def detected_arkit(self) -> Mapping[str, float] | None:
@@ -151,10 +152,15 @@ class ReconstructedFace(CapturedFace):
         """Write files; see ``CapturedFace``."""
         return save_face(self, Path(folder), list(build_exporters(write).values()))
 
+    @cached_property
+    def _arkit_residual_mm(self) -> dict[str, float] | None:
+        if self.rig is None or self.rig.source != "arkit":
+            return None
+        return residual_mm(self.rig, self.vertices.astype(np.float64))
+
     def _describe_arkit(self) -> dict[str, Any] | None:
-        if self.rig is not None and self.rig.source == "arkit":
-            vertices = self.vertices.astype(np.float64)
-            return {"source": "fit", "residual_mm": residual_mm(self.rig, vertices), "values": self.rig.weights}
+        if self.rig is not None and self._arkit_residual_mm is not None:
+            return {"source": "fit", "residual_mm": self._arkit_residual_mm, "values": self.rig.weights}
         return None if self.detected_arkit is None else {"source": "landmarker", "values": self.detected_arkit}
 
     def _on_device(self) -> FaceParameters:

@@ -54,30 +54,53 @@ LIMITS: Sequence[Limit] = (
         shown="{:.3f} of the eye distance away",
         lost="a second look finds no face",
     ),
+    Limit(
+        figure="second_opinion",
+        value=0.0,
+        at_least=True,
+        says="other signs are against a whole human face: an animal, a drawing, a mask, a hand before it",
+        shown="{:.1f}",
+    ),
+    Limit("outside", 0.09, False, "part of the face is outside of the photo", "{:.3f} of its points"),
     Limit("landmark_error", 0.08, False, "the fitted landmarks miss the detected ones", "{:.3f} of the eye distance"),
     Limit("eye_distance_px", 12.0, True, "the face is small", "{:.0f} pixels between the eyes"),
     Limit("turned_degrees", 50.0, False, "the head is turned far aside", "{:.0f} degrees"),
     Limit("largest_shape", 5.0, False, "the identity is outside of the model's range", "{:.1f} standard deviations"),
+    Limit("arkit_residual_mm", 0.5, False, "the ARKit values do not give the captured mesh", "{:.2f} mm away"),
 )
 """What is looked at, in the order of the reasons."""
 
+_DENSE = 200
+"""Landmarks that are a mesh of the face, and not its features alone."""
 
-def judge(detection: Detection, fitted: Float[ndarray, "68 2"] | None, parameters: FaceParameters) -> Quality:
+
+def judge(
+    detection: Detection,
+    fitted: Float[ndarray, "68 2"] | None,
+    parameters: FaceParameters,
+    photo_size: tuple[int, int] | None = None,
+    arkit_residual_mm: float | None = None,
+) -> Quality:
     """The verdict on one face, from whatever its method tells.
 
     Args:
         detection: What the landmarker found.
         fitted: The same landmarks of the mesh, photo pixels; ``None`` for methods without a camera.
         parameters: Its code, a batch of one.
+        photo_size: Height and width of the photo, pixels.
+        arkit_residual_mm: How far the weighted targets stay away from the mesh on average; ``None`` for other rigs.
     """
     detected = detection.landmarks["ibug68"]
     figures = {
         "score": float(detection.score),
         "movement": detection.movement,
+        "second_opinion": detection.second_opinion,
+        "outside": _outside(detection, photo_size),
         "landmark_error": None if fitted is None else landmark_error(fitted, detected),
         "eye_distance_px": float(np.linalg.norm(np.subtract(*detected[list(IBUG68_OUTER_EYE_CORNERS)]))),
         "turned_degrees": _turned(parameters),
         "largest_shape": _largest_shape(parameters),
+        "arkit_residual_mm": arkit_residual_mm,
     }
     reasons = tuple(reason for limit in LIMITS if (reason := limit.reason(figures[limit.figure])) is not None)
     return Quality("doubtful" if reasons else "good", reasons, figures)
@@ -104,6 +127,15 @@ def doubtful_frames(
         if (figure := figures.get(limit.figure)) is not None:
             doubtful |= figure < limit.value if limit.at_least else figure > limit.value
     return doubtful
+
+
+def _outside(detection: Detection, photo_size: tuple[int, int] | None) -> float | None:
+    """Share of the landmarks that lie outside of the photo, where they cover the face densely."""
+    points = max(detection.landmarks.values(), key=len)
+    if photo_size is None or len(points) < _DENSE:
+        return None
+    last = np.array(photo_size[::-1]) - 0.5
+    return float(np.mean(((points < -0.5) | (points > last)).any(axis=1)))
 
 
 def _turned(parameters: FaceParameters) -> float | None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from numpy import ndarray
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from emoca_core.images.photo_search import find_photos
 from emoca_core.images.photos import read_photo
@@ -126,6 +126,27 @@ def test_landmarks_of_faces_stay_at_a_second_look(landmarker: MediaPipeLandmarke
     assert len(found) > 3
     for coin in landmarker.look_again(coins, found):
         assert coin.movement is not None and coin.movement > 0.05
+
+
+def test_a_second_opinion_tells_covered_faces(landmarker: MediaPipeLandmarker, portrait: ndarray) -> None:
+    """A mask from the nose down, of cloth that is no skin; the landmarks are found all the same, and stay."""
+    (face,) = landmarker.look_again(portrait, landmarker.detect(portrait))
+    assert face.second_opinion is not None and face.second_opinion > 3
+    points = face.landmarks["mediapipe478"]
+    cloth = Image.fromarray(portrait)
+    outline = [tuple(points[i]) for i in (195, 117, 132, 172, 150, 176, 152, 400, 379, 397, 361, 346)]
+    ImageDraw.Draw(cloth).polygon(outline, fill=(120, 160, 190))
+    (masked,) = landmarker.look_again(np.asarray(cloth), landmarker.detect(np.asarray(cloth)))
+    assert masked.second_opinion is not None and masked.second_opinion < 0
+    assert masked.score > 0.75 and masked.movement is not None and masked.movement < 0.05
+
+
+def test_without_a_second_detector_there_is_no_second_opinion(
+    landmarker: MediaPipeLandmarker, portrait: ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr("cv2.CascadeClassifier")  # OpenCV 5 has it among its contributed modules
+    (face,) = landmarker.look_again(portrait, landmarker.detect(portrait))
+    assert face.movement is not None and face.second_opinion is None
 
 
 def test_a_head_in_profile_is_named_where_no_face_is_found(landmarker: MediaPipeLandmarker) -> None:

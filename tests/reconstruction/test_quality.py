@@ -2,11 +2,15 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+import emoca_core
+from emoca_core import load_method
 from emoca_core.cli.reconstruct import summary
 from emoca_core.errors import ParamsError
 from emoca_core.interfaces import Detection, FaceParameters
@@ -23,7 +27,7 @@ def limits(no_doubt, monkeypatch):
 
 POINTS = np.random.default_rng(0).normal(300, 40, (68, 2))
 POINTS[36], POINTS[45] = (250, 300), (350, 300)  # the outer eye corners, 100 pixels from each other
-FACE = Detection(np.array([200.0, 200, 400, 400]), 0.9, {"ibug68": POINTS}, movement=0.01)
+FACE = Detection(np.array([200.0, 200, 400, 400]), 0.9, {"ibug68": POINTS}, movement=0.01, second_opinion=3.0)
 
 
 def code(turned=0.0, shape=0.0, units=None):
@@ -35,6 +39,13 @@ def verdict(face=FACE, shift=0.0, parameters=None):
     return judge(face, POINTS + np.array([shift, 0.0]), parameters or code())
 
 
+def cut_off(share):
+    """As many of 1000 landmarks to the left of the photo as that."""
+    row = np.where(np.arange(1000) < 1000 * share, -1.0, 100.0)
+    dense = np.stack([row, np.full(1000, 50.0)], axis=1)
+    return judge(replace(FACE, landmarks={"ibug68": POINTS, "dense": dense}), POINTS, code(), (200, 101))
+
+
 def shrunk(eye_distance):
     return replace(FACE, landmarks={"ibug68": POINTS * eye_distance / 100})
 
@@ -42,6 +53,8 @@ def shrunk(eye_distance):
 EDGES = {
     "score": (verdict(replace(FACE, score=0.75)), verdict(replace(FACE, score=0.74))),
     "movement": (verdict(replace(FACE, movement=0.05)), verdict(replace(FACE, movement=0.051))),
+    "second_opinion": (verdict(replace(FACE, second_opinion=0.0)), verdict(replace(FACE, second_opinion=-0.1))),
+    "outside": (cut_off(0.09), cut_off(0.091)),
     "landmark_error": (verdict(shift=7.9), verdict(shift=8.1)),
     "eye_distance_px": (
         judge(shrunk(12.1), POINTS * 0.121, code()),
@@ -49,6 +62,7 @@ EDGES = {
     ),
     "turned_degrees": (verdict(parameters=code(turned=-49)), verdict(parameters=code(turned=-51))),
     "largest_shape": (verdict(parameters=code(shape=4.9)), verdict(parameters=code(shape=-5.1))),
+    "arkit_residual_mm": tuple(judge(FACE, POINTS, code(), arkit_residual_mm=mm) for mm in (0.49, 0.51)),
 }
 
 
@@ -64,13 +78,17 @@ def test_each_limit_decides(name):
 
 
 def test_figures_that_are_not_known_decide_nothing():
-    unknown = judge(replace(FACE, movement=None), None, FaceParameters(expression=torch.zeros(1, 5)))
+    face = replace(FACE, movement=None, second_opinion=None)
+    unknown = judge(face, None, FaceParameters(expression=torch.zeros(1, 5)), (500, 500))
     assert unknown.verdict == "good"
     assert [name for name, value in unknown.figures.items() if value is None] == [
         "movement",
+        "second_opinion",
+        "outside",
         "landmark_error",
         "turned_degrees",
         "largest_shape",
+        "arkit_residual_mm",
     ]
     assert verdict(parameters=code(shape=50.0, units={"shape": "raw"})).figures["largest_shape"] is None
 
@@ -98,6 +116,19 @@ def test_every_entrance_tells_the_verdict(method, take_photo, tmp_path, monkeypa
     page = (tmp_path / "out/index.html").read_text()
     assert page.count('<p class="warning">') == 1 and f"doubtful: {reason}" in page
     assert "faces: 3, doubtful: 1" in page
+
+
+def test_a_face_that_the_photo_cuts_off_is_doubtful(tmp_path):
+    """A portrait, and what is left of it without a strip that the cheek is in; everything else is fine."""
+    method = load_method("open_fit", change={"encoder": {"params": {"appearance": False}}})
+    with Image.open(Path(emoca_core.__file__).parents[1] / "examples/photos/astronaut.jpg") as portrait:
+        (whole,) = reconstruct(method, Path(portrait.filename))
+        left = int(whole.detection.box[0] + 0.22 * np.ptp(whole.detection.box[::2]))
+        portrait.crop((left, 0, *portrait.size)).save(tmp_path / "cut.png")
+    (cut,) = reconstruct(method, tmp_path / "cut.png")
+    assert whole.quality.verdict == "good" and whole.quality.figures["outside"] == 0
+    assert 0 < whole.quality.figures["arkit_residual_mm"] < 0.5
+    assert [reason for reason in cut.quality.reasons if reason.startswith("part of the face is outside of the photo (")]
 
 
 def test_min_score_leaves_faces_out_and_says_so(method, take_photo, tmp_path, monkeypatch):

@@ -22,6 +22,7 @@ from emoca_plugins.landmarkers.face_search import Candidate, Pyramid, View
 from emoca_plugins.landmarkers.mediapipe_follower import MediaPipeFollower
 from emoca_plugins.landmarkers.mediapipe_tasks import CROP_MARGIN, CROP_SIZE, Options, Tasks, faces_of, to_mediapipe
 from emoca_plugins.landmarkers.model_bundle import FILE, find_bundle
+from emoca_plugins.landmarkers.second_opinion import SecondOpinion
 
 _RIGHT_EYE, _LEFT_EYE = 0, 1
 """Among the detector's key points."""
@@ -63,6 +64,7 @@ class MediaPipeLandmarker(Landmarker):
         super().__init__(params)
         self.asset_paths = {FILE: find_bundle(self.params.bundle)}
         self._options = Options(self.asset_paths[FILE], self.params.min_score, self.params.usage_statistics)
+        self._second_opinion = SecondOpinion()
         self._lock = threading.Lock()
         self._tasks: Tasks | None = None
 
@@ -82,7 +84,8 @@ class MediaPipeLandmarker(Landmarker):
     def look_again(self, photo: UInt8[ndarray, "H W 3"], faces: Sequence[Detection]) -> list[Detection]:
         """Where there is a human face, the landmarks stay in their places; elsewhere they follow the crop."""
         pyramid = Pyramid(photo)
-        return [replace(face, movement=self._movement(pyramid, face)) for face in faces]
+        again = [replace(face, movement=self._movement(pyramid, face)) for face in faces]
+        return [replace(face, second_opinion=self._second_opinion(pyramid, face)) for face in again]
 
     def explain_no_face(self, photo: UInt8[ndarray, "H W 3"]) -> str:
         """MediaPipe's detector finds heads in profile, its mesh does not fit them."""
