@@ -6,7 +6,7 @@ from pathlib import Path
 from emoca_core.errors import MissingAssetError
 from emoca_core.registry.catalogue import PACKAGE_CARD
 from emoca_core.runs.cards import PACKAGE_WEIGHTS
-from emoca_core.weights.hub import answers
+from emoca_core.weights.hub import has_file
 
 SCHEME = "hf://"
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
@@ -31,17 +31,22 @@ def download(name: str) -> Path:
     Raises:
         MissingAssetError: There is no such repository, or it is not in the cache and the hub cannot be reached.
     """
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import hf_hub_download, snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     repository, _, revision = name.removeprefix(SCHEME).partition("@")
-    silent = not answers(repository)
+    version = revision or None
     try:
-        return Path(
-            snapshot_download(
-                repository, revision=revision or None, allow_patterns=list(WANTED), local_files_only=silent
-            )
-        )
+        files = []
+        for file in WANTED:  # one by one: snapshot_download waits for ever for the list of a hub that is silent
+            there = has_file(repository, file, version)
+            if there is None:
+                return Path(snapshot_download(repository, revision=version, local_files_only=True))
+            if there:
+                files.append(hf_hub_download(repository, file, revision=version))
+        if len(folders := {Path(file).parent for file in files}) == 1:
+            return folders.pop()
+        reason = "it changes at this moment: try again" if files else f"it holds none of {', '.join(WANTED)}"
     except LocalEntryNotFoundError:
         reason = "it is not in the cache of the Hugging Face hub, and the hub cannot be reached"
     except HfHubHTTPError as error:

@@ -7,11 +7,10 @@ import timm
 import torch
 from jaxtyping import Float
 from pydantic import JsonValue
-from timm.models import PretrainedCfg
 from torch import Tensor, nn
 
 from emoca_core.errors import MissingAssetError, ParamsError, unknown_name
-from emoca_core.weights.hub import answers, in_cache
+from emoca_core.weights.hub import has_file, in_cache
 
 
 def create_trunk(
@@ -32,8 +31,8 @@ def create_trunk(
     """
     if not timm.is_model(name):
         raise unknown_name("timm network", name, timm.list_models())
-    known = _file_of(name) if pretrained else {}
     try:
+        known = _file_of(name) if pretrained else {}
         create: Callable[..., nn.Module] = timm.create_model
         extra = {"pretrained_cfg_overlay": known, **(options or {})}
         return create(name, pretrained=pretrained, num_classes=outputs, **extra)
@@ -44,39 +43,33 @@ def create_trunk(
     except (OSError, RuntimeError, ValueError) as error:
         if not pretrained:
             raise
-        raise _missing(name, str(error).splitlines()[0]) from None
+        config = timm.get_pretrained_cfg(name)
+        licence, source = (config.license, config.hf_hub_id) if config else (None, None)
+        raise MissingAssetError(
+            f"timm's weights of '{name}' (licence: {licence or 'see its model card'}) are neither in the cache nor "
+            f"reachable: {str(error).splitlines()[0]}\n  Connect once, or copy the files of '{source or name}' into "
+            "the cache that HF_HOME names, or set weights: random to train from scratch."
+        ) from None
 
 
 def _file_of(name: str) -> dict[str, str]:
     """Where the published weights lie, if they were downloaded before: then nobody is asked for them.
 
     Raises:
-        MissingAssetError: They were not, and the hub is silent.
+        ConnectionError: They were not, and the hub is silent.
+        OSError: They were not, and the hub refuses.
     """
     config = timm.get_pretrained_cfg(name)
     if config is None or config.custom_load or not config.hf_hub_id:
         return {}
     repository, _, revision = config.hf_hub_id.partition("@")
-    file = in_cache(repository, _names_of(config), revision or None)
+    names = [config.hf_hub_filename] if config.hf_hub_filename else ["model.safetensors", "pytorch_model.bin"]
+    file = in_cache(repository, names, revision or None)
     if file is not None and file.suffix == ".safetensors":
         return {"file": str(file)}
-    if file is None and not answers(repository):
-        raise _missing(name, "the Hugging Face hub does not answer")
+    if file is None and has_file(repository, names[0], revision or None) is None:
+        raise ConnectionError("the Hugging Face hub does not answer")
     return {}
-
-
-def _names_of(config: PretrainedCfg) -> tuple[str, ...]:
-    return (config.hf_hub_filename,) if config.hf_hub_filename else ("model.safetensors", "pytorch_model.bin")
-
-
-def _missing(name: str, reason: str) -> MissingAssetError:
-    config = timm.get_pretrained_cfg(name)
-    licence, source = (config.license, config.hf_hub_id) if config else (None, None)
-    return MissingAssetError(
-        f"timm's weights of '{name}' (licence: {licence or 'see its model card'}) are neither in the cache nor "
-        f"reachable: {reason}\n  Connect once, or copy the files of '{source or name}' into "
-        "the cache that HF_HOME names, or set weights: random to train from scratch."
-    )
 
 
 def head_width(trunk: nn.Module) -> int:

@@ -246,21 +246,26 @@ def test_a_repository_that_cannot_be_had_is_one_clear_error(toys, hub, capsys):
 
 
 def test_only_files_of_a_package_are_downloaded(toys, package, monkeypatch):
-    asked = {}
+    asked = []
 
-    def download(repository, **options):
-        asked.update(repository=repository, **options)
-        return str(package)
+    def download(repository, file, **options):
+        asked.append((repository, options["revision"], file))
+        return str(package / file)
 
-    monkeypatch.setattr("emoca_core.runs.hub.answers", lambda repository: True)
-    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    there = [path.name for path in package.iterdir()]
+    monkeypatch.setattr("emoca_core.runs.hub.has_file", lambda repository, file, revision: file in there)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
     assert load_method("hf://somebody/thing@v2", device="cpu").detail is not None
-    assert asked["repository"] == "somebody/thing" and asked["revision"] == "v2"
-    assert "*.bin" not in asked["allow_patterns"] and "weights.safetensors" in asked["allow_patterns"]
+    assert {(repository, revision) for repository, revision, _ in asked} == {("somebody/thing", "v2")}
+    assert {"card.json", "weights.safetensors"} <= {name for _, _, name in asked} <= set(WANTED)
+    there.clear()
+    with pytest.raises(MissingAssetError, match=r"it holds none of card\.json, "):
+        load_method("hf://somebody/thing")
 
     def missing(repository, **options):
         raise LocalEntryNotFoundError("nothing here")
 
+    monkeypatch.setattr("emoca_core.runs.hub.has_file", lambda repository, file, revision: None)
     monkeypatch.setattr("huggingface_hub.snapshot_download", missing)
     with pytest.raises(MissingAssetError, match="not in the cache"):
         load_method("hf://somebody/thing")

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,34 @@ def test_a_run_killed_eight_times_ends_with_the_same_weights(tmp_path):
         whole, resumed = (load_file(tmp_path / run / name) for run in ("whole", "killed"))
         assert whole.keys() == resumed.keys() and all(torch.equal(whole[key], resumed[key]) for key in whole)
     assert not list((tmp_path / "killed").rglob(".*")), "nothing is left of the killed ones"
+
+
+@pytest.mark.slow
+def test_of_two_that_resume_at_once_one_goes_on(tmp_path):
+    toy_run.run(tmp_path / "whole")
+    assert start(str(tmp_path / "killed"), "--kill-at", "7").returncode == -signal.SIGKILL
+    command = [sys.executable, SCRIPT, str(tmp_path / "killed"), "--resume", "--wait-for", str(tmp_path / "go")]
+    both = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    try:
+        began = time.monotonic()
+        while all(process.poll() is None for process in both):
+            assert time.monotonic() - began < 200, "both went on"
+            time.sleep(0.05)
+        refused, other = sorted(both, key=lambda process: process.poll() is None)
+        said = refused.stderr.read().splitlines()[-1]
+        assert said.endswith(
+            f"another process is training in {tmp_path / 'killed'}: wait for it, or give another --out"
+        )
+        (tmp_path / "go").touch()
+        assert other.wait(timeout=300) == 0
+    finally:
+        for process in both:
+            process.kill()
+            process.wait()
+            process.stderr.close()
+    assert_same_log(tmp_path / "whole", tmp_path / "killed", tolerance=0.0)
+    whole, resumed = (load_file(RunFolder(tmp_path / run).last / "model.safetensors") for run in ("whole", "killed"))
+    assert all(torch.equal(whole[key], resumed[key]) for key in whole)
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_last_good_checkpoint(tmp_path):

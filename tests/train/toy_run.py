@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import signal
+import time
 from pathlib import Path
 
 import torch
@@ -38,10 +39,10 @@ class Points:
 class ToyTask(Task[EmotionBatch]):
     monitor = "valence_ccc"
 
-    def __init__(self, explode_at: int | None = None, kill_at: int | None = None) -> None:
+    def __init__(self, explode_at: int | None = None, kill_at: int | None = None, wait_for: Path | None = None) -> None:
         super().__init__()
         self.net = nn.Sequential(nn.Linear(6, 16), nn.Tanh(), nn.Linear(16, 4))
-        self.explode_at, self.kill_at = explode_at, kill_at
+        self.explode_at, self.kill_at, self.wait_for = explode_at, kill_at, wait_for
 
     def read(self, x: Tensor) -> EmotionPrediction:
         out = self.net(x)
@@ -50,6 +51,8 @@ class ToyTask(Task[EmotionBatch]):
     def forward(self, batch: EmotionBatch, step: Step) -> Losses:
         if step.index == self.kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
+        while self.wait_for and not self.wait_for.exists():
+            time.sleep(0.05)
         losses = emotion_objective(
             self.read(batch.input), batch.expression, batch.valence, batch.arousal, EmotionObjectiveSettings(), step
         )
@@ -74,7 +77,7 @@ def stack(samples: list[tuple[Tensor, ...]]) -> EmotionBatch:
     return EmotionBatch(*map(torch.stack, zip(*samples, strict=True)))
 
 
-def run(out: Path, *, resume: bool = False, settings: dict | None = None, **task: int | None) -> None:
+def run(out: Path, *, resume: bool = False, settings: dict | None = None, **task: int | Path | None) -> None:
     torch.manual_seed(0)
     chosen = TrainSettings.model_validate(
         {
@@ -97,6 +100,7 @@ if __name__ == "__main__":
     parser.add_argument("out", type=Path)
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--kill-at", type=int)
+    parser.add_argument("--wait-for", type=Path)
     parser.add_argument("--settings", type=json.loads, default={})
     args = parser.parse_args()
-    run(args.out, resume=args.resume, settings=args.settings, kill_at=args.kill_at)
+    run(args.out, resume=args.resume, settings=args.settings, kill_at=args.kill_at, wait_for=args.wait_for)
