@@ -25,53 +25,96 @@ _STEP = 32
 """Sides of windows are multiples of it, pixels."""
 _GAP, _STRIP = 4, 28
 """Between the panels, and below them; pixels."""
+_BEFORE, _BEHIND = np.array([0.7, 1.0]), np.array([0.7, 0.7])
+"""Room around the landmarks, x and y, of the size of the face: left and above, right and below."""
+_MOST = 0.7
+"""Share of the frame's sides from which on a window is not worth it."""
 _LABELS = ("original", "mesh over it", "mesh")
 _WARNING = (190, 90, 20)
 _FLIP = np.diag([1.0, -1.0, -1.0])
 
 
 @dataclass(frozen=True)
-class _Layout:
-    """Where the panels are.
+class ClipWindow:
+    """The part of the frames that shows the head, the same through the whole clip and of the frames' proportions.
 
     Attributes:
-        scale: Panel pixels for a pixel of the frame.
-        panel: Height and width of each panel, both even.
+        left: Pixels of the frame, as all others.
+        top: Of the window.
+        width: Of the window.
+        height: Of the window.
     """
 
-    scale: float
-    panel: tuple[int, int]
+    left: int
+    top: int
+    width: int
+    height: int
 
     @classmethod
-    def of(cls, size: tuple[int, int]) -> "_Layout":
-        """For frames of (height, width)."""
+    def around(cls, landmarks: Float[ndarray, "N 68 2"], size: tuple[int, int]) -> "ClipWindow":
+        """Where a head goes in frames of (height, width); all of them, where that is most of the frame."""
+        low, high = landmarks.min(axis=1), landmarks.max(axis=1)
+        face = float(np.median((high - low).max(axis=1)))
+        (left, top), (right, bottom) = low.min(axis=0) - face * _BEFORE, high.max(axis=0) + face * _BEHIND
+        share = max((right - left) / size[1], (bottom - top) / size[0])
+        if not share < _MOST:
+            return cls(0, 0, size[1], size[0])
+        height, width = (max(2, round(side * share)) for side in size)
+        corner = np.array([left + right - width, top + bottom - height]) / 2
+        x, y = np.clip(np.rint(corner), 0, [size[1] - width, size[0] - height]).astype(int).tolist()
+        return cls(x, y, width, height)
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Where the panels are, and what they show.
+
+    Attributes:
+        panel: Height and width of each panel, both even.
+        window: What all but the first show of the frame.
+    """
+
+    panel: tuple[int, int]
+    window: ClipWindow
+
+    @classmethod
+    def of(cls, sequence: CapturedSequence) -> "_Layout":
+        """For a clip."""
+        size = sequence.clip.size
         scale = min(1.0, math.sqrt(PANEL_PIXELS / (size[0] * size[1])))
         height, width = (max(2, round(side * scale / 2) * 2) for side in size)
-        return cls(scale, (height, width))
+        return cls((height, width), ClipWindow.around(sequence.landmarks, size))
+
+    @property
+    def scale(self) -> Float[ndarray, "2"]:
+        """Panel pixels for a pixel of the window, x and y."""
+        return np.array([self.panel[1] / self.window.width, self.panel[0] / self.window.height])
 
     @cached_property
     def size(self) -> tuple[int, int]:
         """Height and width of the whole picture, both even."""
         return self.panel[0] + _STRIP, 3 * self.panel[1] + 2 * _GAP
 
-    def reduce(self, pixels: UInt8[ndarray, "H W 3"]) -> UInt8[ndarray, "h w 3"]:
-        """A frame as large as a panel."""
-        import cv2  # slow to import
-
-        if pixels.shape[:2] == self.panel:
-            return pixels
-        return np.asarray(cv2.resize(pixels, self.panel[::-1], interpolation=cv2.INTER_AREA), np.uint8)
-
     def draw(self, pixels: UInt8[ndarray, "H W 3"], head: "_Head | None", status: str) -> UInt8[ndarray, "h w 3"]:
         """The panels of one frame, and what is said of it."""
-        sheet = _empty_sheet(self, status).copy()
+        sheet, window = _empty_sheet(self, status).copy(), self.window
         original, mixed, alone = self.panels(sheet)
-        original[:] = self.reduce(pixels)
-        mixed[:] = original
+        part = pixels[window.top :, window.left :][: window.height, : window.width]
+        original[:] = self._fit(pixels)
+        mixed[:] = original if part.shape == pixels.shape else self._fit(part)
         if head is not None:
             head.paint(mixed, OPACITY)
             head.paint(alone, 1.0)
         return sheet
+
+    def _fit(self, pixels: UInt8[ndarray, "H W 3"]) -> UInt8[ndarray, "h w 3"]:
+        """A picture as large as a panel."""
+        import cv2  # slow to import
+
+        if pixels.shape[:2] == self.panel:
+            return pixels
+        method = cv2.INTER_AREA if pixels.shape[0] > self.panel[0] else cv2.INTER_LINEAR
+        return np.asarray(cv2.resize(pixels, self.panel[::-1], interpolation=method), np.uint8)
 
     def panels(self, sheet: UInt8[ndarray, "H W 3"]) -> list[UInt8[ndarray, "h w 3"]]:
         """Views of a whole picture."""
@@ -106,7 +149,7 @@ def overlay_frames(
         renderer: Decides visibility.
         device: Where the renderer works.
     """
-    layout = _Layout.of(sequence.clip.size)
+    layout = _Layout.of(sequence)
     row_of = {number: row for row, number in enumerate(sequence.numbers.tolist())}
     frames = sequence.clip.frames()
     while batch := list(islice(frames, _BATCH)):
@@ -116,11 +159,6 @@ def overlay_frames(
             row = row_of.get(frame.number)
             sheet = layout.draw(frame.pixels, heads.get(-1 if row is None else row), _status(sequence, row))
             yield ClipFrame(frame.number, frame.time, sheet)
-
-
-def overlay_size(clip_size: tuple[int, int]) -> tuple[int, int]:
-    """Height and width of the frames that ``overlay_frames`` gives, both even."""
-    return _Layout.of(clip_size).size
 
 
 def _heads(
@@ -136,7 +174,7 @@ def _heads(
     some = slice(rows[0], rows[-1] + 1)
     vertices = sequence.geometry(some).vertices.to(device)
     cameras = sequence.cameras[some]
-    pixels, depth = _project(vertices, cameras, layout.scale)
+    pixels, depth = _project(vertices, cameras, layout)
     corners, window = _windows(pixels, layout.panel)
     ndc = 2 * (pixels - torch.from_numpy(corners).float()[:, None, [1, 0]].to(device) + 0.5)
     ndc = ndc / ndc.new_tensor(window[::-1]) - 1
@@ -150,14 +188,16 @@ def _heads(
 
 
 def _project(
-    vertices: Float[Tensor, "N V 3"], cameras: Sequence[PhotoCamera], scale: float
+    vertices: Float[Tensor, "N V 3"], cameras: Sequence[PhotoCamera], layout: _Layout
 ) -> tuple[Float[Tensor, "N V 2"], Float[Tensor, "N V"]]:
     """Pixels of the panel, and depth."""
     matrices = torch.from_numpy(np.array([camera.matrix for camera in cameras])).float().to(vertices)
     ahead = [np.append(camera.rotation[2], camera.translation[2]) for camera in cameras]
     rows = torch.cat([matrices, torch.from_numpy(np.array(ahead)).float().to(vertices)[:, None]], dim=1)
     seen = vertices @ rows[:, :, :3].mT + rows[:, None, :, 3]
-    return scale * (seen[..., :2] / seen[..., 2:3] + 0.5) - 0.5, seen[..., 3]
+    corner = seen.new_tensor([layout.window.left, layout.window.top])
+    scale = torch.from_numpy(layout.scale).to(seen)
+    return scale * (seen[..., :2] / seen[..., 2:3] - corner + 0.5) - 0.5, seen[..., 3]
 
 
 def _windows(pixels: Float[Tensor, "N V 2"], panel: tuple[int, int]) -> tuple[Int[ndarray, "N 2"], tuple[int, int]]:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from numpy import ndarray
 
-from emoca_core.export.overlay_clip import overlay_frames, overlay_size
+from emoca_core.export.overlay_clip import ClipWindow, overlay_frames
 from emoca_core.geometry.normals import grid_faces
 from emoca_core.interfaces import PhotoCamera
 from emoca_core.interfaces.samples import SURFACE
@@ -31,7 +31,8 @@ class Seen(SampleSequence):
 def seen(size):
     sample = sample_sequence()
     fields = {name: getattr(sample, name) for name in sample.__dataclass_fields__}
-    return Seen(**fields | {"clip": replace(sample.clip, size=size)})
+    everywhere = np.broadcast_to(np.linspace([0, 0], size[::-1], 68), (len(sample), 68, 2))
+    return Seen(**fields | {"clip": replace(sample.clip, size=size), "landmarks": everywhere})
 
 
 def drawn(sequence) -> dict[int, ndarray]:
@@ -45,8 +46,8 @@ def test_the_mesh_is_where_the_camera_sees_it(size):
     sequence = seen(size)
     pictures = drawn(sequence)
     assert list(pictures) == list(range(40))  # also those without the person
-    height, width = overlay_size(size)
-    assert (height % 2, width % 2) == (0, 0) and {p.shape for p in pictures.values()} == {(height, width, 3)}
+    ((height, width, _),) = {picture.shape for picture in pictures.values()}
+    assert (height % 2, width % 2) == (0, 0)
     panel = (width - 8) // 3
     assert (
         panel / (height - 28) == pytest.approx(size[1] / size[0], rel=0.02) and panel * (height - 28) <= 512**2 * 1.01
@@ -58,7 +59,26 @@ def test_the_mesh_is_where_the_camera_sees_it(size):
         rows, columns = np.nonzero((alone != (236, 237, 240)).any(axis=2))
         found = np.array([columns.min(), rows.min(), columns.max(), rows.max()])
         points = (sequence.cameras[row].project(posed[row]) + 0.5) * scale - 0.5
-        assert np.abs(found - np.concatenate([points.min(0), points.max(0)])).max() < 1.5
+        assert np.abs(found - np.concatenate([points.min(0), points.max(0)])).max() < 2
+
+
+def test_small_faces_are_shown_large():
+    """All but the first panel show the window in which the head moves; nothing of the head is cut off."""
+    sequence = seen((900, 1600))
+    posed = sequence.geometry(slice(None)).vertices.double().numpy()
+    far = [replace(camera, translation=np.add(camera.translation, [0.3, 0.1, 3.0])) for camera in sequence.cameras]
+    object.__setattr__(sequence, "cameras", far)
+    points = np.stack([camera.project(one) for camera, one in zip(far, posed, strict=True)])
+    object.__setattr__(sequence, "landmarks", points[:, :: len(posed[0]) // 67][:, :68])
+    window = ClipWindow.around(sequence.landmarks, (900, 1600))
+    assert window.width < 800 and window.width / window.height == pytest.approx(16 / 9, rel=0.01)
+    low, high = points.min(axis=(0, 1)), points.max(axis=(0, 1))
+    assert window.left < low[0] and window.top < low[1]
+    assert window.left + window.width > high[0] and window.top + window.height > high[1]
+    alone = drawn(sequence)[5][:-28, -682:]
+    rows, columns = np.nonzero((alone != (236, 237, 240)).any(axis=2))
+    shown = (points[2] - [window.left, window.top] + 0.5) * [682 / window.width, len(alone) / window.height] - 0.5
+    assert np.abs([columns.min() - shown[:, 0].min(), rows.max() - shown[:, 1].max()]).max() < 1.5
 
 
 def test_the_original_stays_and_shines_through():
