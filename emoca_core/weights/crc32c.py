@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import UInt8, UInt32
 from numpy import ndarray
 
-from emoca_core.kernels.teams import compiled
+from emoca_core.kernels.threads import compiled
 
 _POLYNOMIAL = 0x82F63B78  # 0x1EDC6F41 with its bits reversed
 _MASK_DELTA = 0xA282EAD8

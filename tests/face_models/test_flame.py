@@ -15,12 +15,9 @@ from scipy.spatial.transform import Rotation
 
 from emoca_core.errors import AssetFormatError, MissingAssetError
 from emoca_core.formats.add import add_files
-from emoca_core.geometry.rotations import rotation_vector_to_matrix
-from emoca_core.geometry.surface_points import contour_row
 from emoca_core.interfaces import FaceParameters, WeakPerspectiveCamera
 from emoca_core.testing import check_component
 from emoca_plugins.face_models.flame import Flame
-from emoca_plugins.face_models.fused_pose import fused_contour_row, pose_rotations
 
 
 def add_all(files: list[Path]) -> None:
@@ -375,39 +372,6 @@ def test_a_code_that_is_too_long(arrays):
 
 def test_licensed_geometry_is_not_in_checkpoints(arrays):
     assert not Flame(Flame.Params(eyelids=True, masks=True, albedo="bfm", albedo_size=12)).state_dict()
-
-
-def test_fused_skinning_is_the_reference(arrays):
-    """Without gradients one kernel takes the place of the reference; with them the reference runs."""
-    model, code = Flame(), random_parameters(5)
-    with torch.no_grad():
-        fused = model(code)
-    leaf = code.shape.clone().requires_grad_()
-    reference = model(code.replace(shape=leaf))
-    assert reference.vertices.requires_grad and not fused.vertices.requires_grad
-    assert (fused.vertices - reference.vertices).abs().max() < 3e-7  # float32 rounds 0.2 m to 1e-8 m, some ten times
-    for name, points in reference.landmarks.items():
-        assert (fused.landmarks[name] - points).abs().max() < 3e-7, name
-
-
-def test_fused_contour_rows_are_the_reference():
-    """Every whole degree, both sides, and beyond the table's ends."""
-    yaw = torch.arange(-60.0, 61.0).deg2rad()
-    vectors = torch.stack([0.1 * yaw.cos(), yaw, 0.2 * yaw.sin()], 1)
-    rotations = rotation_vector_to_matrix(vectors)
-    assert torch.equal(fused_contour_row(rotations), contour_row(rotations))
-    assert set(contour_row(rotations).tolist()) == set(range(79))
-
-
-@pytest.mark.parametrize("length", [0.0, 1e-9, 1e-5, 1e-3, 0.5, 3.14, 7.0])
-def test_fused_rotations_are_the_reference(length):
-    """The kernel computes in float64 and rounds once, to 6e-8."""
-    axes = torch.nn.functional.normalize(torch.randn(4, 5, 3, generator=torch.Generator().manual_seed(0)), dim=-1)
-    vectors = length * axes.flatten(1)
-    fused = pose_rotations(vectors)
-    reference = rotation_vector_to_matrix(vectors.double().reshape(4, 5, 3))
-    assert fused.shape == (4, 5, 3, 3)
-    assert (fused - reference).abs().max() < 1e-7
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.script:FutureWarning")  # torch's own, inside jvp

@@ -8,16 +8,10 @@ from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor
 
+from emoca_core.geometry.rotations import rotation_vector_to_matrix
 from emoca_core.geometry.skinning import linear_blend_skinning
 from emoca_core.geometry.surface_points import barycentric_points, dynamic_contour_points
 from emoca_core.interfaces import FaceParameters
-from emoca_plugins.face_models.fused_pose import (
-    can_fuse,
-    fused_contour_row,
-    fused_points,
-    fused_skinning,
-    pose_rotations,
-)
 from emoca_plugins.face_models.morphable import MorphableModel, from_planes, planes
 
 Embedding = tuple[ndarray, ndarray]
@@ -26,8 +20,6 @@ Embedding = tuple[ndarray, ndarray]
 
 class JointedHead(MorphableModel):
     """A rest shape and joints that are linear in a code, posed by rotations of root, neck, jaw and both eyes.
-
-    Without gradients on the CPU everything runs in fused kernels, else through ``emoca_core.geometry``.
 
     Attributes:
         parents: Parent of each joint: root, neck, jaw, left eye, right eye.
@@ -61,8 +53,7 @@ class JointedHead(MorphableModel):
             parents: [J] parent of each joint, before its children.
             weights: [V, J] of the skinning.
         """
-        self._constant("modes", planes(modes).T)
-        self.modes = self.modes.T  # in memory all modes of a coordinate lie together
+        self._constant("modes", planes(modes))
         self._constant("joint_mean", joint_mean.reshape(-1))
         self._constant("joint_modes", joint_modes.reshape(len(joint_modes), -1))
         self._constant("skinning_weights", weights)
@@ -78,7 +69,7 @@ class JointedHead(MorphableModel):
 
     def _rotations(self, parameters: FaceParameters) -> Float[Tensor, "B 5 3 3"]:
         pose = [self._block(parameters, block) for block in ("global_pose", "neck_pose", "jaw_pose", "eye_pose")]
-        return pose_rotations(torch.cat(pose, 1))
+        return rotation_vector_to_matrix(torch.cat(pose, 1).reshape(len(pose[0]), -1, 3))
 
     def _joints(self, code: Float[Tensor, "B K"]) -> Float[Tensor, "B 5 3"]:
         return torch.addmm(self.joint_mean, code, self.joint_modes).reshape(len(code), -1, 3)
@@ -88,18 +79,12 @@ class JointedHead(MorphableModel):
     ) -> Float[Tensor, "B V 3"]:
         """Posed vertices for a factor of every mode but the mean."""
         factors = torch.cat([torch.ones_like(code[:, :1]), code], 1)
-        if can_fuse(factors, rotations, joints, self.modes, self.skinning_weights):
-            return fused_skinning(self.modes.T @ factors.T, rotations, joints, self.parents, self.skinning_weights)
         rest = from_planes(factors @ self.modes)
         return linear_blend_skinning(rest, rotations, joints, self.parents, self.skinning_weights)[0]
 
     def _fixed_landmarks(self, vertices: Float[Tensor, "B V 3"]) -> dict[str, Float[Tensor, "B _ 3"]]:
         """The sets of fixed points."""
-        if can_fuse(vertices):
-            same = torch.zeros(len(vertices), dtype=torch.long)
-            points = fused_points(vertices, self.faces[self.fixed_triangles][None], self.fixed_weights[None], same)
-        else:
-            points = barycentric_points(vertices, self.faces, self.fixed_triangles, self.fixed_weights)
+        points = barycentric_points(vertices, self.faces, self.fixed_triangles, self.fixed_weights)
         sets = torch.split(points, list(self.fixed_points.values()), dim=1)
         return dict(zip(self.fixed_points, sets, strict=True))
 
@@ -108,7 +93,4 @@ class JointedHead(MorphableModel):
     ) -> Float[Tensor, "B 17 3"]:
         """The jaw's outline at the yaw of root and neck."""
         head = rotations[:, 0] @ rotations[:, 1]
-        if can_fuse(vertices, head):
-            corners = self.faces[self.contour_triangles]
-            return fused_points(vertices, corners, self.contour_weights, fused_contour_row(head))
         return dynamic_contour_points(vertices, self.faces, head, self.contour_triangles, self.contour_weights)

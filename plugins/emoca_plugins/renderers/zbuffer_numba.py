@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from emoca_core.geometry.autograd_context import Context
-from emoca_core.kernels.teams import compiled, for_each
+from emoca_core.kernels.threads import compiled, for_each
 from emoca_plugins.renderers.coverage import (
     AREA_EPSILON,
     GUARD_PX,
