@@ -60,10 +60,7 @@ def directional_irradiance(
 ) -> Float[Tensor, "B 1 H W"]:
     """Mean light of several lamps at infinity: intensity * mean over lamps of clamp(n . direction, 0, 1).
 
-    Args:
-        normals: Normals in the frame of the lamps.
-        directions: From the surface to each lamp; any length.
-        intensity: Of each lamp.
+    ``directions`` are from the surface to each lamp, of any length.
 
     Source: DECA, public code (grey renderings of the shape).
     """

@@ -11,11 +11,7 @@ _SMALL = 1e-4
 def rotation_vector_to_matrix(vector: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:
     """Turn axis-angle vectors into rotation matrices (Rodrigues), with exact gradients at and around zero.
 
-    Args:
-        vector: rotation axis times angle, radians, any length.
-
-    Returns:
-        Rotation matrices; `matrix @ point` turns a column vector counter-clockwise about the axis.
+    `matrix @ point` turns a column vector counter-clockwise about the axis by the vector's length, radians.
 
     Source: O. Rodrigues 1840; R = I + a K + b (v v^T - |v|^2 I), a = sin t / t, b = (1 - cos t) / t^2.
 
@@ -46,13 +42,8 @@ def matrix_to_rotation_vector(matrix: Float[Tensor, "*batch 3 3"]) -> Float[Tens
     """Turn rotation matrices into axis-angle vectors with an angle in [0, pi].
 
     Goes through the unit quaternion, taken from the best conditioned of its four formulas, so that neither the
-    identity nor half turns lose precision or give infinite gradients. At exactly pi the axis' sign is arbitrary.
-
-    Args:
-        matrix: proper rotation matrices (orthogonal, determinant 1; not checked).
-
-    Returns:
-        Rotation vectors, radians.
+    identity nor half turns lose precision or give infinite gradients. At exactly pi the axis' sign is arbitrary. That
+    the matrices are rotations is not checked.
     """
     w, x, y, z = matrix_to_quaternion(matrix).unbind(-1)
     imaginary = torch.stack([x, y, z], -1)
@@ -68,12 +59,6 @@ def matrix_to_rotation_vector(matrix: Float[Tensor, "*batch 3 3"]) -> Float[Tens
 
 def matrix_to_quaternion(matrix: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 4"]:
     """Turn rotation matrices into unit quaternions (w, x, y, z) with w >= 0.
-
-    Args:
-        matrix: proper rotation matrices (orthogonal, determinant 1; not checked).
-
-    Returns:
-        Unit quaternions, real part first.
 
     Source: S. W. Shepperd, "Quaternion from rotation matrix", 1978: 4 q q^T is linear in the matrix; its row with the
     largest diagonal element, normalised, is q.

@@ -16,14 +16,12 @@ def linear_blend_skinning(
 ) -> tuple[Float[Tensor, "B V 3"], Float[Tensor, "B J 4 4"]]:
     """Pose vertices by the joint rotations, blended per vertex.
 
-    Pose correctives (FLAME's `posedirs`, a jaw corrective) are added to `vertices` by the caller beforehand.
-
     Args:
-        vertices: vertices in the rest pose.
-        rotations: local rotation of each joint, relative to its parent.
-        joints: joint positions in the rest pose, same unit as the vertices.
-        parents: parent of each joint, -1 for a root; a parent comes before its children.
-        weights: skinning weights, rows sum to 1.
+        vertices: In the rest pose, pose correctives (FLAME's `posedirs`, a jaw corrective) added.
+        rotations: Of each joint, relative to its parent.
+        joints: Positions in the rest pose.
+        parents: Parent of each joint, -1 for a root; a parent comes before its children.
+        weights: Rows sum to 1.
 
     Returns:
         Posed vertices, and each joint's rest-to-posed world transform (`transform @ [rest point, 1]`).
@@ -46,15 +44,9 @@ def linear_blend_skinning(
 def joint_transforms(
     rotations: Float[Tensor, "B J 3 3"], joints: Float[Tensor, "B J 3"], parents: Sequence[int]
 ) -> Float[Tensor, "B J 4 4"]:
-    """Chain local joint rotations into world transforms that map rest positions to posed positions.
+    """Chain the rotations of ``linear_blend_skinning`` into transforms from rest to posed positions.
 
-    Args:
-        rotations: local rotation of each joint, relative to its parent.
-        joints: joint positions in the rest pose.
-        parents: parent of each joint, -1 for a root; a parent comes before its children.
-
-    Returns:
-        Homogeneous transforms; joint j itself is moved by its ancestors only.
+    Joint j itself is moved by its ancestors only.
 
     Raises:
         ValueError: `parents` does not fit `joints` or lists a child before its parent.

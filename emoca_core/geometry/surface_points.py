@@ -14,17 +14,7 @@ def barycentric_points(
     triangle_index: Int[Tensor, "*batch L"],
     weights: Float[Tensor, "*batch L 3"],
 ) -> Float[Tensor, "B L 3"]:
-    """Evaluate points that lie on triangles of a mesh.
-
-    Args:
-        vertices: mesh vertices.
-        faces: vertex indices of each triangle.
-        triangle_index: the triangle of each point, shared by the batch [L] or one row per item [B, L].
-        weights: barycentric weights of each point, [L, 3] or [B, L, 3].
-
-    Returns:
-        The points; differentiable in `vertices` and `weights`.
-    """
+    """Points on triangles of a mesh, by barycentric weights: the same for all items, or one row for each."""
     weights = weights.to(vertices.dtype).unsqueeze(-1)
     corners = faces[triangle_index].transpose(-1, -2).flatten(-2)  # all first corners, all second ones, all third ones
     if corners.ndim == 1:
@@ -38,13 +28,9 @@ def barycentric_points(
 
 
 def head_yaw_degrees(rotation: Float[Tensor, "B 3 3"]) -> Float[Tensor, " B"]:
-    """Measure how far a head is turned about its vertical axis against the view direction.
+    """Yaw of a head relative to the camera (for FLAME-like models of `global @ neck`), degrees in [-90, 90].
 
-    Args:
-        rotation: head orientation relative to the camera, for FLAME-like models `global @ neck`.
-
-    Returns:
-        Yaw in degrees, [-90, 90]; positive turns the face towards the subject's left (+x).
+    Positive turns the face towards the subject's left (+x).
 
     Source: FLAME's dynamic contour, atan2(-R20, sqrt(R00^2 + R10^2)), in the public code of DECA.
     """
@@ -52,13 +38,9 @@ def head_yaw_degrees(rotation: Float[Tensor, "B 3 3"]) -> Float[Tensor, " B"]:
 
 
 def contour_row(rotation: Float[Tensor, "B 3 3"]) -> Int[Tensor, " B"]:
-    """Choose the row of a 79-row contour table for each head orientation. The choice carries no gradient.
+    """The row of a 79-row contour table for each head orientation, without a gradient.
 
-    Args:
-        rotation: head orientation relative to the camera.
-
-    Returns:
-        Row numbers: 0..39 for yaw 0..39 degrees and more, 40..78 for -1..-39 degrees and less.
+    0..39 for yaw 0..39 degrees and more, 40..78 for -1..-39 degrees and less.
     """
     with torch.no_grad():
         yaw = head_yaw_degrees(rotation).round().long().clamp(-CONTOUR_MAX_YAW, CONTOUR_MAX_YAW)
@@ -72,17 +54,6 @@ def dynamic_contour_points(
     triangle_table: Int[Tensor, "R L"],
     weight_table: Float[Tensor, "R L 3"],
 ) -> Float[Tensor, "B L 3"]:
-    """Evaluate the jaw contour that forms the face's outline at the given head orientations.
-
-    Args:
-        vertices: posed mesh vertices.
-        faces: vertex indices of each triangle.
-        rotation: head orientation relative to the camera.
-        triangle_table: triangle of each contour point for each of the 79 yaw rows.
-        weight_table: barycentric weights of each contour point for each row.
-
-    Returns:
-        Contour points. Differentiable in the vertices; which row is used is not.
-    """
+    """The jaw contour that forms the face's outline at the given head orientations, by the rows of ``contour_row``."""
     row = contour_row(rotation)
     return barycentric_points(vertices, faces, triangle_table[row], weight_table[row])

@@ -50,15 +50,10 @@ def detail_normals(
     fixed_displacement: Float[Tensor, "T T"] | None = None,
     blend: bool = False,
 ) -> Float[Tensor, "B 3 T T"]:
-    """Normals in UV space of the displaced surface.
+    """Normals in UV space of the surface of ``displaced_points``; ``uv_space`` has the size of the map.
 
-    Args:
-        uv_space: The unrolled mesh, of the size of the map.
-        vertices: Posed mesh; no gradient reaches it, as in DECA's detail stage.
-        displacement: Along the normals, metres.
-        mask: Where the displacement applies.
-        fixed_displacement: See ``displaced_points``.
-        blend: Take the coarse mesh's normals outside the mask. DECA does, EMOCA's public code does not.
+    No gradient reaches the posed mesh, as in DECA's detail stage. ``blend`` takes the coarse mesh's normals outside the
+    mask: DECA does, EMOCA's public code does not.
 
     Source: DECA (Feng et al., SIGGRAPH 2021) and EMOCA (Danecek et al., CVPR 2022), public code.
     """
@@ -80,11 +75,6 @@ def detail_image(
 ) -> Float[Tensor, "B 3 H W"]:
     """The coarse picture with detailed light. Only ``shading`` receives a gradient, as in DECA's detail stage.
 
-    Args:
-        coarse: Rendering of the coarse mesh; tells where each pixel lies in the texture.
-        albedo: UV texture of the size of the shading.
-        shading: Detailed light in UV space.
-
     Raises:
         ValueError: The coarse rendering has no texture coordinates.
     """
@@ -102,16 +92,8 @@ def render_detail(
 ) -> Rendering:
     """The coarse rendering with the light of the detailed surface. Only ``normals`` receives a gradient.
 
-    Args:
-        uv_space: The unrolled mesh, of the size of the normals.
-        coarse: Rendering of the coarse mesh.
-        normals: ``detail_normals``.
-        albedo: As for the coarse rendering; a texture of another size is brought to that of the normals.
-        lighting: Spherical harmonics.
-
-    Returns:
-        ``image``, ``shading`` and ``normals`` are those of the detailed surface (the latter two are not masked), the
-        rest is the coarse rendering's.
+    ``image``, ``shading`` and ``normals`` are those of the detailed surface (the latter two are not masked), the rest
+    is the coarse rendering's. A texture of another size is brought to that of the normals.
 
     Raises:
         ValueError: The coarse rendering has no texture coordinates.
@@ -138,14 +120,8 @@ def detail_maps(
 ) -> DetailMaps:
     """The detailed surface in UV space, and the photo carried there. Only ``normals`` receives a gradient.
 
-    Args:
-        uv_space: The unrolled mesh, of the size of the normals.
-        crop: The photos; without a mask every pixel may show the face.
-        projected: Coarse vertices in the photos' NDC.
-        normals: ``detail_normals``.
-        albedo: As for the coarse rendering.
-        lighting: Spherical harmonics.
-        region: The face region in UV space; ``None`` is everywhere.
+    Without a mask every pixel of the crop may show the face. ``projected`` are the coarse vertices in the photo's NDC,
+    ``region`` is the face region in UV space (everywhere, if ``None``), the rest is that of ``render_detail``.
 
     Source: DECA (Feng et al., SIGGRAPH 2021), public code.
     """

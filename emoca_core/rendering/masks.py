@@ -49,12 +49,7 @@ def face_region(uv_space: UvSpace, vertex_masks: Mapping[str, Bool[Tensor, "V"]]
 
 
 def rendered_mask(rendering: Rendering, region: Float[Tensor, "1 1 T T"] | None) -> Float[Tensor, "B 1 H W"]:
-    """Where the rendering shows the face region; without a region or texture coordinates, wherever it shows anything.
-
-    Args:
-        rendering: The coarse picture.
-        region: The face region in UV space.
-    """
+    """Where the rendering shows a region of UV space; without one or without UV, wherever it shows anything."""
     if region is None or rendering.uv is None:
         return rendering.mask.detach()
     grid = rendering.uv.detach()

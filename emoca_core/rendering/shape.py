@@ -26,16 +26,9 @@ def render_shape(
     background: Float[Tensor, "B 3 H W"] | None = None,
     detail_normals: Float[Tensor, "B 3 T T"] | None = None,
 ) -> Float[Tensor, "B 3 H W"]:
-    """Render grey faces under DECA's five directional lamps.
+    """Render grey faces under DECA's five directional lamps, over a picture such as the photo, or over black.
 
-    Args:
-        renderer: Decides visibility and interpolates.
-        topology: The face model, or the triangles and texture coordinates of the mesh.
-        geometry: Posed mesh.
-        camera: Places it in the image.
-        image_size: Height and width, pixels.
-        background: What to show around the face, such as the photo; black by default.
-        detail_normals: Normals in UV space that replace the mesh's own, to show wrinkles.
+    ``detail_normals`` in UV space replace the mesh's own, to show wrinkles; the rest is as for ``render_face``.
 
     Source: DECA (Feng et al., SIGGRAPH 2021), public code.
     """

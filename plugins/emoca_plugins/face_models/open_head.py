@@ -100,17 +100,6 @@ class OpenHead(JointedHead):
         self._register_landmarks(tables.pop("contour"), tables)
 
     def forward(self, parameters: FaceParameters) -> FaceGeometry:
-        """Pose the head.
-
-        Args:
-            parameters: Blocks of ``self.blocks``; absent ones are zero, short ones are padded with zeros.
-
-        Returns:
-            Vertices and landmarks, metres.
-
-        Raises:
-            ValueError: A block is longer than the model's.
-        """
         shape, rotations = self._block(parameters, "shape"), self._rotations(parameters)
         opening = self._block(parameters, "jaw_pose")[:, :1].sin()
         code = torch.cat([shape, self._block(parameters, "expression"), opening], 1)

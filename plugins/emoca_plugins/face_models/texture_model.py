@@ -19,12 +19,7 @@ class TextureModel(nn.Module):
     modes: Tensor
 
     def __init__(self, content: Content, components: int, size: int) -> None:
-        """Read as many components as needed.
-
-        Args:
-            content: ``flame_texture`` or ``flame_albedo_from_bfm``.
-            components: Length of the code.
-            size: Side of the texture, pixels.
+        """Read as many components as needed of ``flame_texture`` or ``flame_albedo_from_bfm``.
 
         Raises:
             AssetFormatError: The file has fewer components.

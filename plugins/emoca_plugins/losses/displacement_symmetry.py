@@ -53,10 +53,7 @@ def erode(mask: Float[Tensor, "B 1 H W"], margin: int) -> Float[Tensor, "B 1 H W
     """1 where the mask is above 0 in the whole square around a pixel; beyond the edge of the picture it is 0.
 
     The same as binary erosion, on any device: the largest value of the complement says whether all are in the mask.
-
-    Args:
-        mask: Any values; no gradient.
-        margin: Rows and columns of the square on each side of the pixel.
+    The square has ``margin`` rows and columns on each side of the pixel. No gradient.
     """
     outside = F.pad((mask.detach() <= 0).to(mask.dtype), [margin] * 4, value=1.0)
     return 1 - F.max_pool2d(outside, 2 * margin + 1, stride=1)

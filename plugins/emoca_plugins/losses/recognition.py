@@ -36,18 +36,12 @@ class Recognition(nn.Module):
     Attributes:
         network: Pictures to vectors.
         size: Side of its pictures, pixels.
+        normalise: What it was trained with, in its order of colours.
+        bgr: Whether that is blue, green, red.
         files: What it was read from, by asset name.
     """
 
     def __init__(self, network: nn.Module, size: int, normalise: Normalisation, bgr: bool = False) -> None:
-        """Wrap a network.
-
-        Args:
-            network: Pictures to vectors.
-            size: Side of its pictures, pixels.
-            normalise: What it was trained with, in its order of colours.
-            bgr: Its colours are blue, green, red.
-        """
         super().__init__()
         self.network, self.size, self.normalise, self.bgr = network, size, normalise, bgr
         self.files: dict[str, Path] = {}
@@ -58,12 +52,7 @@ class Recognition(nn.Module):
         return super().train(False)
 
     def forward(self, image: Float[Tensor, "B 3 H W"], stretched: bool = False) -> Float[Tensor, "B D"]:
-        """Vectors of RGB in [0, 1], of any size.
-
-        Args:
-            image: The faces.
-            stretched: Give the network 2 x - 1 of what it was trained with.
-        """
+        """Vectors of RGB in [0, 1], of any size; ``stretched`` gives the network 2 x - 1 of its input."""
         image = resized(image, self.size, antialias=True)
         x = self.normalise(image.flip(1) if self.bgr else image)
         return self.network(2 * x - 1 if stretched else x).flatten(1)

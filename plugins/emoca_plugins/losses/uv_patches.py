@@ -40,13 +40,7 @@ PatchWeights = Annotated[dict[Patch, Annotated[float, Field(ge=0)]], AfterValida
 def masked_patch(
     maps: DetailMaps, patch: Patch, size: int
 ) -> tuple[Float[Tensor, "B 3 S S"], Float[Tensor, "B 3 S S"]]:
-    """Texture and observed texture of one patch, zero where a texel is not seen.
-
-    Args:
-        maps: Whole maps.
-        patch: Which part of them.
-        size: Side to which the patch is resized, bilinearly.
-    """
+    """Texture and observed texture of a patch, bilinearly resized to a square, zero where a texel is not seen."""
     left, right, top, bottom = (edge * maps.texture.shape[-1] // FULL for edge in BOXES[patch])
 
     def cut(image: Tensor) -> Tensor:
