@@ -39,11 +39,7 @@ class _Units(RootModel[dict[str, Unit]]):
 
 
 def write_codes(path: Path | str, parameters: FaceParameters) -> None:
-    """Write every block of a face code as safetensors: one tensor per block, units and camera kind as metadata.
-
-    Args:
-        path: Where to write.
-        parameters: A batch of any size.
+    """Write every block of a batch of codes as safetensors: one tensor per block, units and camera kind as metadata.
 
     Raises:
         OSError: The file cannot be written.

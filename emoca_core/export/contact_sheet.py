@@ -36,13 +36,7 @@ class SheetRow:
 def write_contact_sheet(
     path: Path | str, title: str, rows: Iterable[SheetRow], failures: Iterable[tuple[str, str]] = ()
 ) -> None:
-    """Write the page.
-
-    Args:
-        path: The HTML file.
-        title: Heading.
-        rows: In the order in which they shall appear.
-        failures: Photo and reason, for photos that could not be used.
+    """Write the page; ``failures`` are photo and reason, for photos that could not be used.
 
     Raises:
         OSError: The file cannot be written.

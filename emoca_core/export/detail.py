@@ -25,14 +25,7 @@ def displaced_mesh(
     Vertices and triangles are in the row-major order of the texels, so that files of one face model correspond. Every
     cell of 2x2 texels is two triangles; those that reach beyond the surface, or from one piece of the unrolled mesh to
     another, are left out. The originals keep them, and wind their dense mesh clockwise; here it is counter-clockwise
-    seen from outside, as everywhere.
-
-    Args:
-        uv_space: The unrolled mesh, of the size of the map.
-        vertices: Posed mesh, metres.
-        displacement: Along the normals, metres.
-        mask: Where the displacement applies.
-        fixed_displacement: See ``displaced_points``.
+    seen from outside, as everywhere. ``uv_space`` has the size of the map; the rest is as for ``displaced_points``.
 
     Returns:
         A mesh with texture coordinates, without texture picture; each of its vertices is part of a triangle.

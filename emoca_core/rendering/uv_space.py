@@ -54,12 +54,7 @@ class UvSpace:
 def photo_to_uv(
     uv_space: UvSpace, photo: Float[Tensor, "B D H W"], projected: Float[Tensor, "B V 3"]
 ) -> tuple[Float[Tensor, "B D T T"], Float[Tensor, "B 1 T T"]]:
-    """Carry photos into UV space.
-
-    Args:
-        uv_space: The unrolled mesh.
-        photo: Pictures that the meshes were fitted to.
-        projected: Vertices in the photos' NDC. No gradient reaches them.
+    """Carry photos into UV space, by the vertices in the photos' NDC; no gradient reaches these.
 
     Returns:
         The texture, and 1 where a texel is in the photo and faces the camera (not tested for occlusion).

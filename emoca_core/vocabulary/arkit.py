@@ -75,11 +75,7 @@ class EmotionPrototype:
 
 
 def emotion_prototype(name: str, intensity: float = 1.0) -> EmotionPrototype:
-    """Look up an emotion prototype.
-
-    Args:
-        name: One of ``emotion_prototypes()``.
-        intensity: 0 is neutral, 1 the full expression.
+    """One of ``emotion_prototypes()``, by its name; ``intensity`` 0 is neutral, 1 the full expression.
 
     Raises:
         UnknownNameError: There is no such prototype.

@@ -12,11 +12,7 @@ _END, _END64, _LOCATOR64 = b"PK\x05\x06", b"PK\x06\x06", b"PK\x06\x07"
 
 
 def open_archive(file: io.BufferedIOBase, path: Path) -> zipfile.ZipFile:
-    """Open an archive whose directory and members are not larger than they may be.
-
-    Args:
-        file: Open binary file; stays open when the archive is closed.
-        path: Its name, for messages.
+    """Open an archive whose directory and members are not larger than they may be; the file stays open.
 
     Raises:
         AssetFormatError: It is no intact archive, or a bomb.
@@ -34,12 +30,7 @@ def open_archive(file: io.BufferedIOBase, path: Path) -> zipfile.ZipFile:
 
 
 def check_unpacked(size: int, packed: int, path: object) -> None:
-    """Refuse what grows more than real data does.
-
-    Args:
-        size: Bytes after unpacking.
-        packed: Bytes before.
-        path: What it is, for the message.
+    """Refuse what grows more than real data does, from ``packed`` bytes to ``size``.
 
     Raises:
         AssetFormatError: It is a bomb.

@@ -199,10 +199,6 @@ def _is_name(weights: str) -> bool:
 def find_weights(asset: str, weights: str | None) -> Path | None:
     """The file that a ``weights`` parameter means; ``None`` for ``"random"`` and ``"none"``.
 
-    Args:
-        asset: Name of the component's own asset.
-        weights: The parameter.
-
     Raises:
         MissingAssetError: It is not there.
     """
@@ -211,9 +207,6 @@ def find_weights(asset: str, weights: str | None) -> Path | None:
 
 def find_all_weights(wanted: Mapping[str, str | None]) -> dict[str, Path]:
     """Several files at once, by the component's own asset names; what is to be initialised at random is left out.
-
-    Args:
-        wanted: Names of the component's own assets, each with its parameter.
 
     Raises:
         MissingAssetError: Lists every file that is not there.

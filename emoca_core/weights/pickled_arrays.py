@@ -193,11 +193,7 @@ def shape_of(value: object) -> tuple[int, ...]:
 
 
 def to_array(value: object, depth: int = 0) -> np.ndarray:
-    """Plain NumPy values of an array, a stand-in, a tensor or nested numbers.
-
-    Args:
-        value: From ``load_pickle`` or from a checkpoint.
-        depth: How many objects it lies in.
+    """Plain NumPy values of an array, a stand-in, a tensor or nested numbers, which lie in ``depth`` objects.
 
     Raises:
         AssetFormatError: It does not hold numbers, or more of them than the file has bytes for.

@@ -20,15 +20,10 @@ def write_tensors(
     tensors: Mapping[str, Shaped[torch.Tensor, "..."]] | Mapping[str, Shaped[np.ndarray, "..."]],
     metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Write a safetensors file atomically.
+    """Write a safetensors file atomically, of tensors on any device, views too.
 
     The library writes the entries of the metadata in another order in every process; here they are sorted. Its own
     file writer hides a full disk, so the bytes are made in memory.
-
-    Args:
-        path: Where to write.
-        tensors: By name; on any device, views too.
-        metadata: Texts by name.
 
     Raises:
         OSError: The file cannot be written.

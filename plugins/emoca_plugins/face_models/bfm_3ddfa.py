@@ -81,10 +81,6 @@ class Bfm3ddfa(BaselFace):
     def raw(self, parameters: FaceParameters, block: Block) -> Float[Tensor, "B D"]:
         """A block as coefficients of the published bases, whatever its unit. An absent block is the mean face.
 
-        Args:
-            parameters: The code.
-            block: ``shape`` or ``expression``.
-
         Raises:
             RecipeError: A unit that this model does not know.
         """

@@ -59,9 +59,6 @@ def build_front(parts: Mapping[str, Content]) -> Arrays:
 
     Source: Deep3DFaceRecon, transfer of BFM09; layout in Guo et al. (TPAMI 2018) for the expression files.
 
-    Args:
-        parts: One content for each part of ``FRONT_BUNDLE``.
-
     Raises:
         AssetFormatError: Sizes that do not fit together.
     """

@@ -130,11 +130,7 @@ class OpenHead(JointedHead):
         return torch.cat([x for side in sides for x in (side, still)], 1)
 
     def emotion(self, name: str, intensity: float = 1.0) -> FaceParameters:
-        """Expression, jaw and gaze of an emotion prototype, as a batch of one.
-
-        Args:
-            name: One of ``emoca_core.vocabulary.arkit.emotion_prototypes()``.
-            intensity: 0 is neutral, 1 the full expression.
+        """Expression, jaw and gaze of ``emotion_prototype(name, intensity)``, as a batch of one.
 
         Raises:
             UnknownNameError: There is no such prototype.

@@ -94,11 +94,7 @@ class Targets:
 
 
 def match_points(crop: FaceCrop, available: Mapping[str, int]) -> Targets:
-    """Pair the detected points of a batch with the landmarks that a model offers.
-
-    Args:
-        crop: Faces with landmarks; points that are not finite are missing.
-        available: Landmark sets of the face model and their sizes.
+    """Pair the detected points of a batch with a model's landmark sets and sizes; points not finite are missing.
 
     Raises:
         EmocaError: No common set, a set of unexpected size, or a face with too few usable points.
