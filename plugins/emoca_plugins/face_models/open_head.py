@@ -85,18 +85,16 @@ class OpenHead(JointedHead):
         modes = (data["vertices"][None], data["shape_modes"][:count], data["expression_modes"], corrective)
         joints = data["joints"], data["joint_modes"][:count], data["joint_parents"], data["skinning_weights"]
         self._register_skeleton(np.concatenate(modes).astype(np.float32), *joints)
-        for name in ("faces", "uv_faces", "face_part", "mirror"):
-            self._constant(name, data[name].astype(np.int64))
-        self._constant("uv", data["uv"])
+        for name in ("faces", "uv", "uv_faces", "face_part", "mirror", "semantic_means"):
+            self._constant(name, data[name])
         masks = np.unpackbits(data["masks"], axis=1)[:, : len(data["vertices"])].astype(bool)
         self._register_masks({str(name): mask for name, mask in zip(data["mask_names"], masks, strict=True)})
         self._constant("eye_looks", np.radians(data["eye_look_degrees"]))
         self._constant("semantic_directions", data["semantic_directions"][:, :count])
-        self._constant("semantic_means", data["semantic_means"])
 
     def _embed_landmarks(self, data: Mapping[str, np.ndarray]) -> None:
         names = ("contour", "ibug68", "mediapipe478") if self.params.mediapipe_landmarks else ("contour", "ibug68")
-        tables = {name: (data[f"{name}_triangle"].astype(np.int64), data[f"{name}_weights"]) for name in names}
+        tables = {name: (data[f"{name}_triangle"], data[f"{name}_weights"]) for name in names}
         self._register_landmarks(tables.pop("contour"), tables)
 
     def forward(self, parameters: FaceParameters) -> FaceGeometry:
