@@ -66,7 +66,7 @@ class ClipWindow:
 
 
 @dataclass(frozen=True)
-class _Layout:
+class Layout:
     """Where the panels are, and what they show.
 
     Attributes:
@@ -77,8 +77,13 @@ class _Layout:
     panel: tuple[int, int]
     window: ClipWindow
 
+    @property
+    def pitch(self) -> int:
+        """From the left side of one panel to that of the next, pixels."""
+        return self.panel[1] + _GAP
+
     @classmethod
-    def of(cls, sequence: CapturedSequence) -> "_Layout":
+    def of(cls, sequence: CapturedSequence) -> "Layout":
         """For a clip."""
         size = sequence.clip.size
         scale = min(1.0, math.sqrt(PANEL_PIXELS / (size[0] * size[1])))
@@ -93,7 +98,7 @@ class _Layout:
     @cached_property
     def size(self) -> tuple[int, int]:
         """Height and width of the whole picture, both even."""
-        return self.panel[0] + _STRIP, 3 * self.panel[1] + 2 * _GAP
+        return self.panel[0] + _STRIP, 2 * self.pitch + self.panel[1]
 
     def draw(self, pixels: UInt8[ndarray, "H W 3"], head: "_Head | None", status: str) -> UInt8[ndarray, "h w 3"]:
         """The panels of one frame, and what is said of it."""
@@ -119,7 +124,7 @@ class _Layout:
     def panels(self, sheet: UInt8[ndarray, "H W 3"]) -> list[UInt8[ndarray, "h w 3"]]:
         """Views of a whole picture."""
         height, width = self.panel
-        return [sheet[:height, i * (width + _GAP) :][:, :width] for i in range(len(_LABELS))]
+        return [sheet[:height, i * self.pitch :][:, :width] for i in range(len(_LABELS))]
 
 
 @dataclass(frozen=True)
@@ -149,7 +154,7 @@ def overlay_frames(
         renderer: Decides visibility.
         device: Where the renderer works.
     """
-    layout = _Layout.of(sequence)
+    layout = Layout.of(sequence)
     row_of = {number: row for row, number in enumerate(sequence.numbers.tolist())}
     frames = sequence.clip.frames()
     while batch := list(islice(frames, _BATCH)):
@@ -167,7 +172,7 @@ def _heads(
     faces: Int[Tensor, "F 3"],
     renderer: Renderer,
     device: torch.device,
-    layout: _Layout,
+    layout: Layout,
 ) -> list[_Head]:
     """The heads of successive rows, drawn together in windows of one size."""
     assert sequence.cameras is not None
@@ -188,7 +193,7 @@ def _heads(
 
 
 def _project(
-    vertices: Float[Tensor, "N V 3"], cameras: Sequence[PhotoCamera], layout: _Layout
+    vertices: Float[Tensor, "N V 3"], cameras: Sequence[PhotoCamera], layout: Layout
 ) -> tuple[Float[Tensor, "N V 2"], Float[Tensor, "N V"]]:
     """Pixels of the panel, and depth."""
     matrices = torch.from_numpy(np.array([camera.matrix for camera in cameras])).float().to(vertices)
@@ -217,7 +222,7 @@ def _status(sequence: CapturedSequence, row: int | None) -> str:
 
 
 @lru_cache(maxsize=8)
-def _empty_sheet(layout: _Layout, status: str) -> UInt8[ndarray, "H W 3"]:
+def _empty_sheet(layout: Layout, status: str) -> UInt8[ndarray, "H W 3"]:
     """The whole picture without what changes, and what is written below the panels."""
     height, width = layout.size
     image = Image.new("RGB", (width, height), PAPER)

@@ -16,7 +16,7 @@ SEQUENCE_RECORD = "sequence.json"
 RECORD_EXPORTER = "json"
 """Writes the record; runs after all others, whatever was asked for."""
 DEFAULT_WRITE = ("glb", "obj", "codes", "overlay", "page")
-DEFAULT_SEQUENCE_WRITE = ("glb", "arkit_csv", "codes", "parquet", "overlay")
+DEFAULT_SEQUENCE_WRITE = ("glb", "arkit_csv", "codes", "parquet", "overlay", "page")
 
 
 def build_exporters(names: Sequence[str], registry: Registry | None = None) -> dict[str, Exporter]:

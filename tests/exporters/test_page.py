@@ -9,6 +9,7 @@ from PIL import Image
 from emoca_core.interfaces import ExportedFile
 from emoca_core.registry import get_registry
 from emoca_core.testing.sample_face import sample_face
+from emoca_core.testing.sample_sequence import sample_sequence
 
 
 def write_page(folder, face, files=()):
@@ -52,3 +53,29 @@ def test_the_page_shows_the_picture_that_was_written_and_names_doubts(tmp_path):
 def test_equal_faces_give_equal_pages(tmp_path):
     first, second = (write_page(tmp_path / name, sample_face()) for name in "ab")
     assert first.read_bytes() == second.read_bytes()
+
+
+def test_a_click_in_a_curve_moves_clip_and_head(tmp_path):
+    sequence = sample_sequence()
+    files = get_registry().build("exporter", "overlay").export_sequence(sequence, tmp_path)
+    assert files[0].path.name == "overlay.mp4"
+    get_registry().build("exporter", "page").export_sequence(sequence, tmp_path, files)
+    with browser_page(viewport={"width": 1000, "height": 1200}) as page:
+        page.goto((tmp_path / "index.html").as_uri())
+        page.wait_for_selector("body[data-ready=yes]")
+        curve = page.locator(".curve svg").first
+        box = curve.bounding_box()
+        page.mouse.click(box["x"] + 0.9 * box["width"], box["y"] + box["height"] / 2)
+        expected = 0.9 * float(sequence.times[-1])
+        assert abs(float(page.locator("input[name=time]").input_value()) - expected) < 0.02
+        times = page.evaluate(
+            "[document.querySelector('model-viewer').currentTime, document.querySelector('video').currentTime]"
+        )
+        assert np.abs(np.array(times) - expected).max() < 0.02, times
+        before = shown(page, tmp_path / "before.png")
+        page.mouse.click(box["x"] + 0.15 * box["width"], box["y"] + box["height"] / 2)
+        page.wait_for_timeout(500)
+        assert np.abs(shown(page, tmp_path / "after.png") - before).max() > 20, "the head does not move"
+        play = page.get_by_role("button", name="play")
+        play.click()
+        page.wait_for_function("document.querySelector('video').currentTime > 0.05")

@@ -67,7 +67,7 @@ function showSliders() {
 
 /* A clip: curves; a click in one seeks the clip and the head. */
 function showCurves() {
-  const { times, curves, empty } = data;
+  const { times, curves } = data;
   const last = times[times.length - 1] || 1;
   let now = 0, playing = false, begun = 0;
   const bar = make("input", { type: "range", className: "time", min: 0, max: last, step: 0.001, value: 0, name: "time" });
@@ -113,21 +113,31 @@ function showCurves() {
     };
     tools.append(over);
   }
-  for (const curve of curves) below.append(curveRow(curve, times, empty, last, seek, marks));
+  for (const curve of curves) below.append(curveRow(curve, last, seek, marks));
+  stayInPlace();
+  viewer.play({ repetitions: 1 });  // only an animation that has begun can be sought in
   viewer.pause();
   seek(0);
 }
 
-function curveRow({ name, values, low, high }, times, empty, last, seek, marks) {
+/* The head turns in its place: where it is in the room would take it out of sight. */
+function stayInPlace() {
+  for (const clip of scene().animationsByName.values()) {
+    clip.tracks = clip.tracks.filter((track) => !track.name.endsWith(".position"));
+  }
+}
+
+function curveRow({ name, values, low, high }, last, seek, marks) {
+  const { times, away } = data;
   const svg = makeSvg("svg", { viewBox: "0 0 1000 100", preserveAspectRatio: "none" });
   const at = (value) => (100 - (100 * (value - low)) / (high - low || 1)).toFixed(1);
-  let path = "", pen = "M";
+  let path = "", gap = 0;
   times.forEach((time, row) => {
-    if (values[row] === null) { pen = "M"; return; }
-    path += pen + ((1000 * time) / last).toFixed(1) + " " + at(values[row]);
-    pen = "L";
+    const isBack = gap < away.length && time >= away[gap][1];
+    if (isBack) gap += 1;
+    path += (row === 0 || isBack ? "M" : "L") + ((1000 * time) / last).toFixed(1) + " " + at(values[row]);
   });
-  for (const [from, to] of empty) {
+  for (const [from, to] of away) {
     svg.append(makeSvg("rect", { x: (1000 * from) / last, width: (1000 * (to - from)) / last, y: 0, height: 100 }));
   }
   const mark = makeSvg("line", { x1: 0, x2: 0, y1: 0, y2: 100 });
@@ -137,8 +147,8 @@ function curveRow({ name, values, low, high }, times, empty, last, seek, marks) 
     const x = (1000 * now) / last;
     mark.setAttribute("x1", x);
     mark.setAttribute("x2", x);
-    const value = values[rowAt(times, now)];
-    shown.value = value === null ? "" : value.toFixed(2);
+    const isAway = away.some(([from, to]) => from < now && now < to);
+    shown.value = isAway ? "" : values[rowAt(times, now)].toFixed(2);
   });
   const jump = (event) => {
     const box = svg.getBoundingClientRect();
