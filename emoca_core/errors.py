@@ -96,6 +96,11 @@ def unknown_name(what: str, asked: str, names: Iterable[str], notes: Iterable[st
     return UnknownNameError("\n".join([*lines, *(f"  {note}" for note in notes)]))
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says; its type, where it says nothing."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def printable(text: str, keep: str = "") -> str:
     r"""A text from outside as a terminal may show it: what would act on the terminal becomes an escape.
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy import ndarray
 
-from emoca_core.errors import EmocaError
+from emoca_core.errors import EmocaError, first_line
 from emoca_core.files import open_regular
 from emoca_core.limits import TABLE_BYTES
 
@@ -31,5 +31,5 @@ def read_array(path: Path, refuse: type[EmocaError]) -> ndarray:
     except FileNotFoundError:
         raise refuse(f"{path}: no such file.") from None
     except Exception as error:  # NumPy reads the header as Python, which may fail in any way
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise refuse(f"{path} is not a plain NumPy file: {reason}") from None

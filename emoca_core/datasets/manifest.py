@@ -32,7 +32,7 @@ import pyarrow.parquet as pq
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from emoca_core.errors import AssetFormatError, did_you_mean
+from emoca_core.errors import AssetFormatError, did_you_mean, first_line
 from emoca_core.files import atomic_write, open_regular
 from emoca_core.limits import TABLE_BYTES, TABLE_ROWS
 from emoca_core.parsing import refuse_utf16, shown
@@ -259,7 +259,7 @@ def _read(path: Path) -> Iterator[pa.RecordBatch]:
                 yield completed
                 start += batch.num_rows
     except (pa.ArrowException, UnicodeDecodeError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise AssetFormatError(f"{path} is not a valid manifest: {reason[:_SHOWN]}") from None
 
 
@@ -294,7 +294,7 @@ def _completed(batch: pa.RecordBatch, path: Path) -> pa.RecordBatch:
         try:
             columns.append(_converted(column, field))
         except pa.ArrowException as error:
-            reason = str(error).splitlines()[0][:_SHOWN]
+            reason = first_line(error)[:_SHOWN]
             raise AssetFormatError(f"{path}: the column '{field.name}' holds {column.type}: {reason}") from None
     return pa.record_batch(columns, schema=SCHEMA)
 

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import UInt8
 from numpy import ndarray
 
-from emoca_core.errors import ImageError
+from emoca_core.errors import ImageError, first_line
 from emoca_core.files import read_regular
 from emoca_core.images.photo_search import RAW_SUFFIXES
 from emoca_core.interfaces import Photo
@@ -92,7 +92,7 @@ def read_photo(path: str | Path) -> Photo:
         raise ImageError(f"{path}: not enough memory to decode it. Make it smaller first.") from None
     except (OSError, ValueError, SyntaxError, ArithmeticError, LookupError, EOFError, TypeError, RuntimeError) as error:
         # What Pillow's decoders raise on damaged files is not narrower than this.
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = first_line(error)
         raise ImageError(f"{path}: damaged or incomplete picture ({reason}). Export or download it again.") from None
     return Photo(pixels, path, sha256(content).hexdigest(), tuple(notes))
 

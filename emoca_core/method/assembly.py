@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 import torch
 
-from emoca_core.errors import EmocaError, MissingAssetError, ParamsError, RecipeError
+from emoca_core.errors import EmocaError, MissingAssetError, ParamsError, RecipeError, first_line
 from emoca_core.interfaces import Component, Loss, Parts
 from emoca_core.registry import Registry
 from emoca_core.registry.catalogue import Catalogue, Recipe, Term
@@ -92,9 +92,7 @@ def pick_device(name: str) -> torch.device:
     try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:
-        raise EmocaError(
-            f"device '{name}' cannot be used: {str(error).splitlines()[0]}. Try 'cpu' or 'auto'."
-        ) from None
+        raise EmocaError(f"device '{name}' cannot be used: {first_line(error)}. Try 'cpu' or 'auto'.") from None
 
 
 def _joined(errors: list[EmocaError]) -> EmocaError:

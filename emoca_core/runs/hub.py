@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from emoca_core.errors import MissingAssetError
+from emoca_core.errors import MissingAssetError, first_line
 from emoca_core.registry.catalogue import PACKAGE_CARD
 from emoca_core.runs.cards import PACKAGE_WEIGHTS
 from emoca_core.weights.hub import has_file
@@ -50,9 +50,9 @@ def download(name: str) -> Path:
     except LocalEntryNotFoundError:
         reason = "it is not in the cache of the Hugging Face hub, and the hub cannot be reached"
     except HfHubHTTPError as error:
-        reason = str(error).strip().splitlines()[0]
+        reason = first_line(error)
     except (HFValidationError, OSError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
     raise MissingAssetError(
         f"'{repository}' is no recipe ('emoca list recipe') and no folder, and as a repository it is not available: "
         f"{reason}"

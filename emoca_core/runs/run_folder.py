@@ -18,7 +18,7 @@ from pydantic import BaseModel, Field
 from safetensors import SafetensorError
 
 from emoca_core.claims import Claim
-from emoca_core.errors import AssetFormatError, EmocaError, OutputError
+from emoca_core.errors import AssetFormatError, EmocaError, OutputError, first_line
 from emoca_core.files import (
     atomic_write,
     begin_folder,
@@ -221,7 +221,7 @@ class RunFolder:
         except (OSError, SafetensorError, UnpicklingError, EOFError, RuntimeError, ValueError, KeyError) as error:
             if isinstance(error, EmocaError):
                 raise
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            reason = first_line(error)
             raise AssetFormatError(f"{checkpoint} is damaged: {reason}") from error
 
     def begin_checkpoint(self, step: int) -> Path:

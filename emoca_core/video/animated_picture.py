@@ -12,7 +12,7 @@ from jaxtyping import Int, UInt8
 from numpy import ndarray
 from PIL import Image
 
-from emoca_core.errors import ImageError
+from emoca_core.errors import ImageError, first_line
 from emoca_core.files import read_regular
 from emoca_core.images.photos import check_size, to_rgb
 from emoca_core.limits import PHOTO_BYTES
@@ -91,5 +91,5 @@ def _readable(path: Path) -> Iterator[None]:
     except ImageError:
         raise
     except (*_DAMAGE, Image.DecompressionBombError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = first_line(error)
         raise ImageError(f"{path}: damaged or incomplete picture ({reason}). Export it again.") from None

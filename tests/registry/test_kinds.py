@@ -38,7 +38,9 @@ def test_callers_of_build_need_no_cast():
     builds = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == "build"]
     *own, last = (node for node in builds if [ast.unparse(d) for d in node.decorator_list] == ["overload"])
     found = {ast.unparse(node.args.args[1].annotation): ast.literal_eval(node.returns) for node in own}
-    assert found == {f"Literal['{name}']": kind.load_interface().__name__ for name, kind in KINDS.items()}
+    assert found == {
+        f"Literal['{name}']": "interfaces." + kind.load_interface().__name__ for name, kind in KINDS.items()
+    }
     assert (ast.unparse(last.args.args[1].annotation), ast.unparse(last.returns)) == ("Kind", "'Component'")
 
 
