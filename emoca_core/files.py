@@ -13,7 +13,7 @@ import secrets
 import shutil
 import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache, lru_cache
 from pathlib import Path
@@ -113,7 +113,9 @@ def json_text(value: object, *, indent: int | None = 2, strict: bool = False) ->
         >>> json_text({"loss": float("nan")}, indent=None)
         '{"loss": null}'
     """
-    return json.dumps(value if strict else _finite(value), indent=indent, ensure_ascii=False, allow_nan=False)
+    return json.dumps(
+        value if strict else map_leaves(value, _finite), indent=indent, ensure_ascii=False, allow_nan=False
+    )
 
 
 @contextmanager
@@ -368,9 +370,24 @@ def _host() -> str:
     return hashlib.sha256("|".join(facts).encode()).hexdigest()[:8]
 
 
-def _finite(value: object) -> object:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
+def map_leaves(value: object, change: Callable[[object], object]) -> object:
+    """Plain data in which everything that is no mapping, list or tuple is replaced by ``change`` of it.
+
+    Example:
+        >>> map_leaves({"a": [1, 2]}, lambda leaf: -leaf)
+        {'a': [-1, -2]}
+    """
     if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
+        return {key: map_leaves(item, change) for key, item in value.items()}
+    return [map_leaves(item, change) for item in value] if isinstance(value, list | tuple) else change(value)
+
+
+def leaves_of(value: object) -> list[object]:
+    """What plain data holds that is no mapping, list or tuple."""
+    leaves: list[object] = []
+    map_leaves(value, leaves.append)
+    return leaves
+
+
+def _finite(leaf: object) -> object:
+    return None if isinstance(leaf, float) and not math.isfinite(leaf) else leaf

@@ -34,7 +34,7 @@ from emoca_core.registry.offers import (
     checked_kind,
     checked_target,
 )
-from emoca_core.registry.spec import ComponentParams, ComponentSpec, Kind, used_components, validated
+from emoca_core.registry.spec import ComponentParams, ComponentSpec, Kind, load_target, used_components, validated
 
 if TYPE_CHECKING:
     from emoca_core import interfaces
@@ -205,7 +205,7 @@ class Registry:
         entry = self.find(kind, name)
         try:
             with aside():  # standard output belongs to the command
-                cls = entry.spec.load()
+                cls: object = load_target(entry.spec.target)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # a third party's code may fail in any way

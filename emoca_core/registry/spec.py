@@ -39,15 +39,6 @@ class ComponentSpec:
     target: str
     extra: str | None = None
 
-    def load(self) -> object:
-        """Import the module and return the class; ``Registry.resolve`` checks that it is one.
-
-        Raises:
-            ImportError: The module, or something it imports, is missing.
-            AttributeError: The module has no such class.
-        """
-        return load_target(self.target)
-
 
 def load_target(target: str) -> Any:
     """What ``"package.module:name"`` means.

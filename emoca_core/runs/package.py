@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from emoca_core.errors import EmocaError, OutputError
-from emoca_core.files import atomic_folder, sha256_of, write_json, write_text, writing_to
+from emoca_core.files import atomic_folder, leaves_of, map_leaves, sha256_of, write_json, write_text, writing_to
 from emoca_core.method import Method, build_parts
 from emoca_core.registry import Registry
 from emoca_core.registry.catalogue import PACKAGE_CARD, Catalogue, Recipe, Use
@@ -93,8 +93,9 @@ def portable_recipe(recipe: Recipe, own: Iterable[str], catalogue: Catalogue, re
     changes: dict[str, object] = {}
     for kind, use in recipe.parts().items():
         params = catalogue.params(kind, use) | (without_weights(kind, use.uses, registry) if kind in own else {})
+        texts = [leaf for leaf in leaves_of(params) if isinstance(leaf, str)]
         changes[kind] = use.model_copy(update={"preset": None, "params": params})
-        if named := next((v for v in _texts(params) if os.path.isabs(v) or Path(v).is_file()), None):
+        if named := next((t for t in texts if os.path.isabs(t) or Path(t).is_file()), None):
             raise EmocaError(
                 f"{kind} reads {named}, a file that others do not have: add it with 'emoca assets add' and train with "
                 "the asset's name"
@@ -142,7 +143,7 @@ def _trainings(trained: TrainedFolder) -> list[Training]:
         **record.model_dump(exclude={"settings"}),
         "assets": {name: asset.sha256 for name, asset in card.assets.items()},
     }
-    return [Training.model_validate(_without_folders(entry))]
+    return [Training.model_validate(map_leaves(entry, _without_folders))]
 
 
 def _asset(name: str, path: Path, catalogue: Catalogue) -> Asset:
@@ -161,22 +162,6 @@ def _is_of_a_run(file: Path | None) -> bool:
     return file is not None and file.name == RUN_WEIGHTS and (file.parent / RUN_CARD).is_file()
 
 
-def _texts(value: object) -> Iterable[str]:
-    """All texts inside parameters."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _texts(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _texts(item)
-
-
-def _without_folders(value: object) -> object:
-    """Files by their name alone: folders of this machine tell others nothing."""
-    if isinstance(value, str):
-        return Path(value).name if os.path.isabs(value) else value
-    if isinstance(value, Mapping):
-        return {key: _without_folders(item) for key, item in value.items()}
-    return [_without_folders(item) for item in value] if isinstance(value, list | tuple) else value
+def _without_folders(leaf: object) -> object:
+    """A file by its name alone: folders of this machine tell others nothing."""
+    return Path(leaf).name if isinstance(leaf, str) and os.path.isabs(leaf) else leaf

@@ -3,7 +3,7 @@
 import copy
 import dataclasses
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from operator import itemgetter
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from emoca_core.errors import ComponentImportError, ParamsError
+from emoca_core.files import leaves_of
 from emoca_core.interfaces import Camera, Component, ModuleComponent, Parts
 from emoca_core.registry import Registry
 from emoca_core.registry.spec import ComponentParams, Kind
@@ -216,19 +217,8 @@ def check_registered_tensors(subject: Subject[C], module: nn.Module) -> None:
         for attribute, value in vars(part).items():
             if attribute not in ("_parameters", "_buffers", "_modules"):
                 where = f"{path}.{attribute}".lstrip(".")
-                held = not isinstance(value, nn.Module) and any(_plain_tensors(value))
+                held = any(isinstance(leaf, Tensor) for leaf in leaves_of(value))
                 subject.require(not held, f"'{where}' holds a plain tensor: use register_buffer")
-
-
-def _plain_tensors(value: object) -> Iterator[bool]:
-    if isinstance(value, Tensor):
-        yield True
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from _plain_tensors(item)
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _plain_tensors(item)
 
 
 def _check_saving_and_moving(subject: Subject[M], call: Callable[[M], object], result: object) -> None:
