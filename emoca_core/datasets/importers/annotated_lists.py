@@ -5,7 +5,7 @@ them needs Torch. Segmentations are NumPy files [H, W] in which more than 0.5 is
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -38,12 +38,13 @@ class Annotated:
     landmarks: Path
     masks: Path | None
 
-    def row(self, name: str, tally: Tally, **known: str | int | None) -> ManifestRow | None:
-        """The photo of a name with everything that belongs to it; ``None``, and counted, where a part is missing.
+    def row(self, known: ManifestRow, tally: Tally) -> ManifestRow | None:
+        """A row with the files that belong to its path; ``None``, and counted, where a part is missing.
 
         Raises:
             AssetFormatError: Landmarks of the wrong form; the message names the file.
         """
+        name = known.path
         photo = _found(self.photos, name, _PHOTO_SUFFIXES)
         if photo is None:
             tally.dropped["listed photo is missing"] += 1
@@ -55,11 +56,11 @@ class Annotated:
         mask = _found(self.masks, name, _MASK_SUFFIXES) if self.masks else None
         if mask is None:
             tally.unknown["photo without a segmentation"] += 1
-        return ManifestRow(
+        return replace(
+            known,
             path=_named(photo, self.root),
             landmarks=points(read_array(landmarks, AssetFormatError).reshape(-1), str(landmarks)),
             mask=_named(mask, self.root) if mask else None,
-            **known,  # type: ignore[arg-type]
         )
 
     def names(self, tally: Tally) -> list[str]:

@@ -43,7 +43,7 @@ def _listed(file: Path, tally: Tally) -> list[str]:
 
 def _rows(places: Annotated, names: list[str], tally: Tally) -> Iterator[ManifestRow]:
     for name in names:
-        row = places.row(name, tally, split="train", identity=_person(name))
+        row = places.row(ManifestRow(name, "train", identity=_person(name)), tally)
         if row is not None:
             yield row
 

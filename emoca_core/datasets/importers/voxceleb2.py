@@ -32,6 +32,6 @@ def read_frames(root: Path, options: ImportOptions, tally: Tally) -> Iterator[Ma
             raise AssetFormatError(f"'{name}' is no frame of VoxCeleb2: expected <person>/<video>/<face>/<frame>")
         person, video, _, frame = parts
         number = int(frame) if frame.isdecimal() else None
-        row = places.row(name, tally, identity=person, clip=f"{person}/{video}", frame=number)
+        row = places.row(ManifestRow(name, identity=person, clip=f"{person}/{video}", frame=number), tally)
         if row is not None:
             yield row
