@@ -178,7 +178,7 @@ def summary(report: "Report") -> str:
     if report.left_out:
         parts.append(f"{_count(report.left_out, 'face')} below the score")
     if report.replaced:
-        parts.append(f"{_count(report.replaced, 'photo')} replaced")
+        parts.append(f"{_count(report.replaced, 'result')} replaced")
     if report.skipped:
         parts.append(f"{_count(report.skipped, 'photo')} finished before")
     if report.skipped_clips:

@@ -14,6 +14,7 @@ from emoca_core.reconstruction.captured_sequence import describe_clip
 from emoca_core.reconstruction.clip_settings import ClipSettings
 from emoca_core.reconstruction.following import follow_faces
 from emoca_core.reconstruction.observations import Observations
+from emoca_core.reconstruction.replaced import Replaced
 from emoca_core.reconstruction.report import BAD_FACE, Report
 from emoca_core.reconstruction.results import (
     ClipRecord,
@@ -34,6 +35,7 @@ class ClipRun:
 
     Attributes:
         names: Gives clips their folders, as it gives photos theirs.
+        replaced: Told of clips that are done again.
         fail: Told of a clip that cannot be used.
         say: Receives lines for people.
     """
@@ -44,6 +46,7 @@ class ClipRun:
     exporters: Mapping[str, Exporter]
     overwrite: bool
     report: Report
+    replaced: Replaced
     fail: Callable[[str, Exception], None]
     say: Callable[[str], None]
 
@@ -106,13 +109,14 @@ class ClipRun:
         return True
 
     def _work(self, path: Path, clip: Clip, result: ClipResult, source: str, fingerprint: str) -> None:
-        unfinished = result.start(fingerprint)
+        before, unfinished = result.record(), result.start(fingerprint)
         observations = Observations(unfinished)
         with progress_bar(total=clip.length, label=f"following {path.name}", unit="frame") as bar:
             follow_faces(self.method, clip, self.settings, observations, bar.update)
         people = find_people(observations)
         self._tell(path, clip, people)
         chosen = people.chosen(self.settings.track) if people.labels else ()
+        self.replaced.note(before, fingerprint, clip.sha256)
         for number in chosen:
             done = unfinished / f"track_{number}.done"  # by a run that was stopped later
             if not done.exists():

@@ -18,7 +18,8 @@ class Report:
         faces: Faces written in this run.
         doubtful: Of these, faces whose quality is doubtful.
         left_out: Faces with a score below ``min_score``, in this run.
-        replaced: Photos whose finished faces give way: another recipe had made them, or this one with other settings.
+        replaced: Photos and clips whose finished faces give way: another recipe had made them, or this one with other
+            settings.
         skipped: Photos with at least one face that were finished before.
         clips: Clips with at least one person, finished in this run.
         people: People through clips, written in this run.

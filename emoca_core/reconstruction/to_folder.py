@@ -23,6 +23,7 @@ from emoca_core.progress import progress_bar
 from emoca_core.reconstruction.capture import FoundFace, FoundFaces, capture_faces, find_faces
 from emoca_core.reconstruction.capture_settings import Settings
 from emoca_core.reconstruction.clip_settings import ClipSettings
+from emoca_core.reconstruction.replaced import Replaced
 from emoca_core.reconstruction.report import BAD_FACE, Report
 from emoca_core.reconstruction.results import (
     CONTACT_SHEET,
@@ -129,13 +130,16 @@ class _Run:
     say: Callable[[str], None]
     report: Report = field(default_factory=Report)
     claims: set[Claim] = field(default_factory=set)
-    replaced: set[str] = field(default_factory=set)
     has_written: bool = False
 
     @cached_property
     def fingerprint(self) -> str:
         facts = {name: getattr(self.settings, name) for name in ("crop", "same_person", "min_score")}
         return fingerprint_of(self.method, facts, self.exporters)
+
+    @cached_property
+    def replaced(self) -> Replaced:
+        return Replaced(self.out, self.method.name, self.report, self.say)
 
     @cached_property
     def names(self) -> Names:
@@ -155,7 +159,7 @@ class _Run:
         exporters = build_exporters(self.write or DEFAULT_SEQUENCE_WRITE)
         refuse_photo_formats(exporters)
         settings = (self.clips, exporters, self.overwrite)
-        return ClipRun(self.method, self.names, *settings, self.report, self._fail, self.say)
+        return ClipRun(self.method, self.names, *settings, self.report, self.replaced, self._fail, self.say)
 
     def _reconstruct_photos(self, photos: Mapping[Path, str]) -> None:
         with progress_bar(total=len(photos), label="reconstructing", unit="photo", hidden=not photos) as self.bar:
@@ -295,7 +299,7 @@ class _Run:
     def _find(self, jobs: Iterable[_Job]) -> Iterator[tuple[_Job, FoundFace]]:
         for job in jobs:
             self.has_written = True
-            self._note_replaced(job)
+            self.replaced.note(job.result.record(), job.fingerprint, job.photo.sha256)
             job.result.start()
             try:
                 found = find_faces(self.method, job.photo, self.settings)
@@ -310,18 +314,6 @@ class _Run:
                 self.report.without_face.append(job.photo.path)
                 self._finish(job)
             yield from ((job, face) for face in found.faces)
-
-    def _note_replaced(self, job: _Job) -> None:
-        """Count finished faces of the photo that are about to go, and say once whose they were."""
-        old = job.result.record()
-        if old is None or not old.faces or old.fingerprint == job.fingerprint or old.photo.sha256 != job.photo.sha256:
-            return
-        self.report.replaced += 1
-        how = "" if old.recipe != self.method.name else " with other settings, files or another version"
-        made = f"recipe '{old.recipe}'{how}"
-        if made not in self.replaced:
-            self.replaced.add(made)
-            self.say(f"{self.out}: faces of {made} are there, and are replaced by those of recipe '{self.method.name}'")
 
     def _note(self, photo: Photo, found: FoundFaces) -> str:
         """What to tell of a photo without faces, or of faces that are left out."""

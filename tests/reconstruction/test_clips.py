@@ -75,7 +75,11 @@ def test_other_settings_do_a_clip_again(tmp_path, method):
     clip, out = talk(tmp_path / "a"), tmp_path / "out"
     run(method, [clip], out)
     for clips in (ClipSettings(smooth=0.9), ClipSettings(start=0.2), ClipSettings(every=2), ClipSettings(track="all")):
-        assert run(method, [clip], out, clips=clips)[0].people == 1
+        report, said = run(method, [clip], out, clips=clips)
+        assert (report.people, report.replaced) == (1, 1)
+        assert said[0].endswith(
+            "with other settings, files or another version are there, and are replaced by those of recipe 'toy'"
+        )
         assert run(method, [clip], out, clips=clips)[0].skipped_clips == 1
     assert run(method, [clip], out, clips=ClipSettings(track="all"), overwrite=True)[0].people == 1
 

@@ -233,7 +233,7 @@ def test_what_is_replaced_is_said_once_and_counted(run, take_photo, tmp_path, me
     assert lines[1:] == [
         f"{tmp_path / 'out'}: faces of recipe 'toy'{how} are there, and are replaced by those of recipe '{recipe}'"
     ]
-    assert (report.replaced, report.photos) == (2, 2) and ", 2 photos replaced" in summary(report)
+    assert (report.replaced, report.photos) == (2, 2) and ", 2 results replaced" in summary(report)
     report, lines = run(*photos, **options, overwrite=True)
     assert (report.replaced, report.photos, len(lines)) == (0, 2, 1)
     take_photo(tmp_path / "in/1", shade=130)

@@ -164,7 +164,7 @@ def test_two_recipes_at_once_leave_whole_results_of_either_and_say_so(photos, tm
     for record in records:
         faces = [out / record["photo"]["file"].removesuffix(".png") / face / "face.json" for face in record["faces"]]
         assert {json.loads(face.read_text())["recipe"]["name"] for face in faces} == {record["recipe"]}
-    replaced = [sum(map(int, re.findall(r"(\d+) photos? replaced", text))) for text in said]
+    replaced = [sum(map(int, re.findall(r"(\d+) results? replaced", text))) for text in said]
     lasts = Counter(record["recipe"] for record in records)
     assert replaced == [lasts["first"], lasts["second"]], "who finished a photo last has replaced the other's"
     for text, count, other in zip(said, replaced, ("second", "first"), strict=True):
