@@ -25,13 +25,16 @@ _NEAR = (24.0, 28.0)
 """How far across and down a window's middle may lie from that of the crop."""
 _NOTHING = -2.0
 """The cascade's confidence where it finds no face; where it finds one, mostly 3 to 12."""
-_MOVEMENT_COST, _MOST_MOVEMENT, _BREAK_COST, _EDGE = 100.0, 0.1, 0.2, -1.0
-"""What counts against the cascade's confidence, and what has to be left: see docs/landmark-fit.md."""
-_BLUR, _LIGHTNESS = 2.0, 0.5
+_MOVEMENT_COST, _MOST_MOVEMENT = 100.0, 0.1
+_BREAK_COST, _MOST_BREAK = 0.4, 12.5
+"""What counts against the cascade's confidence, and up to where: coloured light breaks colours, too."""
+_EDGE = -0.5
+"""What has to be left; see docs/landmark-fit.md."""
+_BLUR, _LIGHTNESS = 2.0, 0.2
 """Colours are compared in CIELAB, averaged over so many pixels (standard deviation), with so much of the lightness."""
-_UPPER = ((151, 108, 337, 69, 299), (6, 197, 195), (117, 118, 50, 101), (346, 347, 280, 330))
+_UPPER = ((151, 108, 337, 69, 299), (6, 197, 195))
 _LOWER = ((4, 5, 1), (187, 207, 214, 192), (411, 427, 434, 416), (164, 167, 393), (200, 199, 175, 208, 428))
-"""Patches of skin among MediaPipe's points: forehead, bridge, cheeks; tip of the nose, cheeks, upper lip, chin."""
+"""Patches of skin among MediaPipe's points: forehead, bridge; tip of the nose, cheeks, upper lip, chin."""
 
 
 class SecondOpinion:
@@ -64,7 +67,7 @@ class SecondOpinion:
         crop = photo.cut(to_photo, _SIZE)
         points = transform_points(np.linalg.inv(to_photo), face.landmarks["mediapipe478"])
         moved = min(face.movement or 0.0, _MOST_MOVEMENT)
-        against = _MOVEMENT_COST * moved + _BREAK_COST * _colour_break(crop, points, cv2)
+        against = _MOVEMENT_COST * moved + _BREAK_COST * min(_colour_break(crop, points, cv2), _MOST_BREAK)
         return self._confidence(crop, cv2) - against - _EDGE
 
     def _confidence(self, crop: UInt8[ndarray, "S S 3"], opencv: Any) -> float:
@@ -80,14 +83,13 @@ class SecondOpinion:
 
 
 def _colour_break(crop: UInt8[ndarray, "S S 3"], points: Float[ndarray, "478 2"], opencv: Any) -> float:
-    """How much the skin of one half of the face, but for one patch, differs from the other: CIELAB, lightness halved.
+    """How much the colour of the skin below the eyes, but for one patch, differs from that above them.
 
-    Beards, lips and shadows colour single patches; masks, hands and muzzles all below the eyes, hats all above.
+    Lips, beards and shadows colour single patches or darken them; masks, hands and muzzles colour all.
     """
     smooth = opencv.GaussianBlur(crop, (0, 0), _BLUR).astype(np.float32) / 255
     lab = opencv.cvtColor(smooth, opencv.COLOR_RGB2LAB) * np.array([_LIGHTNESS, 1.0, 1.0])
     column, row = points.round().astype(int).clip(0, len(crop) - 1).T
     colours = lab[row, column]
     upper, lower = (np.array([np.median(colours[list(patch)], axis=0) for patch in half]) for half in (_UPPER, _LOWER))
-    breaks = [np.linalg.norm(a - np.median(b, axis=0), axis=1) for a, b in ((upper, lower), (lower, upper))]
-    return float(max(np.sort(one)[1] for one in breaks))
+    return float(np.sort(np.linalg.norm(lower - upper.mean(axis=0), axis=1))[1])
