@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 INTERVAL = 30.0
 """Seconds between two lines of a log; work that is done sooner adds none."""
 
-_LINE = "{desc}: {n_fmt} of {total_fmt} {unit}s, {elapsed} passed, {remaining} left{postfix}"
+_LINE = "{desc}: {n_fmt} of {total_fmt} {unit}s, {elapsed} passed, {remaining} left, {rate_fmt}{postfix}"
 
 
 def progress_bar(
@@ -53,7 +53,7 @@ class _Lines:
 
     def write(self, text: str) -> None:
         """Write a text unless it only clears the line, or stands there already."""
-        if (line := text.strip()) and line != self._last:
+        if (line := " ".join(text.split())) and line != self._last:
             sys.stderr.write(f"{line}\n")
             self._last = line
 

@@ -26,7 +26,7 @@ def test_a_log_gets_whole_lines_now_and_then(monkeypatch, capsys):
     assert "\r" not in written
     lines = written.splitlines()
     assert 2 <= len(lines) <= 6
-    assert all(re.fullmatch(r"finding faces: \d of 6 parts, 00:00 passed, \S+ left", line) for line in lines)
+    assert all(re.fullmatch(r"finding faces: \d of 6 parts, 00:00 passed, \S+ left, \S+part/s", line) for line in lines)
     assert lines[-1].startswith("finding faces: 6 of 6")
 
 

@@ -1,7 +1,7 @@
 """A clip: frames with their times, and what lies beside them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,3 +56,16 @@ class Clip(ABC):
         Raises:
             ImageError: The file is gone, or not a single frame can be decoded.
         """
+
+    def at(self, numbers: Sequence[int]) -> Iterator[ClipFrame]:
+        """Some frames, as few as possible of the others being decoded.
+
+        Args:
+            numbers: They grow; those that cannot be decoded are left out.
+        """
+        wanted = set(numbers)
+        for frame in self.frames(min(wanted, default=0)):
+            if frame.number in wanted:
+                yield frame
+            if frame.number >= numbers[-1]:
+                return

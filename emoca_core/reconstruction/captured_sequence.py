@@ -118,19 +118,12 @@ def frames_of(clip: Clip, numbers: Sequence[int]) -> Iterator[ClipFrame]:
     Raises:
         ImageError: One of them is not there.
     """
-    wanted = iter(numbers)
-    number = next(wanted, None)
-    if number is None:
-        return
-    for frame in clip.frames(first=number):
-        if frame.number == number:
-            yield frame
-            number = next(wanted, None)
-        if number is None:
-            return
-        if frame.number > number:
-            break
-    raise ImageError(f"{clip.path}: frame {number} cannot be read any more: has the clip changed?")
+    frames = clip.at(numbers)
+    for number in numbers:
+        frame = next(frames, None)
+        if frame is None or frame.number != number:
+            raise ImageError(f"{clip.path}: frame {number} cannot be read any more: has the clip changed?")
+        yield frame
 
 
 def describe_clip(clip: Clip) -> dict[str, object]:

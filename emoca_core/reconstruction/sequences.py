@@ -105,8 +105,11 @@ def capture_track(
             if with_emotion and method.emotion_backbone is not None:
                 emotions.append(method.emotion_backbone(crop.image))
         progress(len(crop))
-    source = torch.from_numpy(track.source)
-    parameters = FaceParameters.cat(codes).map(lambda tensor: tensor[source])
+    parameters = FaceParameters.cat(codes)
+    codes.clear()
+    if track.is_bridged.any():
+        source = torch.from_numpy(track.source)
+        parameters = parameters.map(lambda tensor: tensor[source])
     parameters = smooth_code(parameters, track.times, track.scores, settings.smooth, track.segments)
     parameters = _with_person(parameters, person.map(torch.Tensor.cpu), len(track))
     return ReconstructedSequence(
@@ -157,7 +160,7 @@ class _Look:
         rows = best_frames(track.landmarks, track.sharpness, track.scores, count).tolist()
         wanted = set(rows)
         detections = [detection for row, detection in track.detections() if row in wanted]
-        frames = [next(frames_of(self.clip, [int(track.numbers[row])])) for row in rows]
+        frames = frames_of(self.clip, track.numbers[rows].tolist())
         return self._batch([(row, d, f.pixels) for row, d, f in zip(rows, detections, frames, strict=True)])
 
     def batches(self, size: int, with_pixels: bool) -> Iterator[FaceCrop]:

@@ -16,6 +16,8 @@ from emoca_core.video.smoothing import LONGEST_GAP, find_segments
 
 _SHORTEST = 0.3
 """Seconds that a person has to be seen, unless the clip is shorter: what is shorter is mostly no face."""
+_LEAST_SCORE = 1e-3
+"""Of a row that shows the face; 0 is for those that are filled in."""
 
 
 @dataclass(frozen=True)
@@ -117,22 +119,29 @@ def find_people(observations: Observations) -> People:
 def read_track(observations: Observations, people: People, number: int) -> Track:
     """One person of a clip."""
     label = people.labels[number]
-    frames = _columns(observations, ("frame.number", "frame.time", "frame.starts_shot"))
-    faces = _columns(observations, ("score", "sharpness", "landmarks.ibug68"), label)
+    frames, seen = _frames(observations, label)
     times, shots = frames["frame.time"], np.cumsum(frames["frame.starts_shot"])
-    seen = _frames_with(observations, label)
     rows = np.flatnonzero(_covered(seen, times, shots))
     found = np.searchsorted(rows, seen)
-    scores, sharp = np.zeros(len(rows)), np.zeros(len(rows))
-    scores[found], sharp[found] = np.maximum(faces["score"], 1e-3), faces["sharpness"]
+    columns = {"score": np.zeros(len(rows)), "sharpness": np.zeros(len(rows))}
+    columns["landmarks.ibug68"] = np.zeros((len(rows), 68, 2), np.float32)
+    place = 0
+    for table in observations.tables(*columns, "track"):
+        own = table["track"] == label
+        here = found[place : place + np.count_nonzero(own)]
+        place += len(here)
+        for name, column in columns.items():
+            column[here] = table[name][own]
+    columns["score"][found] = np.maximum(columns["score"][found], _LEAST_SCORE)
+    _bridge(columns["landmarks.ibug68"], found, times[rows])
     return Track(
         number=number,
         numbers=frames["frame.number"][rows],
         times=times[rows],
         starts_shot=np.diff(shots[rows], prepend=shots[rows[:1]]) > 0,
-        scores=scores,
-        sharpness=sharp,
-        landmarks=_bridged(faces["landmarks.ibug68"], found, times[rows]),
+        scores=columns["score"],
+        sharpness=columns["sharpness"],
+        landmarks=columns["landmarks.ibug68"],
         _observations=observations,
         _label=label,
     )
@@ -150,33 +159,19 @@ def _covered(seen: Int[ndarray, "S"], times: Float[ndarray, "F"], shots: Int[nda
     return covered
 
 
-def _bridged(
-    points: Float[ndarray, "S 68 2"], found: Int[ndarray, "S"], times: Float[ndarray, "N"]
-) -> Float[ndarray, "N 68 2"]:
-    """Points of all rows; those between are on straight lines."""
-    rows = np.arange(len(times))
-    after = np.searchsorted(found, rows).clip(max=len(found) - 1)
-    before = np.where(found[after] == rows, after, after - 1)
-    span = np.maximum(times[found[after]] - times[found[before]], 1e-9)
-    weight = ((times - times[found[before]]) / span).astype(np.float32)[:, None, None]
-    filled: ndarray = points[before] + weight * (points[after] - points[before])
-    return filled
+def _bridge(points: Float[ndarray, "N 68 2"], found: Int[ndarray, "S"], times: Float[ndarray, "N"]) -> None:
+    """Put the points of rows between those that were found on straight lines."""
+    between = np.setdiff1d(np.arange(len(times)), found)
+    after = np.searchsorted(found, between)
+    before, after = found[after - 1], found[after]
+    weight = ((times[between] - times[before]) / (times[after] - times[before])).astype(np.float32)[:, None, None]
+    points[between] = points[before] + weight * (points[after] - points[before])
 
 
-def _frames_with(observations: Observations, label: int) -> Int[ndarray, "S"]:
-    """Which of the frames that were looked at show a person."""
-    found, offset = [], 0
-    for table in observations.tables("frame.faces", "track"):
-        counts = table["frame.faces"]
-        found.append(offset + np.repeat(np.arange(len(counts)), counts)[table["track"] == label])
-        offset += len(counts)
-    return np.concatenate(found)
-
-
-def _columns(observations: Observations, names: Sequence[str], label: int | None = None) -> dict[str, ndarray]:
-    """Some columns of all parts; of one person, if asked for."""
-    read: dict[str, list[ndarray]] = {name: [] for name in names}
-    for table in observations.tables(*names, "track"):
-        for name, column in read.items():
-            column.append(table[name] if label is None else table[name][table["track"] == label])
-    return {name: np.concatenate(column) for name, column in read.items()}
+def _frames(observations: Observations, label: int) -> tuple[dict[str, ndarray], Int[ndarray, "S"]]:
+    """All frames that were looked at, and which of them show a person."""
+    names = ("frame.number", "frame.time", "frame.starts_shot", "frame.faces")
+    read = [(table, table.pop("track")) for table in observations.tables(*names, "track")]
+    frames = {name: np.concatenate([table[name] for table, _ in read]) for name in names}
+    tracks = np.concatenate([track for _, track in read])
+    return frames, np.repeat(np.arange(len(frames["frame.faces"])), frames["frame.faces"])[tracks == label]

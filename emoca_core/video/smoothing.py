@@ -193,7 +193,11 @@ def smooth_code(
         if rotations:
             smoothed = np.stack([turns(values[:, one], noise=noise) for one in range(values.shape[1])], axis=1)
         else:
-            smoothed = signal(values, noise=noise, together=unit in _TOGETHER)
+            together = unit in _TOGETHER
+            groups = [values] if together else np.split(values, values.shape[1], axis=1)  # one by one: less memory
+            smoothed = np.concatenate(
+                [signal(one, noise=noise, together=together).astype(values.dtype) for one in groups], 1
+            )
         if unit == "activation":  # a spline swings beyond its ends
             smoothed = smoothed.clip(values.min(0), values.max(0))
         return torch.from_numpy(smoothed).to(block.dtype)

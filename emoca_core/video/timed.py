@@ -1,7 +1,7 @@
 """What all clips share: a table of the times of their frames, and the part of it that was asked for."""
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,8 @@ from emoca_core.interfaces import Clip, ClipFrame
 
 USUAL_RATE = 25.0
 """Frames a second where nothing tells."""
+_FAR = 250
+"""Frames from which on a jump decodes less than going on: about what lies between two frames that can be jumped to."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +75,22 @@ class TimedClip(Clip):
         """The frames in order; see ``Clip``."""
         wanted = self.numbers[np.searchsorted(self.numbers, first) :]
         found = False
-        with readable(self.path):
-            for number, pixels in self._decoded(wanted):
-                found = True
-                yield ClipFrame(number, float(self.times[number]), pixels)
+        for frame in self._read(wanted):
+            found = True
+            yield frame
         if not found and len(wanted) == len(self.numbers):
             raise ImageError(f"{self.path}: not a single frame can be decoded. Export or download it again.")
+
+    def at(self, numbers: Sequence[int]) -> Iterator[ClipFrame]:
+        """Some frames; see ``Clip``. Long ways between them are jumped over."""
+        wanted = np.asarray(numbers, np.int64)
+        for near in np.split(wanted, np.flatnonzero(np.diff(wanted) > _FAR) + 1):
+            yield from self._read(near)
+
+    def _read(self, wanted: Int[ndarray, "K"]) -> Iterator[ClipFrame]:
+        with readable(self.path):
+            for number, pixels in self._decoded(wanted):
+                yield ClipFrame(number, float(self.times[number]), pixels)
 
     @abstractmethod
     def _decoded(self, wanted: Int[ndarray, "K"]) -> Iterator[tuple[int, UInt8[ndarray, "H W 3"]]]:

@@ -189,7 +189,7 @@ def _frames(container: InputContainer, stream: VideoStream) -> Iterator[VideoFra
         for packet in container.demux(stream):
             try:
                 yield from packet.decode()
-            except av.error.InvalidDataError:
+            except av.error.FFmpegError:
                 continue
     except av.error.FFmpegError:
         return  # the rest of the file is damaged

@@ -175,6 +175,27 @@ def test_a_full_disk_keeps_finished_people(tmp_path, method, monkeypatch):
     assert sorted(path.name for path in (out / "a").iterdir()) == ["clip.json", "track_0", "track_1"]
 
 
+def test_a_full_disk_on_the_first_look(tmp_path, method):
+    clip, out = talk(tmp_path / "a"), tmp_path / "out"
+    with room_for(3000), pytest.raises(OutputError, match=f"cannot write to {out}: .* Finished faces are kept"):
+        run(method, [clip], out)
+    assert not list(out.rglob(".emoca*")) and not list(out.rglob("*.npz"))
+    assert run(method, [clip], out)[0].people == 1
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_length():
+    """20 minutes may take a third of what an hour may: 300 MiB above 10 seconds."""
+    script = Path(__file__).with_name("long_clip.py")
+
+    def most(frames: int) -> int:
+        done = subprocess.run([sys.executable, script, str(frames)], capture_output=True, text=True, timeout=900)
+        assert done.returncode == 0, done.stderr
+        return int(done.stdout)
+
+    assert most(20 * 60 * 25) - most(10 * 25) < 100
+
+
 def test_a_clip_that_another_process_has_is_waited_for_last(tmp_path, method):
     one, two = talk(tmp_path / "1"), talk(tmp_path / "2")
     (tmp_path / "out/1").mkdir(parents=True)

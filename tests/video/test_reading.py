@@ -81,6 +81,17 @@ def test_a_part(tmp_path):
             open_clip(path, **wrong)
 
 
+@pytest.mark.parametrize("name", ["a.mp4", "a.gif"])
+def test_some_frames(tmp_path, monkeypatch, name):
+    monkeypatch.setattr("emoca_core.video.timed._FAR", 6)
+    if name == "a.gif":
+        clip = open_clip(animated(tmp_path / name, [40] * 30))
+    else:
+        clip = open_clip(write_clip(tmp_path / name, map(numbered, range(30)), codec="libx264", options={"g": "8"}))
+    assert [number_of(frame.pixels) for frame in clip.at([3, 5, 6, 20, 29])] == [3, 5, 6, 20, 29]
+    assert list(clip.at([])) == []
+
+
 @pytest.mark.parametrize("turn", [0, 90, 180, 270])
 def test_a_phone_held_upright(tmp_path, turn):
     pixels = np.zeros((48, 64, 3), np.uint8)
@@ -129,6 +140,16 @@ def test_sound_and_one_frame_and_240_frames_a_second(tmp_path):
     assert clip.has_sound and clip.length == 1 and seen(clip) == [(0, 0.0, 7)] and clip.frame_rate > 0
     clip = open_clip(write_clip(tmp_path / "fast.mp4", map(numbered, range(40)), rate=240))
     assert clip.frame_rate == pytest.approx(240) and seen(clip) == even(40, 240)
+
+
+@pytest.mark.slow
+def test_8k(tmp_path):
+    clip = open_clip(
+        write_clip(
+            tmp_path / "a.mp4", [numbered(n, (4320, 7680)) for n in range(3)], codec="mjpeg", pixel_format="yuvj420p"
+        )
+    )
+    assert clip.size == (4320, 7680) and [n for n, _, _ in seen(clip)] == [0, 1, 2]
 
 
 def test_time_stamps_that_go_back(tmp_path):
