@@ -5,6 +5,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+from full_disk import room_for
 
 from emoca_core.video import open_clip
 from emoca_core.video.writer import clip_writer
@@ -108,4 +109,19 @@ def test_equal_clips_are_byte_equal_and_broken_ones_leave_nothing(tmp_path):
     with pytest.raises(ZeroDivisionError), clip_writer(tmp_path / "out/c.mp4", (48, 64), 25.0) as writer:
         writer.write(frames()[0], 0.0)
         raise ZeroDivisionError
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("missing", [1, 1000, 15_000])
+def test_a_full_disk_is_noticed_down_to_the_last_byte(tmp_path, missing):
+    def write_noise(path):
+        random = np.random.default_rng(0)
+        with clip_writer(path, (48, 64), 25.0) as writer:
+            for row in range(12):
+                writer.write(random.integers(0, 255, (48, 64, 3), dtype=np.uint8), row / 25)
+
+    write_noise(tmp_path / "whole.mp4")
+    (tmp_path / "out").mkdir()
+    with room_for((tmp_path / "whole.mp4").stat().st_size - missing), pytest.raises(OSError):
+        write_noise(tmp_path / "out/a.mp4")
     assert list((tmp_path / "out").iterdir()) == []

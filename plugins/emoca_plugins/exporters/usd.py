@@ -56,7 +56,8 @@ def _write(path: Path, mesh: FaceMesh, motion: HeadMotion, rate: float) -> Seque
         layer = Path(temporary, "face.usdc")
         stage = Usd.Stage.CreateNew(str(layer))
         _Scene(stage, mesh, motion, rate).build()
-        stage.GetRootLayer().Save()
+        if not stage.GetRootLayer().Save():
+            raise OSError(f"{layer} cannot be written")
         with zipfile.ZipFile(target, "w") as package:
             _add(package, "face.usdc", layer.read_bytes())
             if mesh.texture is not None and mesh.has_uv:
