@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from numpy import ndarray
+from scipy.ndimage import binary_erosion
 
 from emoca_core.export.overlay_clip import ClipWindow, overlay_frames
 from emoca_core.geometry.normals import grid_faces
@@ -93,7 +94,8 @@ def test_the_original_stays_and_shines_through():
     mixed, alone = (pictures[5][:100, x : x + 160].astype(int) for x in (164, 328))
     covered = (alone != (236, 237, 240)).any(axis=2)
     assert 0.05 < covered.mean() < 0.9
-    np.testing.assert_allclose(mixed[covered], 0.2 * clip[5][covered] + 0.8 * alone[covered], atol=2)
+    inside = binary_erosion(covered, np.ones((5, 5)))  # the edge is soft
+    np.testing.assert_allclose(mixed[inside], 0.2 * clip[5][inside] + 0.8 * alone[inside], atol=2)
     np.testing.assert_array_equal(mixed[~covered], clip[5][~covered])
 
 
