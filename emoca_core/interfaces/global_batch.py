@@ -7,8 +7,6 @@ everything here is what its name says, without any exchange.
 Every process must come by in the same order, in training and in validation.
 """
 
-from typing import Any
-
 import torch
 import torch.distributed
 from jaxtyping import Float, Shaped
@@ -65,14 +63,13 @@ class _Gather(torch.autograd.Function):
     """All rows forth; back, the process' own ones, times the processes that the gradient will be divided by."""
 
     @staticmethod
-    def forward(ctx: Any, local: Tensor) -> Tensor:
+    def forward(ctx: object, local: Tensor) -> Tensor:
         rows = local.contiguous()
         gathered = [torch.empty_like(rows) for _ in range(world_size())]
         torch.distributed.all_gather(gathered, rows)
-        ctx.rows = len(rows)
         return torch.cat(gathered)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        first = torch.distributed.get_rank() * ctx.rows
-        return gradients[0][first : first + ctx.rows] * world_size()
+    def backward(ctx: object, *gradients: Tensor) -> Tensor:
+        own = gradients[0].chunk(world_size())[torch.distributed.get_rank()]
+        return own * world_size()

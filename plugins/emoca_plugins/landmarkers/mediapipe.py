@@ -6,7 +6,6 @@ import weakref
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -68,10 +67,10 @@ class MediaPipeLandmarker(Landmarker):
         self._lock = threading.Lock()
         self._tasks: Tasks | None = None
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         return {"params": self.params}  # the tasks hold threads of this process
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state: dict[str, object]) -> None:
         self.__init__(state["params"])  # type: ignore[misc]
 
     def detect(self, photo: UInt8[ndarray, "H W 3"]) -> list[Detection]:

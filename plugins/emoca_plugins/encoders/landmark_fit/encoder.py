@@ -115,6 +115,7 @@ class LandmarkFit(Encoder):
 
     def __init__(self, params: Params | None = None) -> None:
         super().__init__(params)
+        self.frames_have_pixels = self.params.appearance and self.params.light_of_frames
         self._parts: _Inverted | None = None
         self._directions: dict[Hashable, Directions] = {}
         self._change: tuple[torch.device, photometric.AlbedoChange] | None = None
@@ -144,11 +145,6 @@ class LandmarkFit(Encoder):
         if self._parts is None:
             raise RecipeError("landmark_fit inverts a face model: call attach(parts) before forward.")
         return self._parts
-
-    @property
-    def frames_have_pixels(self) -> bool:  # type: ignore[override]
-        """Only for their light."""
-        return self.params.appearance and self.params.light_of_frames
 
     def encode_person(self, crop: FaceCrop) -> FaceParameters:
         """Shape and albedo of all crops jointly; the middle of their light and lenses, which frames are to share."""
