@@ -1,6 +1,7 @@
 """Animated GIF, WebP and PNG as clips."""
 
 import io
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,14 +14,17 @@ from numpy import ndarray
 from PIL import Image
 
 from emoca_core.errors import ImageError, first_line
-from emoca_core.files import read_regular
+from emoca_core.files import open_regular, read_regular
 from emoca_core.images.photos import check_size, to_rgb
 from emoca_core.limits import PHOTO_BYTES
 from emoca_core.video.timed import Part, TimedClip, mean_rate
 
 NO_DURATION = 0.1
 """Seconds that a frame is shown which says 0, as browsers do."""
-_DAMAGE = (OSError, ValueError, SyntaxError, ArithmeticError, LookupError, EOFError, TypeError, RuntimeError)
+_DAMAGE = (
+    *(OSError, ValueError, SyntaxError, ArithmeticError, LookupError, EOFError, TypeError, RuntimeError),
+    Image.DecompressionBombError,
+)
 """What Pillow's decoders raise on damaged files is not narrower than this."""
 
 
@@ -42,6 +46,15 @@ class AnimatedPicture(TimedClip):
                     yield number, to_rgb(image, [])
                 except _DAMAGE:
                     continue
+
+
+def is_animated(path: Path) -> bool:
+    """Whether a picture moves; of one that cannot be read, whoever reads it says why."""
+    try:
+        with _readable(path), open_regular(path, PHOTO_BYTES, ImageError) as file, Image.open(file) as image:
+            return bool(getattr(image, "is_animated", False))
+    except ImageError:
+        return False
 
 
 def open_animated(path: Path, part: Part) -> AnimatedPicture:
@@ -87,9 +100,11 @@ def _times(image: Image.Image) -> ndarray:
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of large pictures, which have a limit
+            yield
     except ImageError:
         raise
-    except (*_DAMAGE, Image.DecompressionBombError) as error:
+    except _DAMAGE as error:
         reason = first_line(error)
         raise ImageError(f"{path}: damaged or incomplete picture ({reason}). Export it again.") from None

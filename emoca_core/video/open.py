@@ -2,10 +2,7 @@
 
 from pathlib import Path
 
-from emoca_core.errors import EmocaError
-from emoca_core.files import open_regular
 from emoca_core.interfaces import Clip
-from emoca_core.limits import PHOTO_BYTES
 from emoca_core.video.suffixes import ANIMATED_SUFFIXES, CLIP_SUFFIXES
 from emoca_core.video.timed import USUAL_RATE, Part, readable
 
@@ -52,14 +49,8 @@ def open_clip(
 def is_clip(path: Path) -> bool:
     """Whether a file is a clip and no photo, by its name; of GIF, WebP and APNG, those that move."""
     suffix = path.suffix.lower()
-    return suffix in CLIP_SUFFIXES or (suffix in ANIMATED_SUFFIXES - {".png"} and _moves(path))
+    if suffix not in ANIMATED_SUFFIXES - {".png"}:
+        return suffix in CLIP_SUFFIXES
+    from emoca_core.video.animated_picture import is_animated
 
-
-def _moves(path: Path) -> bool:
-    from PIL import Image
-
-    try:
-        with open_regular(path, PHOTO_BYTES) as file, Image.open(file) as image:
-            return bool(getattr(image, "is_animated", False))
-    except (OSError, EmocaError, ValueError, SyntaxError, ArithmeticError, LookupError, RuntimeError):
-        return False  # reading it says what is wrong
+    return is_animated(path)

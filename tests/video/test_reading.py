@@ -302,3 +302,7 @@ def test_what_is_a_clip(tmp_path):
     for name, still in [("s.gif", "GIF"), ("s.webp", "WEBP"), ("s.png", "PNG")]:
         assert not is_clip(written(picture(still))(tmp_path / name))
     assert not is_clip(written(b"x")(tmp_path / "broken.gif"))
+    bomb = b"GIF89a" + 2 * b"\x60\xea" + 3 * b"\0" + b"," + 4 * b"\0" + 2 * b"\x60\xea" + b"\0\x02\0;"
+    assert not is_clip(written(bomb)(tmp_path / "bomb.gif"))
+    with pytest.raises(ImageError, match=r"bomb\.gif: "):
+        open_clip(tmp_path / "bomb.gif")
