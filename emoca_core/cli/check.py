@@ -77,7 +77,7 @@ def check_recipe(
             from emoca_core.runs.loading import load_trained
 
             load_trained(parts, trained)
-        else:  # whose training has looked at its judges, with weights that need not be here any more
+        elif built:  # whose training has looked at its judges, with weights that need not be here any more
             refuse_random_judges(method, built, catalogue, registry)
         return method
 
