@@ -21,7 +21,7 @@ from emoca_core.images.warp import transform_points
 from emoca_core.interfaces import IDENTITY, Camera, FaceParameters
 from emoca_core.interfaces.face import Unit
 
-DEFAULT_STRENGTH = 0.5
+DEFAULT_STRENGTH = 0.6
 LONGEST_GAP = 0.3
 """Seconds without the face over which its movement is filled in."""
 

@@ -136,10 +136,15 @@ class LandmarkFit(Encoder):
         self.blocks = {**blocks, "camera": 7}
 
     def forward(self, crop: FaceCrop) -> FaceParameters:
+        return self._fitted(crop, self.params.shape_sigma)
+
+    def _fitted(self, crop: FaceCrop, shape_sigma: float) -> FaceParameters:
         parts = self._attached()
         # derivatives work under no_grad, but tensors made in inference mode take no part in them
         with torch.inference_mode(False), torch.no_grad(), _threads_for(len(crop)):
-            return self._fit(crop.map(torch.clone), parts)
+            crop = crop.map(torch.clone)
+            parameters = self._fit_landmarks(crop, parts, self._unknowns, shape_sigma)
+            return self._with_appearance(crop, parameters, parts) if self.params.appearance else parameters
 
     def _attached(self) -> _Inverted:
         if self._parts is None:
@@ -147,8 +152,12 @@ class LandmarkFit(Encoder):
         return self._parts
 
     def encode_person(self, crop: FaceCrop) -> FaceParameters:
-        """Shape and albedo of all crops jointly; the middle of their light and lenses, which frames are to share."""
-        code = self(replace(crop, identity=torch.zeros(len(crop), dtype=torch.int64, device=crop.image.device)))
+        """Shape and albedo of all crops jointly; the middle of their light and lenses, which frames are to share.
+
+        A landmarker errs in the same way in all frames of a person: together they tell no more of the shape than one.
+        """
+        one = replace(crop, identity=torch.zeros(len(crop), dtype=torch.int64, device=crop.image.device))
+        code = self._fitted(one, self.params.shape_sigma / math.sqrt(len(crop)))
         assert isinstance(code.camera, PerspectiveCamera)
         lens = code.camera.focal[:, :1] / assumed_intrinsics(crop, self.params.field_of_view).focal[:, :1]
         first = {name: block[:1] for name in ("shape", "albedo") if (block := getattr(code, name)) is not None}
@@ -161,26 +170,27 @@ class LandmarkFit(Encoder):
         parts = self._attached()
         with torch.inference_mode(False), torch.no_grad(), _threads_for(len(crop)):
             crop, person = crop.map(torch.clone), person.map(torch.clone)
-            code = self._fit_landmarks(crop, parts, self._moving, person)
+            code = self._fit_landmarks(crop, parts, self._moving, self.params.shape_sigma, person)
             known = {
                 n: None if (b := getattr(person, n)) is None else b.expand(len(crop), *b.shape[1:]) for n in _KNOWN
             }
             code = code.replace(**known)
             return self._with_light(crop, code, parts) if self.frames_have_pixels else code
 
-    def _fit(self, crop: FaceCrop, parts: _Inverted) -> FaceParameters:
-        parameters = self._fit_landmarks(crop, parts, self._unknowns)
-        return self._with_appearance(crop, parameters, parts) if self.params.appearance else parameters
-
     def _fit_landmarks(
-        self, crop: FaceCrop, parts: _Inverted, unknowns: Unknowns, person: FaceParameters | None = None
+        self,
+        crop: FaceCrop,
+        parts: _Inverted,
+        unknowns: Unknowns,
+        shape_sigma: float,
+        person: FaceParameters | None = None,
     ) -> FaceParameters:
         """The unknowns that explain the landmarks, with the shape and lens of a person where they are known."""
         p = self.params
         shape, lens = (None, None) if person is None else (person.shape, person.others["lens"][:, 0])
         targets = match_points(crop, parts.landmark_counts)
         activation = p.activation_sigma * (2 if crop.blendshapes is None else 1)
-        strength = Strength(p.shape_sigma, p.expression_sigma, activation)
+        strength = Strength(shape_sigma, p.expression_sigma, activation)
         prior = unknowns.prior(_scores(crop), strength)
         expected = targets.of(parts.face_model(unknowns.parameters(_upright(prior.mean, unknowns), shape)).landmarks)
         intrinsics, view = _first_view(crop, targets, expected, p.field_of_view, p.minimum_distance, lens)
