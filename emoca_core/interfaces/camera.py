@@ -152,4 +152,7 @@ class PerspectiveCamera(Camera):
         return PerspectiveCamera(change(self.focal), change(self.centre), change(self.translation))
 
     def map_place(self, change: Callable[[Tensor], Tensor]) -> "PerspectiveCamera":
-        return PerspectiveCamera(self.focal, self.centre, change(self.translation))
+        depth = self.translation[:, 2:]
+        aim = change(self.focal * self.translation[:, :2] / depth)  # pictures tell it far better than the depth
+        depth = change(depth.log()).exp()
+        return PerspectiveCamera(self.focal, self.centre, torch.cat([aim * depth / self.focal, depth], dim=1))

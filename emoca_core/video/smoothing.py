@@ -184,6 +184,8 @@ def smooth_code(
         strength: 0 leaves what was measured as it is, 1 is the slowest.
         segments: Number of the stretch of each row (``find_segments``).
     """
+    if strength == 0 and (confidence is None or bool(np.all(confidence > 0))):
+        return parameters
     signal = partial(smooth_signal, times=times, strength=strength, confidence=confidence, segments=segments)
     turns = partial(smooth_rotations, times=times, strength=strength, confidence=confidence, segments=segments)
 

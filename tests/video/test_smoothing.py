@@ -208,7 +208,7 @@ def test_a_code_keeps_its_person_and_its_lens():
         global_pose=0.1 * draw(3),
         eye_pose=0.1 * draw(6),
         lighting=draw(9, 3),
-        camera=PerspectiveCamera(draw(2).abs(), draw(2), draw(3)),
+        camera=PerspectiveCamera(draw(2).abs() + 1, draw(2), 0.1 * draw(3) + torch.tensor([0.0, 0.0, 2.0])),
         others={"wrinkles": draw(2)},
         units={"expression": "activation", "wrinkles": "raw"},
     )
