@@ -49,7 +49,7 @@ _BLOCK_OF: Mapping[Part, Block] = {
     "eyelids": "eyelids",
 }
 _KNOWN = ("shape", "albedo", "lighting")
-_FRAME_STEPS = 5  # where the person is known, more change nothing
+_FRAME_STEPS = 3  # where the person is known, more change nothing
 _FEW_FACES = 8
 _PHOTO_ROUNDS, _PHOTO_STEPS = 3, 4
 _FULLY_TURNED = math.radians(60)

@@ -1,6 +1,6 @@
 """Where a face model's landmarks fall in the picture, how far from the detected ones, and the derivatives of that."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float
@@ -42,14 +42,21 @@ class LandmarkObjective:
     sigma: float
     pair_sigma: float
     shape: Float[Tensor, "1 S"] | None = None
+    _last: list[tuple[Tensor, Tensor]] = field(default_factory=list, repr=False)
 
     def points(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B N 3"]:
         """The model's points, rotated but not placed, metres."""
         return self.targets.of(self.model(self.unknowns.parameters(x, self.shape)).landmarks)
 
+    def _points_again(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B N 3"]:
+        """``points``; a step that every face takes asks twice: whether it is better, and where to go from there."""
+        if not (self._last and torch.equal(self._last[0][0], x)):
+            self._last[:] = [(x.clone(), self.points(x))]
+        return self._last[0][1]
+
     def project(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B N 2"]:
         """The model's points in NDC."""
-        return self.intrinsics.camera(self.unknowns.translation(x)).project(self.points(x))[..., :2]
+        return self.intrinsics.camera(self.unknowns.translation(x)).project(self._points_again(x))[..., :2]
 
     def residuals(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B 2 M"]:
         """Whitened reprojection errors: of each point, then of the vector between the two points of each pair."""
@@ -85,7 +92,7 @@ class LandmarkObjective:
         """
         known = self.unknowns
         rotation, translation = self.rotation(x), known.translation(x)
-        points = self.intrinsics.camera(translation).to_camera_axes(self.points(x))
+        points = self.intrinsics.camera(translation).to_camera_axes(self._points_again(x))
         scale = self.intrinsics.focal[:, None] / points[..., 2:]
         slope = points[..., :2] / points[..., 2:]
         across = rotation[:, None, :2] * rotation.new_tensor([[1.0], [-1.0]])  # camera y and z oppose the model's
