@@ -35,6 +35,8 @@ _SURPRISE = 1.7
 """Squared departure from what was measured, averaged over that window, in units of the noise, from which a movement is
 followed."""
 _MOST_FREE = 1e4
+_SAME = 1e-5
+"""Differences below which two rows are of the same picture."""
 _POSES = frozenset({"global_pose", "neck_pose", "jaw_pose", "eye_pose"})
 """Blocks that are rotations."""
 _TOGETHER = frozenset[Unit]({"camera", "spherical_harmonics"})
@@ -150,7 +152,8 @@ def smooth_crops(
         confidence: Of each frame, [0, 1].
         segments: Number of the stretch of each frame.
     """
-    smooth = partial(smooth_signal, times=times, strength=strength, confidence=confidence, segments=segments)
+    trust, shown = _without_repeats(crop_to_image.reshape(len(times), -1), confidence, segments)
+    smooth = partial(smooth_signal, times=times, strength=strength, confidence=trust, segments=segments)
     along = crop_to_image[:, :2, 0]
     scale = np.linalg.norm(along, axis=1)
     middle = np.stack([transform_points(each, np.full(2, (size - 1) / 2)) for each in crop_to_image])
@@ -162,7 +165,7 @@ def smooth_crops(
     out = np.tile(np.eye(3), (len(scale), 1, 1))
     out[:, :2, :2] = np.stack([cos, -sin, sin, cos], axis=1).reshape(-1, 2, 2)
     out[:, :2, 2] = middle - out[:, :2, :2].sum(2) * ((size - 1) / 2)
-    return out
+    return out[shown]
 
 
 def smooth_code(
@@ -175,7 +178,7 @@ def smooth_code(
     """Smooth the code of one person along time, without lag; what is the same of a person is left alone.
 
     Rotations are smoothed as such, of the camera what says where the head is. Its crops must be smooth already
-    (``smooth_crops``): the camera of a crop that jumps has to jump.
+    (``smooth_crops``): the camera of a crop that jumps has to jump. A frame that a clip shows twice has one code.
 
     Args:
         parameters: One row for each frame, on the CPU.
@@ -186,8 +189,10 @@ def smooth_code(
     """
     if strength == 0 and (confidence is None or bool(np.all(confidence > 0))):
         return parameters
-    signal = partial(smooth_signal, times=times, strength=strength, confidence=confidence, segments=segments)
-    turns = partial(smooth_rotations, times=times, strength=strength, confidence=confidence, segments=segments)
+    rows = [block.numpy() for name, block in parameters.blocks().items() if name not in IDENTITY]
+    trust, shown = _without_repeats(np.concatenate(rows, axis=1), confidence, segments)
+    signal = partial(smooth_signal, times=times, strength=strength, confidence=trust, segments=segments)
+    turns = partial(smooth_rotations, times=times, strength=strength, confidence=trust, segments=segments)
 
     def smooth(name: str, block: Tensor, rotations: bool) -> Tensor:
         values, unit = block.numpy(), parameters.unit_of(name.partition(".")[0])
@@ -202,9 +207,25 @@ def smooth_code(
             )
         if unit == "activation":  # a spline swings beyond its ends
             smoothed = smoothed.clip(values.min(0), values.max(0))
-        return torch.from_numpy(smoothed).to(block.dtype)
+        return torch.from_numpy(smoothed[shown]).to(block.dtype)
 
     return map_movement(parameters, smooth)
+
+
+def _without_repeats(
+    rows: Float[ndarray, "N D"], confidence: Float[ndarray, "N"] | None, segments: Int[ndarray, "N"] | None
+) -> tuple[Float[ndarray, "N"], Int[ndarray, "N"]]:
+    """Trust in each row, none in one that says the same as the one before; and which row each is to show.
+
+    Clips that were brought to a higher frame rate show frames twice: a movement that stops and goes, which is no noise.
+    """
+    trust = np.ones(len(rows)) if confidence is None else np.asarray(confidence, dtype=np.float64)
+    again = np.zeros(len(rows), bool)
+    again[1:] = (np.abs(np.diff(rows, axis=0)) < _SAME).all(1) & (trust[1:] > 0) & (trust[:-1] > 0)
+    if segments is not None:
+        again[1:] &= np.diff(segments) == 0
+    shown = np.maximum.accumulate(np.where(again, 0, np.arange(len(rows))))
+    return np.where(again, 0.0, trust), shown
 
 
 def map_movement(parameters: FaceParameters, change: Callable[[str, Tensor, bool], Tensor]) -> FaceParameters:
@@ -319,13 +340,23 @@ def _filled(
 def _noise_of(
     values: Float[ndarray, "N D"], times: Float[ndarray, "N"], trust: Float[ndarray, "N"]
 ) -> Float[ndarray, "D"]:
-    """Standard deviation of the white part of each signal, from its fourth differences: hardly moved by movement."""
-    seen = values[trust > 0]
+    """Standard deviation of the white part of each signal.
+
+    From how far each row is from the cubic through its four neighbours, which movement hardly changes.
+    """
+    seen, when = values[trust > 0], times[trust > 0]
     if len(seen) < 9:
         return np.zeros(values.shape[1])
-    spread = np.median(np.abs(np.diff(seen, n=4, axis=0)), axis=0)
-    noise: ndarray = spread / (0.6745 * np.sqrt(70.0))  # of 1 -4 6 -4 1
-    return noise
+    rows = np.arange(2, len(seen) - 2)
+    near = [rows - 2, rows - 1, rows + 1, rows + 2]
+    away, variance = seen[rows].copy(), np.ones(len(rows))
+    for one in near:
+        factors = [(when[rows] - when[other]) / (when[one] - when[other]) for other in near if other is not one]
+        weight = np.prod(factors, axis=0)
+        away -= weight[:, None] * seen[one]
+        variance += weight**2
+    spread: ndarray = np.median(np.abs(away) / np.sqrt(variance)[:, None], axis=0)
+    return spread / 0.6745  # of a normal distribution
 
 
 def _mean_rotation(turns: Float[Tensor, "N 3 3"], trust: Float[Tensor, "N"]) -> Float[Tensor, "3 3"]:

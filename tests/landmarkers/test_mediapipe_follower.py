@@ -114,3 +114,13 @@ def test_the_same_clip_gives_the_same_faces(landmarker, portrait):
 def test_odd_frames_are_no_error(landmarker, size):
     frames = [np.full((*size, 3), 128, np.uint8)] * 2
     assert follow(landmarker, frames) == [[], []]
+
+
+def test_a_frame_that_is_shown_twice_has_the_same_landmarks(landmarker, portrait):
+    """But for what compression does to it; the next one has others."""
+    frame = moved(portrait, 300, 240)
+    again = frame.copy()
+    again[::16, ::16] ^= 1
+    first, second, third = follow(landmarker, [frame, frame, again, moved(portrait, 302, 240)])[1:]
+    np.testing.assert_array_equal(first[0].landmarks["mediapipe478"], second[0].landmarks["mediapipe478"])
+    assert third[0].landmarks["mediapipe478"].mean(0)[0] - second[0].landmarks["mediapipe478"].mean(0)[0] > 1

@@ -44,6 +44,10 @@ _JUMPED = 0.6
 """A face that moves farther from one frame to the next, in sizes of the face, is another one."""
 
 
+_REPEATED = 0.12
+"""Levels of 255 by which a window changes on average where a clip shows a frame twice: what compression leaves."""
+
+
 class MediaPipeFollower(Follower):
     """Follows every face in a window of its own, which stays where it is while the face stays in it.
 
@@ -121,11 +125,16 @@ class _FollowedFace:
 
     def __init__(self, task: _VideoTask, face: Detection) -> None:
         self.task, self._last = task, face
+        self._window: UInt8[ndarray, "S S 3"] | None = None
         self._open_window()
 
     def find(self, photo: UInt8[ndarray, "H W 3"]) -> Detection | None:
         """Where the face is in the next frame; ``None`` where it is lost."""
-        result = self.task.look(cut_window(photo, self._to_photo, CROP_SIZE))
+        window = cut_window(photo, self._to_photo, CROP_SIZE)
+        if self._window is not None and np.abs(window.astype(np.int16) - self._window).mean() < _REPEATED:
+            return self._last
+        self._window = window
+        result = self.task.look(window)
         found = faces_of(result, self._to_photo, self._last.score, self._roll)
         if not found or np.linalg.norm(_middle(found[0]) - _middle(self._last)) > _JUMPED * _side(self._last):
             return None
@@ -140,6 +149,7 @@ class _FollowedFace:
         self._roll = float(np.arctan2(*(left - right)[::-1]))
         self._centre, self._side = _middle(self._last), _side(self._last)
         self._to_photo = square_to_image(self._centre, CROP_MARGIN * self._side, CROP_SIZE, self._roll)
+        self._window = None
         self.task.forget()
 
 
