@@ -17,6 +17,7 @@ from emoca_core.reconstruction.following import follow_faces
 from emoca_core.reconstruction.observations import Observations
 from emoca_core.reconstruction.sequence_settings import SequenceSettings
 from emoca_core.video import open_clip
+from emoca_core.video.smoothing import DEFAULT_STRENGTH
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def walk(count: int, gaps: set[int] = frozenset(), shades=None):
 def test_one_person(tmp_path, method):
     clip = open_clip(toy_clip(tmp_path / "a", walk(20)))
     (person,) = reconstruct_sequence(method, clip)
-    assert (len(person), person.track, person.smoothing, person.crop_size) == (20, 0, 0.5, (224, 224))
+    assert (len(person), person.track, person.smoothing, person.crop_size) == (20, 0, DEFAULT_STRENGTH, (224, 224))
     assert person.numbers.tolist() == list(range(20)) and np.allclose(person.times, np.arange(20) / 25)
     assert person.parameters.shape.unique(dim=0).shape[0] == 1 and not any(person.flags)
     assert person.landmarks[:, :, 0].mean(1) == pytest.approx(60 + np.arange(20), abs=0.1)
