@@ -1,7 +1,8 @@
 """PyTorch's files, zip and legacy, read by the restricted pickle machine: tensors, plain values, nothing that runs.
 
-``torch.load(weights_only=True)`` runs nothing either, but believes every size: a tensor may claim more memory than its
-storage has, and gets it.
+``torch.load(weights_only=True, mmap=True)`` runs nothing either, but reads a tensor of terabytes that repeats one
+number, or a storage that is shorter than it says, and gives files of the old format as much memory as they ask for. It
+also refuses the bookkeeping of Lightning's checkpoints, and the pickles of FLAME need this machine anyhow.
 
 Source: torch/serialization.py (``_legacy_save``, ``_save``) and torch/_utils.py (``_rebuild_tensor_v2``).
 """

@@ -15,7 +15,6 @@ from emoca_core.interfaces.renderer import Fragments, Renderer
 from emoca_core.registry.spec import ComponentParams
 from emoca_plugins.renderers.coverage import Depth, FillRule, check_faces, check_image_size
 
-Kernel = Literal["numba", "torch", "triton"]
 _DEVICE_OF = {"numba": "cpu", "triton": "cuda"}
 
 
