@@ -39,7 +39,7 @@ _WHITES = (255.0, 1023.0, 4095.0, 16383.0, 65535.0)
 _HEIF = re.compile(rb"^.{4}ftyp(hei|hev|mif|msf)", re.DOTALL)
 _HINTS = (
     (_HEIF, ": it is a damaged HEIC"),
-    (re.compile(rb"^.{4}ftyp", re.DOTALL), ": it is a video"),
+    (re.compile(rb"^.{4}ftyp", re.DOTALL), ": it is a video; give it the name of one, as .mp4"),
     (re.compile(rb"^%PDF"), ": it is a PDF; export the picture first"),
     (re.compile(rb"^<(!doctype html|html)", re.IGNORECASE), ": it is a web page; download the picture itself"),
     (re.compile(rb"^(<\?xml.*)?<svg", re.DOTALL), ": it is a vector drawing; export it as PNG first"),

@@ -96,17 +96,7 @@ def capture_track(
     look = _Look(clip, track, rule, places, exact=settings.smooth == 0)
     with torch.no_grad():
         person = method.encode_person(look.best(_PERSON_FRAMES).map(lambda tensor: tensor.to(method.device)))
-    codes, emotions = [], []
-    with_emotion = _can_read_emotion(method)
-    for crop in look.batches(settings.batch_size, method.encoder.frames_have_pixels or with_emotion):
-        crop = crop.map(lambda tensor: tensor.to(method.device))
-        with torch.no_grad():
-            codes.append(_moving(method.encode_frames(crop, person)).map(torch.Tensor.cpu))
-            if with_emotion and method.emotion_backbone is not None:
-                emotions.append(method.emotion_backbone(crop.image))
-        progress(len(crop))
-    parameters = FaceParameters.cat(codes)
-    codes.clear()
+    parameters, emotions = _encode(method, look, person, settings.batch_size, progress)
     if track.is_bridged.any():
         source = torch.from_numpy(track.source)
         parameters = parameters.map(lambda tensor: tensor[source])
@@ -128,6 +118,24 @@ def capture_track(
         smoothing=settings.smooth,
         emotion=_joined(method, emotions, track.source) if emotions else None,
     )
+
+
+def _encode(
+    method: Method, look: "_Look", person: FaceParameters, batch_size: int, progress: Callable[[int], object]
+) -> tuple[FaceParameters, list[EmotionPrediction]]:
+    """What moves in all rows that show the face, on the CPU, and what the method reads of emotion in them."""
+    codes, emotions = [], []
+    backbone = method.emotion_backbone
+    if backbone is not None and not backbone.asset_paths:
+        backbone = None  # its weights were never trained
+    for crop in look.batches(batch_size, method.encoder.frames_have_pixels or backbone is not None):
+        crop = crop.map(lambda tensor: tensor.to(method.device))
+        with torch.no_grad():
+            codes.append(_moving(method.encode_frames(crop, person)).map(torch.Tensor.cpu))
+            if backbone is not None:
+                emotions.append(replace(backbone(crop.image), features={}))  # which are large
+        progress(len(crop))
+    return FaceParameters.cat(codes), emotions
 
 
 def _places(track: Track, rule: CropRule, size: tuple[int, int], strength: float) -> Float[ndarray, "N 3 3"]:
@@ -204,11 +212,6 @@ def _flags(track: Track, parameters: FaceParameters) -> list[frozenset[FrameFlag
     for row in np.flatnonzero(np.any(list(marks.values()), axis=0)).tolist():
         flags[row] = frozenset(flag for flag, rows in marks.items() if rows[row])
     return flags
-
-
-def _can_read_emotion(method: Method) -> bool:
-    """Whether there is an emotion backbone, with weights that were trained."""
-    return method.emotion_backbone is not None and bool(method.emotion_backbone.asset_paths)
 
 
 def _joined(method: Method, predictions: list[EmotionPrediction], source: ndarray) -> SequenceEmotion:

@@ -1,5 +1,6 @@
 """``emoca reconstruct`` with clips: what comes out, what is skipped, stops, bad clips among good ones."""
 
+import argparse
 import json
 import os
 import signal
@@ -16,7 +17,8 @@ from safetensors.numpy import load_file
 from toy_clips import ByNote, Reader, frame, toy_clip
 
 from emoca_core.claims import Claim
-from emoca_core.cli.reconstruct import exit_code, summary
+from emoca_core.cli.reconstruct import _settings as clip_settings
+from emoca_core.cli.reconstruct import add_parser, exit_code, summary
 from emoca_core.errors import EmocaError, OutputError
 from emoca_core.reconstruction import ClipSettings, reconstruct_to_folder
 from emoca_core.reconstruction.saving import save_sequence
@@ -207,6 +209,24 @@ def test_a_clip_that_another_process_has_is_waited_for_last(tmp_path, method):
 
     report = reconstruct_to_folder(method, [one, two], tmp_path / "out", write=WRITE, say=say)
     assert report.people == 2 and "waiting for another process" in order[0]
+
+
+def test_options_of_clips(capsys):
+    parser = argparse.ArgumentParser()
+    add_parser(parser.add_subparsers())
+
+    def options(*given: str) -> ClipSettings:
+        return clip_settings(parser.parse_args(["reconstruct", "a.mp4", *given]))[1]
+
+    assert options() == ClipSettings()
+    text = "--start 1.5 --end 3 --every 2 --fps 30 --track 2 --smooth 0 --min-score 0.5 --batch-size 4"
+    given = options(*text.split())
+    shared = {"min_score": 0.5, "batch_size": 4}
+    assert given == ClipSettings(start=1.5, end=3.0, every=2, frame_rate=30.0, track=2, smooth=0.0, **shared)
+    for wrong in ("--track everybody", "--track -1", "--smooth 2", "--start -1", "--every 0", "--fps nan"):
+        with pytest.raises(SystemExit):
+            options(*wrong.split())
+    assert "'everybody' is neither largest nor all nor a number from 0" in capsys.readouterr().err
 
 
 def start(clips: list[Path], out: Path, *options: str, pause: float = 0.0) -> subprocess.Popen:
