@@ -248,7 +248,8 @@ def speed(method: Method, clip: KnownClip, options: argparse.Namespace) -> None:
         seconds["MediaPipe"].append(clocked(lambda: video_mode(long)))
         seconds["chain"].append(clocked(lambda: [s.rig.weights for s in reconstruct_sequence(method, long)]))
     frames = long.length or 0
-    print(f"\n1. speed: {frames} frames of {options.size} px, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
+    size = f"{clip.size[1]} x {clip.size[0]} px"
+    print(f"\n1. speed: {frames} frames of {size}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
     for name, each in seconds.items():
         wall, processor = (statistics.median(column) for column in zip(*each, strict=True))
         print(
