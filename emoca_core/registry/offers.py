@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
 
 import pluggy
 
@@ -110,8 +109,10 @@ def call_hooks(pm: pluggy.PluginManager, plugin: object) -> dict[str, list[objec
     return offered
 
 
-def _bounded(hook: str, returned: Any) -> list[object]:
+def _bounded(hook: str, returned: object) -> list[object]:
     items = returned.items() if isinstance(returned, Mapping) else returned
+    if not isinstance(items, Iterable):
+        raise TypeError(f"{hook} must return several things, got {type(items).__name__}")
     some = list(islice(items, PLUGIN_OFFERS.most + 1))
     PLUGIN_OFFERS.check(len(some), hook, PluginError)
     return some

@@ -11,7 +11,6 @@ skip, or test with files of your own.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 from emoca_core.interfaces import Component, Parts
 from emoca_core.registry import Registry, get_registry
@@ -27,7 +26,7 @@ def check_component(
     params: Mapping[str, object] | None = None,
     registry: Registry | None = None,
     *,
-    sample: Any = None,
+    sample: object = None,
     parts: Parts | None = None,
 ) -> None:
     """Assert that a component honours the contract of its kind.

@@ -166,7 +166,10 @@ HOSTILE = {
         f"{HEAD}@hookimpl\ndef emoca_components():\n    return 10_000 * [{GOOD}]\n",
         "1,001 items are more than the limit of 1,000",
     ),
-    "returns nothing": Hostile(f"{HEAD}@hookimpl\ndef emoca_components(): pass\n", "TypeError: 'NoneType'"),
+    "returns nothing": Hostile(
+        f"{HEAD}@hookimpl\ndef emoca_components(): pass\n",
+        "TypeError: emoca_components must return several things, got NoneType",
+    ),
     "returns texts": Hostile(offering(GOOD, "'loss mine'"), "must return ComponentSpec objects, got str", keeps=True),
     "a name that is a number": Hostile(
         offering(GOOD, odd("name", "3")),
