@@ -5,7 +5,9 @@ the crop becomes a roll of the camera, so nothing is approximated. Everything he
 """
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Literal, overload
 
 import numpy as np
 from jaxtyping import Float
@@ -89,6 +91,50 @@ def crop_cameras_to_photo(
         inner = camera.matrix(crop_size).numpy()
         return [_orthographic(lens, outer, photo_size) for lens, outer in zip(inner, crop_to_image, strict=True)]
     raise TypeError(f"cannot export a camera of class {type(camera).__name__}")
+
+
+@dataclass(frozen=True)
+class PhotoCameras(Sequence[PhotoCamera]):
+    """The cameras of a clip's frames, held as a few arrays: a fifth of the memory of as many objects.
+
+    Attributes:
+        model: See ``PhotoCamera``, as for all others.
+        intrinsics: Of each.
+        rotations: Of each.
+        translations: Of each, metres.
+        photo_size: Of the frames.
+    """
+
+    model: Literal["perspective", "orthographic"]
+    intrinsics: Float[ndarray, "N 3 3"]
+    rotations: Float[ndarray, "N 3 3"]
+    translations: Float[ndarray, "N 3"]
+    photo_size: tuple[int, int]
+
+    @classmethod
+    def of(cls, cameras: Iterable[PhotoCamera], count: int) -> "PhotoCameras":
+        """From at least one camera.
+
+        Args:
+            cameras: Of one model, which see frames of one size.
+            count: How many there are.
+        """
+        lenses, turns, shifts = np.empty((count, 3, 3)), np.empty((count, 3, 3)), np.empty((count, 3))
+        for row, camera in enumerate(cameras):
+            lenses[row], turns[row], shifts[row] = camera.intrinsics, camera.rotation, camera.translation
+        return cls(camera.model, lenses, turns, shifts, camera.photo_size)
+
+    def __len__(self) -> int:
+        return len(self.intrinsics)
+
+    @overload
+    def __getitem__(self, at: int) -> PhotoCamera: ...
+    @overload
+    def __getitem__(self, at: slice) -> "PhotoCameras": ...
+    def __getitem__(self, at: int | slice) -> "PhotoCamera | PhotoCameras":
+        parts = self.intrinsics[at], self.rotations[at], self.translations[at]
+        make = PhotoCameras if isinstance(at, slice) else PhotoCamera
+        return make(self.model, *parts, self.photo_size)
 
 
 def camera_to_gltf(camera: PhotoCamera, near: float = 0.01, far: float = 100.0) -> GltfCamera | None:

@@ -67,15 +67,18 @@ def sequence_rig(
 
     make = _ArkitTargets.of if has_arkit_names(face_model) else _CodeTargets.of
     targets: _Targets = make(face_model, unturned, parameters, meshes)
-    found = [_weigh(targets, rows, *meshes(rows)) for rows in _slices(len(parameters))]
+    weights = np.empty((len(parameters), len(targets.names)), np.float32)
+    residual = np.empty(len(parameters))
+    for rows in _slices(len(parameters)):
+        weights[rows], residual[rows] = _weigh(targets, rows, *meshes(rows))
     rig = ExpressionRig(targets.neutral, targets.moves, dict.fromkeys(targets.names, 0.0), targets.source)
     return SequenceRig(
         mesh=textured_mesh(face_model, person, targets.neutral, rig),
         names=targets.names,
-        weights=np.concatenate([weights for weights, _ in found]),
+        weights=weights,
         source=targets.source,
         heads=heads,
-        residual_mm=np.concatenate([residual for _, residual in found]),
+        residual_mm=residual,
     )
 
 

@@ -3,12 +3,13 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 
 import torch
 
 from emoca_core.errors import ImageError
-from emoca_core.export.camera import crop_cameras_to_photo
+from emoca_core.export.camera import PhotoCameras, crop_cameras_to_photo
 from emoca_core.export.overlay_clip import overlay_frames
 from emoca_core.export.sequence_rig import sequence_rig
 from emoca_core.interfaces import (
@@ -24,6 +25,7 @@ from emoca_core.reconstruction.captured import describe_assets, describe_recipe,
 from emoca_core.reconstruction.saving import DEFAULT_SEQUENCE_WRITE, build_exporters, save_sequence
 
 FORMAT = "emoca-sequence-1"
+_SLICE = 256
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
@@ -52,7 +54,17 @@ class ReconstructedSequence(CapturedSequence):
         camera = self.parameters.camera
         if camera is None:
             return None
-        return crop_cameras_to_photo(camera, self.crop_size, self.crop_to_image, self.clip.size)
+        pieces = (slice(start, start + _SLICE) for start in range(0, len(self), _SLICE))
+        cameras = (
+            crop_cameras_to_photo(
+                camera.map(lambda tensor, rows=rows: tensor[rows]),  # type: ignore[misc]
+                self.crop_size,
+                self.crop_to_image[rows],
+                self.clip.size,
+            )
+            for rows in pieces
+        )
+        return PhotoCameras.of(chain.from_iterable(cameras), len(self))
 
     @cached_property
     def rig(self) -> SequenceRig:
