@@ -52,7 +52,7 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
     )
     parser.add_argument("--no-page", action="store_true", help="no page, only what --send names")
     parser.add_argument("--seconds", type=whole(1, 10**6), metavar="S", help="stop after so many seconds")
-    parser.add_argument("--smooth", type=share, default=0.5, metavar="X", help="0 as measured, 1 calmest (default 0.5)")
+    parser.add_argument("--smooth", type=share, metavar="X", help="0 as measured, 1 calmest (default: 0.6)")
     parser.add_argument("--recipe", default="open_fit", help="method, see `emoca list recipe` (default: %(default)s)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: %(default)s)")
     parser.add_argument("--set", action="append", default=[], dest="changes", metavar="PART.PARAM=VALUE")
@@ -70,7 +70,8 @@ def run(args: argparse.Namespace) -> int:
         for sender in senders:
             stack.enter_context(sender)
             print(f"sending to {sender.address}", file=sys.stderr)
-        capture = LiveCapture(method, smooth=args.smooth, meet=lambda face: _introduce(face, senders))
+        smooth = {} if args.smooth is None else {"smooth": args.smooth}
+        capture = LiveCapture(method, **smooth, meet=lambda face: _introduce(face, senders))
         stack.enter_context(source)
         try:
             total = _send(capture.frames(source), senders, args.seconds)

@@ -78,7 +78,7 @@ def _add_clip_arguments(parser: argparse.ArgumentParser) -> None:
         help="largest (the person seen largest and longest), all, or a number of one (default: %(default)s)",
     )
     clips.add_argument(
-        "--smooth", type=share, metavar="X", help="how strongly movement is smoothed, 0 (off) to 1 (default: 0.5)"
+        "--smooth", type=share, metavar="X", help="how strongly movement is smoothed, 0 (off) to 1 (default: 0.6)"
     )
 
 

@@ -27,6 +27,7 @@ def commands(folder: Path) -> dict[str, list[str]]:
     return {
         "demo": ["demo", "--help"],
         "reconstruct": ["reconstruct", absent + ".jpg", "--out", absent, "--set", "encodr.x=1"],
+        "live": ["live", "--from", absent + ".mp4", "--send", "vmc", "--no-page"],
         "list": ["list"],
         "show": ["show", "open_fit"],
         "check": ["check", "open_fti"],
