@@ -11,6 +11,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from emoca_core.export.codes import code_to_tensors, landmark_error, read_tensors, tensors_to_code
+from emoca_core.files import json_text
 from emoca_core.geometry.project import project_points
 from emoca_core.interfaces import CapturedSequence, FaceParameters, FrameFlag
 from emoca_core.weights.write_tensors import write_tensors
@@ -48,7 +49,7 @@ def write_sequence(path: Path, sequence: CapturedSequence) -> None:
     """
     tensors, metadata = code_to_tensors(sequence.parameters)
     arrays = {_CODE + name: tensor.numpy() for name, tensor in tensors.items()} | _frames(sequence)
-    names = {"weight_names": json.dumps(list(sequence.rig.names)), "weights": sequence.rig.source}
+    names = {"weight_names": json_text(list(sequence.rig.names), indent=None), "weights": sequence.rig.source}
     write_tensors(path, arrays, {"format": FORMAT} | metadata | names)
 
 

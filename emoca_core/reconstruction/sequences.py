@@ -1,10 +1,10 @@
 """The second look at a clip: one person at a time, first who it is, then every frame, then smooth."""
 
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import repeat
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -62,7 +62,7 @@ def reconstruct_sequence(method: Method, clip: Clip | str | Path, **settings: An
     """
     chosen = SequenceSettings(**settings)
     clip = clip if isinstance(clip, Clip) else open_clip(clip)
-    with tempfile.TemporaryDirectory(prefix="emoca-", ignore_cleanup_errors=True) as folder:
+    with TemporaryDirectory(prefix="emoca-", ignore_cleanup_errors=True) as folder:
         observations = Observations(Path(folder))
         with progress_bar(total=clip.length, label="following", unit="frame") as bar:
             follow_faces(method, clip, chosen, observations, bar.update)

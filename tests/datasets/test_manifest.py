@@ -136,7 +136,7 @@ def test_types_that_mean_the_same_are_read(tmp_path):
         (b"path,split\na\0,b\n", "row 1: the path holds a NUL"),
         (b"path,split\na,b,c\n", "Expected 2 columns, got 3"),
         ("path\nä\n".encode("latin-1"), "is not a valid manifest"),
-        ("path\na\n".encode("utf-16"), "is not a valid manifest"),
+        ("path\na\n".encode("utf-16"), "is text in UTF-16"),
         (b"path,box\na,1 2 inf 4\n", "row 1: box holds something that is no finite number"),
     ],
     ids=lambda value: str(value)[:24],

@@ -1,7 +1,6 @@
 """A page on this machine that shows picture, head and curves, and the same values as JSON for any program."""
 
 import http
-import json
 import threading
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from pydantic import Field
 from emoca_core.errors import EmocaError
 from emoca_core.export.angles import yaw_pitch_roll
 from emoca_core.export.model_viewer import model_viewer_script
+from emoca_core.files import json_text
 from emoca_core.interfaces import LiveFrame, Sender
 from emoca_core.pages import html_page
 from emoca_core.registry.spec import ComponentParams
@@ -131,7 +131,7 @@ class Preview(Sender):
                 if frame is None:
                     continue
                 last = frame.number
-                connection.send(json.dumps(frame_to_json(frame) | {"person": self._heads}))
+                connection.send(json_text(frame_to_json(frame) | {"person": self._heads}, indent=None))
                 if pictures:
                     connection.send(_jpeg(frame.picture))
         except ConnectionClosed:
