@@ -28,6 +28,7 @@ ROOMS = (  # from the ground to the roof
 )
 HEAVY = {"torch", "numpy", "timm", "mediapipe", "numba", "scipy", "accelerate", "PIL", "av"}
 NOT_SHIPPED = {"tests", "tools", "benchmarks", "examples", "pytest"}
+OF_AN_EXTRA = {"pxr": "usd-core"}  # packages with a name of their own, which need not be installed
 COMES_WITH_TORCH = {"triton"}  # in its CUDA builds; whoever uses it works without
 ONLY_TRAINING = ("emoca_core/train", "emoca_core/probe")
 
@@ -196,7 +197,9 @@ def test_every_imported_package_is_a_declared_dependency():
         for path in python_files(folder):
             for line, name in imports(path):
                 top = name.split(".")[0]
-                offered = {_distribution(d) for d in providers.get(top, [top])} | {_distribution(top)}
+                offered = {_distribution(d) for d in providers.get(top, [OF_AN_EXTRA.get(top, top)])} | {
+                    _distribution(top)
+                }
                 assert top in own or offered & allowed, f"{path.relative_to(ROOT)}:{line} imports {name}, not declared"
 
 

@@ -1,5 +1,6 @@
 """Work shared among threads: all of it done once, errors kept, also beside other threads and after a fork."""
 
+import gc
 import inspect
 import multiprocessing
 import os
@@ -65,6 +66,7 @@ def test_no_signal_is_lost(workers: None, monkeypatch: pytest.MonkeyPatch) -> No
 
     code = inspect.unwrap(for_each).__code__
     delays, reached, before = random.Random(0), 0, signal.signal(signal.SIGINT, stop)
+    gc.disable()  # what a callback of the collector raises is lost as well, wherever it is called
     try:
         for _ in range(300):
             inside.clear()
@@ -80,6 +82,7 @@ def test_no_signal_is_lost(workers: None, monkeypatch: pytest.MonkeyPatch) -> No
         assert reached > 30 and signal.getsignal(signal.SIGINT) is stop
     finally:
         signal.signal(signal.SIGINT, before)
+        gc.enable()
 
 
 def test_an_error_of_any_thread_is_raised_by_the_caller(workers: None) -> None:

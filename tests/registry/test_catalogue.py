@@ -184,7 +184,7 @@ def test_a_negative_weight_is_refused(files):
 def test_missing_files_and_binary_files_are_refused(tmp_path):
     with pytest.raises(CatalogueError, match=r"cannot read .*nowhere.yaml"):
         load([tmp_path / "nowhere.yaml"])
-    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00\x81")
+    (tmp_path / "binary.yaml").write_bytes(b"\x81\xfe\x00\x81")
     with pytest.raises(CatalogueError, match=r"cannot read .*binary.yaml: byte 0"):
         load([tmp_path / "binary.yaml"])
     with pytest.raises(CatalogueError, match="is a folder"):

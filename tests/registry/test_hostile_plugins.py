@@ -161,16 +161,18 @@ def test_a_plugin_that_the_user_stops_is_stopped(number, then, tmp_path, monkeyp
 
 def test_the_output_stays_clean_with_two_threads_in_plugins(capfd):
     """The one who is done first must not lead the output back under the other, nor the last one astray."""
-    leave = threading.Event()
+    entered, leave = threading.Event(), threading.Event()
 
     def other() -> None:
         with aside():
+            entered.set()
             leave.wait(10)
 
     thread = threading.Thread(target=other)
     with contained() as said:
-        thread.start()
         os.write(1, b"HELLO\n")
+        thread.start()
+        assert entered.wait(10)
     os.write(1, b"astray\n")
     leave.set()
     thread.join()
