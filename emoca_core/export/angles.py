@@ -8,10 +8,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from emoca_core.geometry.rotations import rotation_vector_to_matrix
-from emoca_core.interfaces import FaceParameters, PhotoCamera
-
-_FLIP = np.diag([1.0, -1.0, -1.0])
-"""OpenCV's camera axes to those of the head (y up)."""
+from emoca_core.interfaces import CV_AXES, FaceParameters, PhotoCamera
 
 
 def head_and_eyes(parameters: FaceParameters, cameras: Sequence[PhotoCamera] | None) -> Float[ndarray, "N 3 3 3"]:
@@ -28,7 +25,7 @@ def head_and_eyes(parameters: FaceParameters, cameras: Sequence[PhotoCamera] | N
     )
     vectors = torch.stack([head, neck, eyes[:, :3], eyes[:, 3:]], dim=1).double()
     turned, bent, left, right = np.moveaxis(rotation_vector_to_matrix(vectors).numpy(), 1, 0)
-    view = np.eye(3) if cameras is None else _FLIP @ np.array([camera.rotation for camera in cameras])
+    view = np.eye(3) if cameras is None else CV_AXES @ np.array([camera.rotation for camera in cameras])
     return np.stack([view @ turned @ bent, left, right], axis=1)
 
 

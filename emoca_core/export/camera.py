@@ -13,13 +13,11 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from emoca_core.interfaces import Camera, PerspectiveCamera, PhotoCamera, WeakPerspectiveCamera
+from emoca_core.interfaces import CV_AXES, Camera, PerspectiveCamera, PhotoCamera, WeakPerspectiveCamera
 
 ORTHOGRAPHIC_DISTANCE = 1.0
 """Metres between an orthographic camera and the model's origin; any value gives the same picture."""
 
-_FLIP = np.diag([1.0, -1.0, -1.0])
-"""Model or glTF axes (y up, z backwards) to OpenCV axes (y down, z forwards) and back."""
 
 _ROUNDING = 1e-12
 """Skew relative to the focal length that is the rounding noise of float64."""
@@ -152,7 +150,7 @@ def camera_to_gltf(camera: PhotoCamera, near: float = 0.01, far: float = 100.0) 
     left, top = camera.intrinsics[:2, 2] + 0.5  # of the principal point, from the photo's corner
     frame_w, frame_h = 2 * max(left, width - left), 2 * max(top, height - top)
     to_world = np.eye(4)
-    to_world[:3, :3] = (_FLIP @ camera.rotation).T
+    to_world[:3, :3] = (CV_AXES @ camera.rotation).T
     to_world[:3, 3] = -camera.rotation.T @ camera.translation
     if camera.model == "perspective":
         lens = {
@@ -181,20 +179,20 @@ def _perspective(
     upper, roll = _rq2(outer[:2, :2])
     intrinsics = np.eye(3)
     intrinsics[:2, :2], intrinsics[:2, 2] = upper, outer[:2, 2]
-    return PhotoCamera("perspective", intrinsics, roll @ _FLIP, roll @ translation, photo_size)
+    return PhotoCamera("perspective", intrinsics, roll @ CV_AXES, roll @ translation, photo_size)
 
 
 def _orthographic(
     inner: Float[ndarray, "3 4"], crop_to_image: Float[ndarray, "3 3"], photo_size: tuple[int, int]
 ) -> PhotoCamera:
     outer = _affine(crop_to_image) @ inner
-    upper, roll = _rq2(outer[:2, :2] @ _FLIP[:2, :2])
+    upper, roll = _rq2(outer[:2, :2] @ CV_AXES[:2, :2])
     height, width = photo_size
     intrinsics = np.eye(3)
     # Shifting the camera and shifting the picture are the same: put the axis in the middle of the photo.
     intrinsics[:2, :2], intrinsics[:2, 2] = upper, [(width - 1) / 2, (height - 1) / 2]
     translation = np.append(np.linalg.solve(upper, outer[:2, 3] - intrinsics[:2, 2]), ORTHOGRAPHIC_DISTANCE)
-    return PhotoCamera("orthographic", intrinsics, roll @ _FLIP, translation, photo_size)
+    return PhotoCamera("orthographic", intrinsics, roll @ CV_AXES, translation, photo_size)
 
 
 def _affine(crop_to_image: Float[ndarray, "3 3"]) -> Float[ndarray, "3 3"]:

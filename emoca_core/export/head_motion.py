@@ -9,12 +9,10 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from emoca_core.geometry.rotations import matrix_to_quaternion
-from emoca_core.interfaces import CapturedSequence, PhotoCamera
+from emoca_core.interfaces import CV_AXES, CapturedSequence, PhotoCamera
 
 _HOLD = 1e-3
 """Seconds before a cut or a gap's end up to which the last pose is held."""
-_FLIP = np.diag([1.0, -1.0, -1.0])
-"""OpenCV's camera axes to those of the scene (y up, z towards the viewer)."""
 
 
 @dataclass(frozen=True)
@@ -91,9 +89,9 @@ def _one_camera(
     pixels = np.einsum("nij,nj->ni", lenses, seen / seen[:, 2:])
     placed = (zoom * seen[:, 2])[:, None] * (pixels @ np.linalg.inv(lens).T)
     views = np.tile(np.eye(4), (len(cameras), 1, 1))
-    views[:, :3, :3] = _FLIP @ turns
-    views[:, :3, 3] = (placed - np.einsum("nij,nj->ni", turns, centres)) @ _FLIP
-    return PhotoCamera("perspective", lens, _FLIP, np.zeros(3), cameras[0].photo_size), views
+    views[:, :3, :3] = CV_AXES @ turns
+    views[:, :3, 3] = (placed - np.einsum("nij,nj->ni", turns, centres)) @ CV_AXES
+    return PhotoCamera("perspective", lens, CV_AXES, np.zeros(3), cameras[0].photo_size), views
 
 
 def _transformed(transforms: Float[ndarray, "N 4 4"], point: Float[ndarray, "3"]) -> Float[ndarray, "N 3"]:

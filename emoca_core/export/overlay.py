@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from emoca_core.export.mesh import unit_normals
 from emoca_core.geometry.lighting import LAMPS, directional_irradiance
 from emoca_core.images.warp import square_to_image
-from emoca_core.interfaces import FaceMesh, Fragments, PhotoCamera, Renderer
+from emoca_core.interfaces import CV_AXES, FaceMesh, Fragments, PhotoCamera, Renderer
 from emoca_core.rendering.face import interpolate_uv
 from emoca_core.rendering.shape import GREY
 from emoca_core.rendering.topology import MeshTopology, sample_texture
@@ -127,7 +127,7 @@ def _render(
     ndc = (2 * window.to_panel(camera.project(mesh.vertices)) + 1) / PANEL - 1
     projected = _tensor(np.column_stack([ndc, camera.depth(mesh.vertices)]), device)
     # turned into the camera's axes (y up, z towards it), so that the lamps stay with the viewer
-    axes = np.diag([1.0, -1.0, -1.0]) @ camera.rotation
+    axes = CV_AXES @ camera.rotation
     normals = _tensor(unit_normals(mesh.vertices, mesh.faces) @ axes.T, device)
     with torch.no_grad():
         fragments = renderer.rasterize(projected, torch.from_numpy(mesh.faces).to(device), (side, side))

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from emoca_core.export.overlay import EMPTY, INK, OPACITY, PAPER, lit
 from emoca_core.geometry.normals import vertex_normals
-from emoca_core.interfaces import CapturedSequence, ClipFrame, PhotoCamera, Renderer
+from emoca_core.interfaces import CV_AXES, CapturedSequence, ClipFrame, PhotoCamera, Renderer
 
 PANEL_PIXELS = 512 * 512
 """Of one panel, at most: larger frames are reduced."""
@@ -31,7 +31,6 @@ _MOST = 0.7
 """Share of the frame's sides from which on a window is not worth it."""
 _LABELS = ("original", "mesh over it", "mesh")
 _WARNING = (190, 90, 20)
-_FLIP = np.diag([1.0, -1.0, -1.0])
 
 
 @dataclass(frozen=True)
@@ -201,7 +200,7 @@ def _heads(
     corners, window = _windows(pixels, layout.panel)
     ndc = 2 * (pixels - torch.from_numpy(corners).float()[:, None, [1, 0]].to(device) + 0.5)
     ndc = ndc / ndc.new_tensor(window[::-1]) - 1
-    axes = torch.from_numpy(np.array([_FLIP @ camera.rotation for camera in cameras])).float().to(device)
+    axes = torch.from_numpy(np.array([CV_AXES @ camera.rotation for camera in cameras])).float().to(device)
     normals = vertex_normals(1000 * vertices, faces) @ axes.mT
     with torch.no_grad():
         fragments = renderer.rasterize(torch.cat([ndc, depth[..., None]], dim=-1), faces, window)

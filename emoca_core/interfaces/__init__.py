@@ -29,7 +29,7 @@ from emoca_core.interfaces.landmarker import Detection, Follower, Landmarker
 from emoca_core.interfaces.loss import Capture, DetailMaps, FaceTruth, Loss
 from emoca_core.interfaces.mesh import ExpressionRig, FaceMesh
 from emoca_core.interfaces.parts import Parts
-from emoca_core.interfaces.photo import Photo, PhotoCamera
+from emoca_core.interfaces.photo import CV_AXES, Photo, PhotoCamera
 from emoca_core.interfaces.quality import Quality
 from emoca_core.interfaces.renderer import Fragments, Renderer, Rendering
 from emoca_core.interfaces.sender import LiveFace, LiveFrame, Sender
@@ -39,6 +39,7 @@ from emoca_core.vocabulary.emotions import BASIC_EXPRESSIONS, EXPRESSIONS
 
 __all__ = [
     "BLOCKS",
+    "CV_AXES",
     "DEFAULT_UNITS",
     "DEPTH_OFFSET",
     "BASIC_EXPRESSIONS",

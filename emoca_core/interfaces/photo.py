@@ -8,6 +8,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from numpy import ndarray
 
+CV_AXES = np.diag([1.0, -1.0, -1.0])
+"""Axes of OpenCV's cameras (y down, z ahead) to those of models and of glTF (y up, z towards the viewer), and back."""
 LONG_FOCAL_DISTANCE = 10.0
 """Metres; how far the pinhole camera stands that stands in for an orthographic one."""
 

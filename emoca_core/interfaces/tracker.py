@@ -19,11 +19,13 @@ class Frame:
         time: Seconds since the first frame; grows from frame to frame.
         detections: Its faces, in any order.
         photo: The RGB picture, for trackers that compare appearances.
+        starts_shot: Whether it is the first one after a cut: places in the frames before say nothing of it.
     """
 
     time: float
     detections: Sequence[Detection]
     photo: UInt8[ndarray, "H W 3"] | None = None
+    starts_shot: bool = False
 
 
 class Tracker(Component):

@@ -17,6 +17,7 @@ from emoca_core.export.arkit import ArkitSolver, has_arkit_names
 from emoca_core.export.camera import crop_camera_to_photo
 from emoca_core.images.crops import choose_crop, crops_to_batch
 from emoca_core.interfaces import (
+    CV_AXES,
     CapturedFace,
     CroppedFace,
     CropRecord,
@@ -39,8 +40,6 @@ PERSON_INTERVAL = 0.15
 """Seconds between them, so that they differ."""
 _CROP_CUTOFF, _CROP_BETA = 1.0, 0.02
 """Of the filter that keeps the crop calm: Hz, and Hz for every pixel a second."""
-_FLIP = np.diag([1.0, -1.0, -1.0])
-"""OpenCV's camera axes to those of the head (y up)."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ class LiveCapture:
         self._person: _Person | None = None
         self._seen: list[FaceCrop] = []
         self._last_kept = -np.inf
-        self._better: Future[_Person] | None = None
+        self._beside: list[Future[_Person] | Future[None]] = []
 
     def frames(self, source: LiveSource) -> Iterator[LiveFrame]:
         """Capture until the source ends.
@@ -138,19 +137,23 @@ class LiveCapture:
         )
 
     def _known(self, crop: FaceCrop, sight: "_Sight", now: float, pool: ThreadPoolExecutor) -> _Person:
-        """The person as far as they are known; work on knowing them better goes on beside."""
+        """The person as far as they are known; work on knowing them better goes on beside.
+
+        What fails beside fails here, at the next frame.
+        """
         if self._person is None:
             self._person = self._meet_person(crop)
-            pool.submit(self._introduce, self._person, crop.size, sight)
-        if self._better is None and now - self._last_kept >= PERSON_INTERVAL:
+            self._beside.append(pool.submit(self._introduce, self._person, crop.size, sight))
+        if len(self._seen) < PERSON_CROPS and now - self._last_kept >= PERSON_INTERVAL:
             self._seen.append(crop)
             self._last_kept = now
             if len(self._seen) == PERSON_CROPS:
-                self._better = pool.submit(self._meet_person, FaceCrop.cat(self._seen))
-                self._seen.clear()
-        elif self._better is not None and self._better.done():
-            self._person, self._better = self._better.result(), Future()
-            pool.submit(self._introduce, self._person, crop.size, sight)
+                self._beside.append(pool.submit(self._meet_person, FaceCrop.cat(self._seen)))
+        for work in [one for one in self._beside if one.done()]:
+            self._beside.remove(work)
+            if (better := work.result()) is not None:
+                self._person = better
+                self._beside.append(pool.submit(self._introduce, better, crop.size, sight))
         return self._person
 
     def _meet_person(self, crop: FaceCrop) -> _Person:
@@ -202,4 +205,4 @@ def _face(
         return LiveFace(values, head, np.stack(eyes))
     camera = crop_camera_to_photo(code.camera, crop_size, cropped.crop_to_image, photo_size)
     head, *eyes = head_and_eyes(code, [camera])[0]
-    return LiveFace(values, head, np.stack(eyes), _FLIP @ camera.translation)
+    return LiveFace(values, head, np.stack(eyes), CV_AXES @ camera.translation)

@@ -127,10 +127,13 @@ class ClipRun:
             "clip": {**describe_clip(clip), "frames": people.frames, "people": len(people.labels)},
             "source": source,
             "recipe": self.method.name,
-            "tracks": [result.track_folder(number).name for number in chosen],
+            "tracks": [result.part_folder(number).name for number in chosen],
             "fingerprint": fingerprint,
         }
-        result.finish(ClipRecord.model_validate(record), unfinished)
+        for old in result.finish(ClipRecord.model_validate(record), unfinished):
+            self.say(
+                f"{old} shows a person who is found no more; it holds files that this version did not make: remove it"
+            )
         self.report.clips += bool(chosen)
 
     def _tell(self, path: Path, clip: Clip, people: People) -> None:
@@ -147,7 +150,7 @@ class ClipRun:
     def _capture(self, path: Path, clip: Clip, track: Track, result: ClipResult) -> None:
         with progress_bar(total=len(track), label=f"capturing track {track.number}", unit="frame") as bar:
             sequence = capture_track(self.method, clip, track, self.settings, bar.update)
-        save_sequence(sequence, result.track_folder(track.number), self.exporters)
+        save_sequence(sequence, result.part_folder(track.number), self.exporters)
         self.report.people += 1
         if doubt := _doubt(sequence):
             self.say(f"{path}: track {track.number}: {doubt}")

@@ -69,7 +69,7 @@ def _seen(clip: Clip, faces: "_Faces", observations: Observations, pending: dequ
             sharp = [sharpness(frame.pixels, face.box) for face in found]
             observed = ObservedFrame(frame.number, frame.time, starts_shot, found, sharp)
         pending.append(observed)
-        yield Frame(frame.time, observed.faces, frame.pixels)
+        yield Frame(frame.time, observed.faces, frame.pixels, starts_shot)
 
 
 class _Faces:

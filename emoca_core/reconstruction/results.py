@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 from pydantic import BaseModel
 
@@ -49,70 +49,15 @@ class PhotoRecord(BaseModel, extra="allow"):
     faces: list[str]
     fingerprint: str
 
+    @property
+    def file(self) -> str:
+        """Name of the photo."""
+        return self.photo.file
 
-@dataclass(frozen=True)
-class PhotoResult:
-    """The output folder of one photo."""
-
-    folder: Path
-
-    def face_folder(self, index: int) -> Path:
-        """Where one face goes.
-
-        Raises:
-            UnsafePathError: A link that leads out of the photo's folder is in its place.
-        """
-        return path_below(self.folder, f"face_{index}")
-
-    def face_folders(self, record: PhotoRecord) -> list[Path]:
-        """Where the faces of a record are.
-
-        Raises:
-            UnsafePathError: It names something outside of the photo's folder.
-        """
-        return [path_below(self.folder, name, what=f"face in {self.folder / PHOTO_RECORD},") for name in record.faces]
-
-    def record(self) -> PhotoRecord | None:
-        """What ``photo.json`` says; ``None`` where there is none, or none of ours."""
-        try:
-            return read_record(self.folder / PHOTO_RECORD, PhotoRecord)
-        except EmocaError:
-            return None
-
-    def is_finished(self, fingerprint: str) -> bool:
-        """Whether everything is there that a run with this fingerprint would write."""
-        record = self.record()
-        if record is None or record.fingerprint != fingerprint:
-            return False
-        try:
-            return all((folder / RECORD).is_file() for folder in self.face_folders(record))
-        except UnsafePathError:
-            return False
-
-    def start(self) -> None:
-        """Take the completion mark away: from here on the folder is unfinished."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / PHOTO_RECORD).unlink(missing_ok=True)
-
-    def finish(self, photo: Photo, source: str, faces: int, fingerprint: str, recipe: str) -> list[Path]:
-        """Remove faces of earlier runs that are no longer found, and set the completion mark.
-
-        Returns:
-            Folders of such faces that stay, because they hold files that this program did not make.
-        """
-        names = [self.face_folder(index).name for index in range(faces)]
-        gone = [old for old in self.folder.glob("face_*") if old.name not in names]
-        kept = [old for old in gone if (old / RECORD).is_file() and not delete_made(old, RECORD)]
-        record = {
-            "format": _FORMAT,
-            "photo": describe_photo(photo),
-            "source": source,
-            "recipe": recipe,
-            "faces": names,
-            "fingerprint": fingerprint,
-        }
-        write_record(self.folder / PHOTO_RECORD, record)
-        return kept
+    @property
+    def parts(self) -> list[str]:
+        """Names of the folders that belong to it."""
+        return self.faces
 
 
 class ClipRecord(BaseModel, extra="allow"):
@@ -125,25 +70,49 @@ class ClipRecord(BaseModel, extra="allow"):
     tracks: list[str]
     fingerprint: str
 
+    @property
+    def file(self) -> str:
+        """Name of the clip."""
+        return self.clip.file
+
+    @property
+    def parts(self) -> list[str]:
+        """Names of the folders that belong to it."""
+        return self.tracks
+
+
+AnyRecord = TypeVar("AnyRecord", PhotoRecord, ClipRecord)
+
 
 @dataclass(frozen=True)
-class ClipResult:
-    """The output folder of one clip: ``track_0/...`` holds one person each, ``clip.json`` is written last."""
+class Result(Generic[AnyRecord]):
+    """The output folder of one photo or clip; its completion mark is written last.
+
+    Attributes:
+        form: What its completion mark says.
+        mark: Name of the completion mark.
+        part: The folders of faces or people are called so, with a number.
+        part_mark: What is written last in each of them.
+    """
 
     folder: Path
+    form: ClassVar[type[PhotoRecord] | type[ClipRecord]]
+    mark: ClassVar[str]
+    part: ClassVar[str]
+    part_mark: ClassVar[str]
 
-    def track_folder(self, number: int) -> Path:
-        """Where one person goes.
+    def part_folder(self, number: int) -> Path:
+        """Where one face or person goes.
 
         Raises:
-            UnsafePathError: A link that leads out of the clip's folder is in its place.
+            UnsafePathError: A link that leads out of the folder is in its place.
         """
-        return path_below(self.folder, f"track_{number}")
+        return path_below(self.folder, f"{self.part}_{number}")
 
-    def record(self) -> ClipRecord | None:
-        """What ``clip.json`` says; ``None`` where there is none, or none of ours."""
+    def record(self) -> AnyRecord | None:
+        """What the completion mark says; ``None`` where there is none, or none of ours."""
         try:
-            return read_record(self.folder / CLIP_RECORD, ClipRecord)
+            return read_record(self.folder / self.mark, self.form)  # type: ignore[return-value]
         except EmocaError:
             return None
 
@@ -153,9 +122,55 @@ class ClipResult:
         if record is None or record.fingerprint != fingerprint:
             return False
         try:
-            return all((path_below(self.folder, name) / SEQUENCE_RECORD).is_file() for name in record.tracks)
+            parts = [
+                path_below(self.folder, name, what=f"{self.part} in {self.folder / self.mark},")
+                for name in record.parts
+            ]
         except UnsafePathError:
             return False
+        return all((part / self.part_mark).is_file() for part in parts)
+
+    def _finish(self, record: AnyRecord) -> list[Path]:
+        """Remove faces or people of earlier runs that are no longer found, and set the completion mark.
+
+        Returns:
+            Folders of such that stay, because they hold files that this program did not make.
+        """
+        gone = [old for old in self.folder.glob(f"{self.part}_*") if old.name not in record.parts]
+        kept = [old for old in gone if (old / self.part_mark).is_file() and not delete_made(old, self.part_mark)]
+        write_record(self.folder / self.mark, record.model_dump(mode="json"))
+        return kept
+
+
+@dataclass(frozen=True)
+class PhotoResult(Result[PhotoRecord]):
+    """The output folder of one photo: ``face_0/...`` holds one face each."""
+
+    form, mark, part, part_mark = PhotoRecord, PHOTO_RECORD, "face", RECORD
+
+    def start(self) -> None:
+        """Take the completion mark away: from here on the folder is unfinished."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / PHOTO_RECORD).unlink(missing_ok=True)
+
+    def finish(self, photo: Photo, source: str, faces: int, fingerprint: str, recipe: str) -> list[Path]:
+        """Set the completion mark; see ``_finish``."""
+        record = {
+            "format": _FORMAT,
+            "photo": describe_photo(photo),
+            "source": source,
+            "recipe": recipe,
+            "faces": [self.part_folder(index).name for index in range(faces)],
+            "fingerprint": fingerprint,
+        }
+        return self._finish(PhotoRecord.model_validate(record))
+
+
+@dataclass(frozen=True)
+class ClipResult(Result[ClipRecord]):
+    """The output folder of one clip: ``track_0/...`` holds one person each."""
+
+    form, mark, part, part_mark = ClipRecord, CLIP_RECORD, "track", SEQUENCE_RECORD
 
     def start(self, fingerprint: str) -> Path:
         """Take the completion mark away.
@@ -172,13 +187,11 @@ class ClipResult:
             begin_folder(own)
         return own
 
-    def finish(self, record: ClipRecord, unfinished: Path) -> None:
-        """Remove people of earlier runs that are no longer found, and what only a stopped run needs; set the mark."""
-        for old in self.folder.glob("track_*"):
-            if old.name not in record.tracks:
-                delete_made(old, SEQUENCE_RECORD)
-        write_record(self.folder / CLIP_RECORD, record.model_dump(mode="json"))
+    def finish(self, record: ClipRecord, unfinished: Path) -> list[Path]:
+        """Set the completion mark, see ``_finish``, and remove what only a stopped run needs."""
+        kept = self._finish(record)
         delete_made(unfinished)
+        return kept
 
 
 class Names:
@@ -252,20 +265,11 @@ def photo_fingerprint(base: str, photo: str, group: Sequence[str] = ()) -> str:
     return _hash([base, photo, sorted(group)])
 
 
-def finished_photos(out: Path) -> Iterator[tuple[PhotoResult, PhotoRecord]]:
-    """Everything complete under an output folder, in natural order of the names."""
-    for path in sorted(out.glob(f"*/{PHOTO_RECORD}"), key=lambda p: natural_key(p.parent.name)):
-        result = PhotoResult(path.parent)
-        if not leads_out(out, path.parent) and (record := result.record()) is not None:
-            yield result, record
-
-
-def finished_clips(out: Path) -> Iterator[tuple[ClipResult, ClipRecord]]:
-    """Every complete clip under an output folder, in natural order of the names."""
-    for path in sorted(out.glob(f"*/{CLIP_RECORD}"), key=lambda p: natural_key(p.parent.name)):
-        result = ClipResult(path.parent)
-        if not leads_out(out, path.parent) and (record := result.record()) is not None:
-            yield result, record
+def finished(out: Path, kind: type[Result[AnyRecord]]) -> Iterator[tuple[Path, AnyRecord]]:
+    """Folder and record of every photo, or clip, that is complete under an output folder; in natural order."""
+    for path in sorted(out.glob(f"*/{kind.mark}"), key=lambda p: natural_key(p.parent.name)):
+        if not leads_out(out, path.parent) and (record := kind(path.parent).record()) is not None:
+            yield path.parent, record
 
 
 def _hash(facts: Any) -> str:

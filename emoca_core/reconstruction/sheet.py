@@ -1,6 +1,6 @@
 """The contact sheet of an output folder, made from what lies in it."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from emoca_core.errors import EmocaError
 from emoca_core.export.contact_sheet import SheetRow, write_contact_sheet
 from emoca_core.files import path_below
 from emoca_core.parsing import read_record
-from emoca_core.reconstruction.results import CONTACT_SHEET, finished_clips, finished_photos
+from emoca_core.reconstruction.results import CONTACT_SHEET, AnyRecord, ClipResult, PhotoResult, Result, finished
 from emoca_core.reconstruction.saving import RECORD, SEQUENCE_RECORD
 
 _STRONG, _SHOWN = 0.25, 4
@@ -84,37 +84,26 @@ def write_index(out: Path, failures: Iterable[tuple[str, str]] = ()) -> Path:
         OSError: It cannot be written.
     """
     path = out / CONTACT_SHEET
-    write_contact_sheet(path, "EMOCA Core", [*_rows(out), *_clip_rows(out)], failures)
+    rows = [*_rows(out, PhotoResult, "photo", _row), *_rows(out, ClipResult, "clip", _clip_row)]
+    write_contact_sheet(path, "EMOCA Core", rows, failures)
     return path
 
 
-def _rows(out: Path) -> Iterator[SheetRow]:
-    for result, photo in finished_photos(out):
-        name = photo.photo.file
-        if not photo.faces:
-            yield SheetRow(name, "no face found")
-        for face in photo.faces:
+def _rows(
+    out: Path, kind: type[Result[AnyRecord]], what: str, row: Callable[[Path, str, Path], SheetRow]
+) -> Iterator[SheetRow]:
+    for folder, record in finished(out, kind):
+        if not record.parts:
+            yield SheetRow(record.file, "no face found")
+        for name in record.parts:
             try:
-                folder = path_below(result.folder, face)
-                yield _row(out, name, folder, read_record(folder / RECORD, _FaceRecord))
+                yield row(out, record.file, path_below(folder, name))
             except EmocaError:
-                yield SheetRow(name, f"{face} is damaged: reconstruct the photo again with --overwrite")
+                yield SheetRow(record.file, f"{name} is damaged: reconstruct the {what} again with --overwrite")
 
 
-def _clip_rows(out: Path) -> Iterator[SheetRow]:
-    for result, clip in finished_clips(out):
-        name = clip.clip.file
-        if not clip.tracks:
-            yield SheetRow(name, "no face found")
-        for track in clip.tracks:
-            try:
-                folder = path_below(result.folder, track)
-                yield _clip_row(out, name, folder, read_record(folder / SEQUENCE_RECORD, _SequenceRecord))
-            except EmocaError:
-                yield SheetRow(name, f"{track} is damaged: reconstruct the clip again with --overwrite")
-
-
-def _clip_row(out: Path, name: str, folder: Path, record: _SequenceRecord) -> SheetRow:
+def _clip_row(out: Path, name: str, folder: Path) -> SheetRow:
+    record = read_record(folder / SEQUENCE_RECORD, _SequenceRecord)
     row = SheetRow(
         photo=name,
         title=f"track {record.track}, {record.recipe.name}",
@@ -124,7 +113,8 @@ def _clip_row(out: Path, name: str, folder: Path, record: _SequenceRecord) -> Sh
     return _with_files(row, out, folder, record.page)
 
 
-def _row(out: Path, name: str, folder: Path, record: _FaceRecord) -> SheetRow:
+def _row(out: Path, name: str, folder: Path) -> SheetRow:
+    record = read_record(folder / RECORD, _FaceRecord)
     row = SheetRow(
         photo=name,
         title=f"face {record.face.index}, {record.recipe.name}",

@@ -339,7 +339,7 @@ class _Run:
             self.saver.submit(partial(self._save, job, face), partial(self._saved, job, face))
 
     def _save(self, job: _Job, face: CapturedFace) -> None:
-        save_face(face, job.result.face_folder(face.index), list(self.exporters.values()))
+        save_face(face, job.result.part_folder(face.index), list(self.exporters.values()))
 
     def _saved(self, job: _Job, face: CapturedFace, error: Exception | None) -> None:
         if isinstance(error, BAD_FACE):

@@ -4,6 +4,8 @@ import json
 import socket
 import struct
 from dataclasses import replace
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import numpy as np
 import pytest
@@ -126,6 +128,12 @@ def test_json_by_websocket_is_what_was_sent_and_other_sites_are_kept_out():
             got = json.loads(connection.recv(10))
         with pytest.raises(InvalidStatus, match="403"):
             connect(f"ws://{place}live", origin="http://elsewhere.example", open_timeout=10)
+        port = place.strip("/").rpartition(":")[2]
+        rebound = {"Host": f"elsewhere.example:{port}"}  # a name of theirs that leads to this machine
+        with pytest.raises(HTTPError, match="403"):
+            urlopen(Request(f"http://{place}", headers=rebound), timeout=10)
+        with urlopen(f"http://{place}", timeout=10) as page:
+            assert page.status == 200
     assert (got["number"], got["time"], got["dropped"]) == (7, 12.51, 3)
     assert list(got["face"]["arkit"]) == list(ARKIT_NAMES)
     assert list(got["face"]["arkit"].values()) == pytest.approx(VALUES.tolist(), abs=1e-4)

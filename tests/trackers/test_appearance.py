@@ -1,5 +1,7 @@
 """Who is who: crossing, leaving, coming back, cuts; in drawn scenes whose people are known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -85,6 +87,8 @@ def test_across_a_cut_only_looks_count(people):
     one = [scene(people, [(0, (200, 150))], k / 25, wall=90) for k in range(5)]
     other = [scene(people, [(1, (200, 150))], (5 + k) / 25, wall=220) for k in range(5)]
     back = [scene(people, [(0, (205, 150)), (2, (450, 150))], (10 + k) / 25, wall=90) for k in range(5)]
+    for shot in (other, back):
+        shot[0] = replace(shot[0], starts_shot=True)
     assert track([*one, *other, *back]) == [(0,)] * 5 + [(1,)] * 5 + [(0, 2)] * 5
 
 

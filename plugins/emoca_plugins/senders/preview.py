@@ -3,7 +3,9 @@
 import http
 import threading
 from collections.abc import Callable, Mapping
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from jaxtyping import UInt8
 from numpy import concatenate, ndarray
@@ -95,12 +97,11 @@ class Preview(Sender):
         from websockets.datastructures import Headers
         from websockets.http11 import Response
 
+        if not _is_own(request.headers):
+            return connection.respond(http.HTTPStatus.FORBIDDEN, "pages of other sites may not read the camera\n")
         path = request.path.partition("?")[0]
         if "websocket" in request.headers.get("Upgrade", "").lower():
-            origin = request.headers.get("Origin")
-            if origin is None or origin == f"http://{request.headers.get('Host', '')}":
-                return None
-            return connection.respond(http.HTTPStatus.FORBIDDEN, "pages of other sites may not read the camera\n")
+            return None
         answers: Mapping[str, tuple[str, Callable[[], bytes]]] = {
             "/": ("text/html; charset=utf-8", self._page),
             "/head.glb": ("model/gltf-binary", lambda: self._head),
@@ -145,6 +146,21 @@ class Preview(Sender):
 
     def _is_after(self, last: int) -> bool:
         return self._newest is not None and self._newest.number > last
+
+
+def _is_own(headers: Mapping[str, str]) -> bool:
+    """Whether a request is not one that a page of another site makes a browser send.
+
+    Such a page names itself as ``Origin``, or has its own name lead to this machine (DNS rebinding): then ``Host`` is a
+    name, and neither ``localhost`` nor an address.
+    """
+    host, origin = headers.get("Host", ""), headers.get("Origin")
+    name = urlsplit(f"//{host}").hostname or ""
+    try:
+        is_address = name == "localhost" or bool(ip_address(name))
+    except ValueError:
+        is_address = False
+    return is_address and origin in (None, f"http://{host}")
 
 
 def frame_to_json(frame: LiveFrame) -> dict[str, object]:

@@ -13,7 +13,6 @@ from emoca_core.images.warp import square_to_image
 from emoca_core.images.window import cut_window
 from emoca_core.interfaces import Detection, Frame, Tracker
 from emoca_core.registry.spec import ComponentParams
-from emoca_core.video.cuts import CutFinder
 
 _PICTURE = 24
 """Side of the small picture by which a face is known, pixels."""
@@ -60,11 +59,9 @@ class AppearanceTracker(Tracker):
 
     def track(self, frames: Iterable[Frame]) -> Iterator[tuple[int, ...]]:
         tracks: list[_Track] = []
-        finder = CutFinder()
         for frame in frames:
-            cut = frame.photo is not None and finder.is_cut(frame.photo)
             faces = [_Face.of(one, frame.photo) for one in frame.detections]
-            numbers = self._known(faces, tracks, frame.time, cut)
+            numbers = self._known(faces, tracks, frame.time, frame.starts_shot)
             for place, face in enumerate(faces):
                 if place not in numbers:
                     numbers[place] = len(tracks)

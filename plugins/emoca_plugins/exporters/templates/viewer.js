@@ -22,22 +22,6 @@ function content(id) {
   return new Blob([Uint8Array.from(atob(document.getElementById(id).textContent.trim()), (c) => c.charCodeAt(0))]);
 }
 
-/* The viewer has no public way to set morph weights: its scene is a three.js object behind a symbol. */
-function scene() {
-  const key = Object.getOwnPropertySymbols(viewer).find((symbol) => symbol.description === "scene");
-  return viewer[key];
-}
-
-function setWeights(values) {
-  scene().traverse((node) => {
-    const places = node.morphTargetDictionary;
-    for (const [name, value] of Object.entries(values)) {
-      if (places && name in places) node.morphTargetInfluences[places[name]] = value;
-    }
-  });
-  scene().queueRender();
-}
-
 /* A photo: a slider for each target. */
 function showSliders() {
   const rows = {};

@@ -17,22 +17,9 @@ const outputs = SHOWN.map((name, row) => {
 const past = [];
 let person = 0;
 
-/* The viewer has no public way to set morph weights: its scene is a three.js object behind a symbol. */
-function scene() {
-  return viewer[Object.getOwnPropertySymbols(viewer).find((symbol) => symbol.description === "scene")];
-}
-
-function pose(face) {
-  scene().traverse((node) => {
-    if (!node.morphTargetDictionary) return;
-    for (const [name, value] of Object.entries(face.arkit)) {
-      const place = node.morphTargetDictionary[name];
-      if (place !== undefined) node.morphTargetInfluences[place] = value;
-    }
-    const [yaw, pitch, roll] = face.head;
-    node.rotation.set(pitch, yaw, roll, "YXZ");
-  });
-  scene().queueRender();
+function pose({ arkit, head: [yaw, pitch, roll] }) {
+  scene().traverse((node) => { if (node.morphTargetDictionary) node.rotation.set(pitch, yaw, roll, "YXZ"); });
+  setWeights(arkit);
 }
 
 function draw(now) {
