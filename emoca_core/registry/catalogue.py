@@ -47,6 +47,8 @@ class Card(_Strict):
     """Named parameter sets."""
     assets: tuple[str, ...] = ()
     """Names of the files that the user has to bring."""
+    witnesses: tuple[str, ...] = ()
+    """Of an emotion backbone: its own name, or presets, that are trained and may judge what another one has shaped."""
 
 
 class AssetCard(_Strict):
