@@ -51,6 +51,7 @@ PARAMS = {
     ("detail", "deca"): RANDOM_WEIGHTS | {"mask": "none", "fixed_displacement": "none"},
     ("emotion_backbone", "emonet"): RANDOM_WEIGHTS,
     ("emotion_backbone", "fer_mini_xception"): RANDOM_WEIGHTS,
+    ("emotion_backbone", "face_api_expression"): RANDOM_WEIGHTS,
     ("emotion_backbone", "timm"): {"model": "resnet18", "weights": "random"},
     ("loss", "emotion_witness"): {"backbone": {"uses": "fer_mini_xception", "params": RANDOM_WEIGHTS}},
     ("loss", "code_prior"): {"block": "shape"},

@@ -62,6 +62,9 @@ def add_files(
     for path, searched in _expanded(paths, formats):
         try:
             content = open_content(path)
+            if content.networks:
+                yield from _take_networks(content, formats, folder, registry, taken)
+                continue
             recognised = recognise(content, formats)
             if (bundle := recognised.part_of) is not None:
                 bundles.setdefault(bundle.asset, (bundle, {}))[1][recognised.name] = content
@@ -88,6 +91,23 @@ def _expanded(paths: Iterable[Path | str], formats: Iterable[Format]) -> Iterato
             yield from ((file, True) for file in sorted(path.rglob("*")) if file.is_file() and file.stat().st_size)
         else:
             yield path, False
+
+
+def _take_networks(
+    archive: Content, formats: Iterable[Format], folder: Path, registry: Registry, taken: dict[str, Path]
+) -> Iterator[Added]:
+    """Every network of an archive that is known; the others are not wanted.
+
+    Raises:
+        AssetFormatError: None is known.
+    """
+    found = [(network, known) for network in archive.networks for known in formats if known.fits(network)]
+    if not found:
+        raise AssetFormatError(f"{archive.path} holds {len(archive.networks)} networks, but none this project knows")
+    for network, recognised in found:
+        added = _take(network, recognised, None, folder, registry, taken)
+        taken |= {added.record.name: archive.path} if added.record else {}
+        yield added
 
 
 def _take(

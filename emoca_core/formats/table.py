@@ -113,6 +113,10 @@ class Format:
             name in content.shapes for name in self.entries
         )
 
+    def fits(self, content: Content) -> bool:
+        """Whether a published file is of this format."""
+        return self.has_entries(content) and not self.wrong_shapes(content) and self.matches(content)
+
     def wrong_shapes(self, content: Content) -> list[str]:
         """One line for each entry of an unexpected shape."""
         letters: dict[str, int] = {}

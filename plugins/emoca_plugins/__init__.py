@@ -37,6 +37,9 @@ _COMPONENTS = (
     ComponentSpec("emotion_backbone", "timm", "emoca_plugins.emotion.timm_backbone:TimmBackbone"),
     ComponentSpec("emotion_backbone", "emonet", "emoca_plugins.emotion.emonet:EmoNet"),
     ComponentSpec("emotion_backbone", "fer_mini_xception", "emoca_plugins.emotion.fer_mini_xception:FerMiniXception"),
+    ComponentSpec(
+        "emotion_backbone", "face_api_expression", "emoca_plugins.emotion.face_api_expression:FaceApiExpression"
+    ),
     # losses
     ComponentSpec("loss", "emotion_consistency", "emoca_plugins.losses.emotion_consistency:EmotionConsistency"),
     ComponentSpec("loss", "emotion_witness", "emoca_plugins.losses.emotion_witness:EmotionWitness"),

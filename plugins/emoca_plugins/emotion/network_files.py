@@ -1,4 +1,4 @@
-"""Published weights of emotion networks: EmoNet's, and the mini-Xception that Keras saved."""
+"""Published weights of emotion networks: EmoNet's, the mini-Xception that Keras saved, face-api's for TensorFlow.js."""
 
 import numpy as np
 
@@ -10,13 +10,17 @@ _PARAMETERS = {
     "kernel": ("weight", (3, 2, 0, 1)),
     "depthwise_kernel": ("depthwise.weight", (2, 3, 0, 1)),
     "pointwise_kernel": ("pointwise.weight", (3, 2, 0, 1)),
+    "filters": ("weight", (3, 2, 0, 1)),
+    "depthwise_filter": ("depthwise.weight", (2, 3, 0, 1)),
+    "pointwise_filter": ("pointwise.weight", (3, 2, 0, 1)),
+    "weights": ("weight", (1, 0)),
     "bias": ("bias", (0,)),
     "gamma": ("weight", (0,)),
     "beta": ("bias", (0,)),
     "moving_mean": ("running_mean", (0,)),
     "moving_variance": ("running_var", (0,)),
 }
-"""Keras parameter -> PyTorch parameter and the order of its axes; kernels are height, width, inputs, outputs."""
+"""Parameter of Keras or face-api -> PyTorch parameter, order of its axes; kernels: height, width, inputs, outputs."""
 
 
 def _emonet(classes: int, outputs: int) -> tuple[Format, ...]:
@@ -33,12 +37,12 @@ def keras_to_torch(content: Content) -> Arrays:
     """
     arrays: Arrays = {}
     for name in content.shapes:
-        layer, _, parameter = name.partition("/")
+        layer, _, parameter = name.rpartition("/")
         array = content.array(name, np.float32)
         ours, axes = _PARAMETERS.get(parameter, ("", ()))
         if not ours or array.ndim != len(axes):
             raise AssetFormatError(f"{content.path}: '{name}' [{array.shape}] is not a parameter that is understood")
-        arrays[f"{layer}.{ours}"] = np.ascontiguousarray(array.transpose(axes))
+        arrays[f"{layer.replace('/', '.')}.{ours}"] = np.ascontiguousarray(array.transpose(axes))
     return arrays
 
 
@@ -54,4 +58,16 @@ FER_MINI_XCEPTION = Format(
     containers=("hdf5",),
     used_by=(Use("emotion_backbone", "fer_mini_xception"),),
 )
-FORMATS = (*_emonet(8, 10), *_emonet(5, 7), FER_MINI_XCEPTION)
+FACE_API_EXPRESSION = Format(
+    "face_api_expression",
+    entries={
+        "dense0/conv0/filters": "3 3 3 32",
+        "dense3/conv3/pointwise_filter": "1 1 256 256",
+        "fc/weights": "256 7",
+        "fc/bias": "7",
+    },
+    convert=keras_to_torch,
+    containers=("tfjs",),
+    used_by=(Use("emotion_backbone", "face_api_expression"),),
+)
+FORMATS = (*_emonet(8, 10), *_emonet(5, 7), FER_MINI_XCEPTION, FACE_API_EXPRESSION)
