@@ -40,6 +40,7 @@ COMMANDS = (
     "train",
     "sweep",
     "package",
+    "export",
     "benchmark",
     "new",
 )

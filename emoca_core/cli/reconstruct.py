@@ -98,6 +98,17 @@ def add_method_arguments(parser: argparse.ArgumentParser) -> None:
         "--batch-size", type=whole(1, BATCH), metavar="N", help="faces at once (default: 8 photos, 64 frames)"
     )
     parser.add_argument(
+        "--engine",
+        choices=("torch", "onnx"),
+        default="torch",
+        help="what runs the encoder; onnx: on the CPU, for encoders that are networks (default: %(default)s)",
+    )
+    add_changes(parser)
+
+
+def add_changes(parser: argparse.ArgumentParser) -> None:
+    """Other parameters of the method."""
+    parser.add_argument(
         "--set",
         action="append",
         default=[],
@@ -136,6 +147,10 @@ def load(args: argparse.Namespace) -> "Method":
                 f"the {kind} of '{args.recipe}' has random weights: give the run or the package that it was trained in "
                 f"as --recipe, or say --set {kind}.weights={RANDOM}"
             )
+    if getattr(args, "engine", "torch") == "onnx":
+        from emoca_core.deployment.onnx_encoder import use_onnx
+
+        return use_onnx(method)
     return method
 
 

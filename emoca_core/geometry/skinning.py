@@ -34,7 +34,7 @@ def linear_blend_skinning(
     transforms = joint_transforms(rotations, joints, parents)
     # [B, 12, V]: every coefficient is a contiguous run over the vertices, so the products below vectorise
     blended = torch.matmul(transforms[:, :, :3].flatten(2).mT, weights.mT.to(vertices.dtype))
-    rows = blended.reshape(len(vertices), 3, 4, -1)
+    rows = blended.reshape(vertices.shape[0], 3, 4, -1)
     x, y, z = vertices.mT.contiguous().unsqueeze(2).unbind(1)
     posed = torch.addcmul(rows[:, :, 3], rows[:, :, 0], x)
     posed = torch.addcmul(posed, rows[:, :, 1], y)

@@ -20,7 +20,7 @@ def barycentric_points(
     if corners.ndim == 1:
         points = vertices.index_select(1, corners)
     else:
-        item = torch.arange(len(vertices), device=vertices.device).unsqueeze(1)
+        item = torch.arange(vertices.shape[0], device=vertices.device).unsqueeze(1)
         flat = (corners + item * vertices.shape[1]).flatten()
         points = vertices.flatten(0, 1).index_select(0, flat).reshape(*corners.shape, 3)
     a, b, c = points.chunk(3, 1)
@@ -34,7 +34,7 @@ def head_yaw_degrees(rotation: Float[Tensor, "B 3 3"]) -> Float[Tensor, " B"]:
 
     Source: FLAME's dynamic contour, atan2(-R20, sqrt(R00^2 + R10^2)), in the public code of DECA.
     """
-    return torch.rad2deg(torch.atan2(-rotation[:, 2, 0], torch.hypot(rotation[:, 0, 0], rotation[:, 1, 0])))
+    return torch.rad2deg(torch.atan2(-rotation[:, 2, 0], torch.linalg.vector_norm(rotation[:, :2, 0], dim=1)))
 
 
 def contour_row(rotation: Float[Tensor, "B 3 3"]) -> Int[Tensor, " B"]:

@@ -152,7 +152,12 @@ class FaceParameters:
             )
 
     def __len__(self) -> int:
-        return next(len(block) for block in self.blocks().values())
+        return int(self.count)
+
+    @property
+    def count(self) -> int:
+        """Number of faces; where a network is traced for any batch, this stays a symbol and ``len`` is a number."""
+        return next(block.shape[0] for block in self.blocks().values())
 
     def blocks(self) -> dict[Block, Tensor]:
         """The blocks that are present, each flattened to [B, D]; the camera as its code."""

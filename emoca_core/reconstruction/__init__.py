@@ -1,7 +1,7 @@
 """From photos to 3D faces: find, cut, encode in batches, and write what each face is."""
 
 from emoca_core.interfaces import CapturedFace, CapturedSequence
-from emoca_core.reconstruction.capture import reconstruct
+from emoca_core.reconstruction.capture import crops_of, reconstruct
 from emoca_core.reconstruction.capture_settings import Settings
 from emoca_core.reconstruction.clip_settings import ClipSettings
 from emoca_core.reconstruction.report import Report
@@ -18,6 +18,7 @@ __all__ = [
     "Report",
     "SequenceSettings",
     "Settings",
+    "crops_of",
     "reconstruct",
     "reconstruct_sequence",
     "reconstruct_to_folder",

@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 
 import torch
 
-from emoca_core.errors import RecipeError
-from emoca_core.images.crops import choose_crop, crops_to_batch
+from emoca_core.errors import ImageError, RecipeError
+from emoca_core.images.crops import CropPolicy, choose_crop, crops_to_batch
 from emoca_core.images.photo_search import find_photos
 from emoca_core.images.photos import read_photo
-from emoca_core.interfaces import CapturedFace, CroppedFace, CropRecord, Detection, Photo
+from emoca_core.interfaces import CapturedFace, CroppedFace, CropRecord, Detection, FaceCrop, Photo
 from emoca_core.method import Method
 from emoca_core.reconstruction.capture_settings import Settings
 from emoca_core.reconstruction.captured import ReconstructedFace
@@ -98,10 +98,7 @@ def capture_faces(method: Method, faces: Sequence[FoundFace], settings: Settings
     """Encode one batch of faces, and pose their meshes."""
     if not faces:
         return []
-    batch = crops_to_batch(
-        [face.cropped for face in faces], [face.detection for face in faces], [face.photo.size for face in faces]
-    )
-    batch = replace(batch, keys=tuple(str(face.photo.path) for face in faces))
+    batch = _batch(faces)
     if settings.same_person:
         batch = replace(batch, identity=torch.zeros(len(faces), dtype=torch.int64))
     with torch.no_grad():
@@ -122,6 +119,27 @@ def capture_faces(method: Method, faces: Sequence[FoundFace], settings: Settings
         )
         for row, face in enumerate(faces)
     ]
+
+
+def crops_of(method: Method, photos: str | Path | Iterable[str | Path], crop: CropPolicy = "native") -> FaceCrop:
+    """All faces of some photos as the encoder sees them, in one batch.
+
+    Raises:
+        ImageError: A photo cannot be read, there is none, or none shows a face.
+        RecipeError: The method has no landmarker.
+    """
+    settings = Settings(crop=crop)
+    faces = [face for path in find_photos(photos) for face in find_faces(method, read_photo(path), settings).faces]
+    if not faces:
+        raise ImageError("these photos show no face: give photos of faces")
+    return _batch(faces)
+
+
+def _batch(faces: Sequence[FoundFace]) -> FaceCrop:
+    batch = crops_to_batch(
+        [face.cropped for face in faces], [face.detection for face in faces], [face.photo.size for face in faces]
+    )
+    return replace(batch, keys=tuple(str(face.photo.path) for face in faces))
 
 
 def batched(faces: Iterable[Face], size: int | None) -> Iterator[list[Face]]:

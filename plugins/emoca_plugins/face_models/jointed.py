@@ -69,10 +69,10 @@ class JointedHead(MorphableModel):
 
     def _rotations(self, parameters: FaceParameters) -> Float[Tensor, "B 5 3 3"]:
         pose = [self._block(parameters, block) for block in ("global_pose", "neck_pose", "jaw_pose", "eye_pose")]
-        return rotation_vector_to_matrix(torch.cat(pose, 1).reshape(len(pose[0]), -1, 3))
+        return rotation_vector_to_matrix(torch.cat(pose, 1).reshape(pose[0].shape[0], -1, 3))
 
     def _joints(self, code: Float[Tensor, "B K"]) -> Float[Tensor, "B 5 3"]:
-        return torch.addmm(self.joint_mean, code, self.joint_modes).reshape(len(code), -1, 3)
+        return torch.addmm(self.joint_mean, code, self.joint_modes).reshape(code.shape[0], -1, 3)
 
     def _posed(
         self, code: Float[Tensor, "B _"], rotations: Float[Tensor, "B 5 3 3"], joints: Float[Tensor, "B 5 3"]

@@ -58,7 +58,7 @@ class MorphableModel(FaceModel):
         size, like = self.blocks[name], self.get_buffer(self._like)
         value: Tensor | None = getattr(parameters, name)
         if value is None:
-            return like.new_zeros(len(parameters), size)
+            return like.new_zeros(parameters.count, size)
         if value.shape[1] > size:
             raise ValueError(f"{name} has {size} numbers in this model, got {value.shape[1]}")
         value = value.to(like)
@@ -72,7 +72,7 @@ def planes(points: np.ndarray) -> np.ndarray:
 
 def from_planes(flat: Float[Tensor, "B _"]) -> Float[Tensor, "B V 3"]:
     """Back to points, without a copy."""
-    return flat.reshape(len(flat), 3, -1).mT
+    return flat.reshape(flat.shape[0], 3, -1).mT
 
 
 def first_columns(basis: np.ndarray, size: int, what: str, where: Path) -> np.ndarray:
