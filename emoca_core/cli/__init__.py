@@ -42,6 +42,8 @@ COMMANDS = (
     "package",
     "export",
     "benchmark",
+    "index",
+    "retrieve",
     "new",
 )
 """Modules of this package in the order of ``emoca --help``: adding a command adds a name."""

@@ -170,6 +170,7 @@ def extract_codes(
         EmocaError: The method cannot encode these faces.
     """
     description = {**source.description(), "images": manifest_hash(manifest), "rule": repr(source.rule)}
+    description |= {"faces": detections.key} if detections.key else {}
     folder = cache_folder("codes", description)
     parts = parts_of(len(manifest), folder, PART)
 

@@ -1,14 +1,15 @@
-"""The face of every image of a manifest, found once and kept: all methods are probed on the same faces."""
+"""The faces of the images of a manifest, found once and kept: all methods are probed on the same faces."""
 
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import platformdirs
+import pyarrow as pa
 from numpy import ndarray
 from pydantic import RootModel
 
@@ -27,12 +28,18 @@ class Detections:
     """Detected faces by row; rows without a face are absent.
 
     Attributes:
-        faces: Largest face of each image.
+        faces: The face of each row.
         unreadable: Rows whose image cannot be read, with the reason.
+        key: Tells these faces apart from others of the same images; empty for the largest ones.
     """
 
     faces: Mapping[int, Detection]
     unreadable: Mapping[int, str]
+    key: str = ""
+
+
+_Found = tuple[Sequence[tuple[int, Detection]], Mapping[int, str]]
+"""Faces with their rows, and unreadable rows."""
 
 
 class _Reasons(RootModel[dict[int, str]]):
@@ -65,22 +72,42 @@ def detect_faces(manifest: Manifest, landmarker: Landmarker, name: str) -> Detec
         landmarker: Finds faces.
         name: Of the landmarker, for the cache's key.
     """
+    faces, unreadable, _ = _found_in(manifest, landmarker, name, {}, most=1)
+    return Detections(dict(faces), unreadable)
+
+
+def detect_every_face(manifest: Manifest, landmarker: Landmarker, name: str) -> tuple[Manifest, Detections]:
+    """As ``detect_faces``, but every face of every image.
+
+    Returns:
+        A manifest with a row for each face, largest first within an image, and the face of each row. Rows that
+        ``unreadable`` names are those of the manifest that was given.
+    """
+    faces, unreadable, key = _found_in(manifest, landmarker, name, {"faces": "all"}, most=None)
+    table = manifest.table.take(pa.array([row for row, _ in faces], pa.int64()))
+    return Manifest(table, manifest.folder), Detections(dict(enumerate(face for _, face in faces)), unreadable, key)
+
+
+def _found_in(
+    manifest: Manifest, landmarker: Landmarker, name: str, facts: Mapping[str, object], most: int | None
+) -> tuple[list[tuple[int, Detection]], dict[int, str], str]:
+    """Faces with their rows, unreadable rows, and the key of both in the cache."""
+    params = landmarker.params.model_dump(mode="json")
     folder = cache_folder(
-        "detections",
-        {"images": manifest_hash(manifest), "landmarker": name, "params": landmarker.params.model_dump(mode="json")},
+        "detections", {"images": manifest_hash(manifest), "landmarker": name, "params": params, **facts}
     )
     parts = parts_of(len(manifest), folder, PART)
-    fill_parts(parts, lambda rows: _detect(manifest, landmarker, rows), _write_part, "finding faces")
-    faces: dict[int, Detection] = {}
+    fill_parts(parts, lambda rows: _detect(manifest, landmarker, rows, most), _write_part, "finding faces")
+    faces: list[tuple[int, Detection]] = []
     unreadable: dict[int, str] = {}
     for part in parts:
         unreadable |= read_record(_reasons(part), _Reasons).root
-        faces |= dict(_unpack(read_part(part.file)))
-    return Detections(faces, unreadable)
+        faces += _unpack(read_part(part.file))
+    return faces, unreadable, folder.name
 
 
-def _detect(manifest: Manifest, landmarker: Landmarker, rows: range) -> Detections:
-    found: dict[int, Detection] = {}
+def _detect(manifest: Manifest, landmarker: Landmarker, rows: range, most: int | None) -> _Found:
+    found: list[tuple[int, Detection]] = []
     unreadable: dict[int, str] = {}
     for row in rows:
         try:
@@ -88,14 +115,14 @@ def _detect(manifest: Manifest, landmarker: Landmarker, rows: range) -> Detectio
         except ImageError as error:
             unreadable[row] = str(error)
             continue
-        if detections := landmarker.detect(photo.pixels):
-            found[row] = detections[0]
-    return Detections(found, unreadable)
+        found += [(row, face) for face in landmarker.detect(photo.pixels)[:most]]
+    return found, unreadable
 
 
-def _write_part(part: Part, found: Detections) -> None:
-    write_json(_reasons(part), dict(found.unreadable))
-    write_tensors(part.file, _pack(found.faces))
+def _write_part(part: Part, found: _Found) -> None:
+    faces, unreadable = found
+    write_json(_reasons(part), dict(unreadable))
+    write_tensors(part.file, _pack(faces))
 
 
 def _reasons(part: Part) -> Path:
@@ -103,19 +130,19 @@ def _reasons(part: Part) -> Path:
     return part.file.with_suffix(".json")
 
 
-def _pack(found: Mapping[int, Detection]) -> dict[str, ndarray]:
-    rows = list(found)
+def _pack(found: Sequence[tuple[int, Detection]]) -> dict[str, ndarray]:
+    faces = [face for _, face in found]
     arrays: dict[str, ndarray] = {
-        "rows": np.array(rows, np.int64),
-        "score": np.array([found[r].score for r in rows], np.float32),
+        "rows": np.array([row for row, _ in found], np.int64),
+        "score": np.array([face.score for face in faces], np.float32),
     }
-    if not rows:
+    if not faces:
         return arrays
-    arrays["box"] = np.stack([found[r].box for r in rows])
-    sets = set.intersection(*(set(found[r].landmarks) for r in rows))
+    arrays["box"] = np.stack([face.box for face in faces])
+    sets = set.intersection(*(set(face.landmarks) for face in faces))
     for name in sorted(sets):
-        arrays[f"landmarks.{name}"] = np.stack([found[r].landmarks[name] for r in rows])
-    scores = [found[r].blendshapes for r in rows]
+        arrays[f"landmarks.{name}"] = np.stack([face.landmarks[name] for face in faces])
+    scores = [face.blendshapes for face in faces]
     if all(s is not None for s in scores):
         arrays["blendshapes"] = np.stack([s for s in scores if s is not None])
     return arrays

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
+from emoca_core.measures.intervals import resampled_sums
 from emoca_core.train.emotion import QUANTITIES, emotion_metrics
 
 MEASURES = ("pcc", "ccc", "rmse", "sagr")
@@ -21,7 +22,6 @@ Rows = Mapping[str, ndarray]
 ``true_valence``, ``true_arousal`` [N] (NaN unknown)."""
 
 _SUMS = 7
-_CHUNK = 128
 _CONSTANT = 1e-12
 """Variance over mean square below which values are one constant: rounding of float64 sums."""
 
@@ -44,10 +44,8 @@ def resampled_metrics(
         draws: Number of resamples.
         seed: Fixes them.
     """
-    _, member, _ = np.unique(groups, return_inverse=True, return_counts=True)
-    sums = np.concatenate([_group_sums(_contributions(rows, labels), member) for rows in methods], axis=1)
-    chosen = np.random.default_rng(seed).integers(len(sums), size=(draws, len(sums)))
-    totals = np.concatenate([_counts(chosen[i : i + _CHUNK]) @ sums for i in range(0, draws, _CHUNK)])
+    contributions = np.concatenate([_contributions(rows, labels) for rows in methods], axis=1)
+    totals = resampled_sums(contributions, groups, draws, seed)
     split = totals.reshape(draws, len(methods), -1).transpose(1, 0, 2)
     return np.stack([_metrics_of_sums(total, len(labels)) for total in split])
 
@@ -67,18 +65,6 @@ def _contributions(rows: Rows, labels: Sequence[str]) -> Float[ndarray, "N K"]:
         labelled = np.flatnonzero(expression >= 0)
         cells[labelled, expression[labelled] * classes + rows["logits"].argmax(1)[labelled]] = 1
     return np.concatenate([np.stack(columns, axis=1).astype(np.float64), cells], axis=1)
-
-
-def _group_sums(values: Float[ndarray, "N K"], member: Int[ndarray, "N"]) -> Float[ndarray, "G K"]:
-    order = np.argsort(member, kind="stable")
-    starts = np.flatnonzero(np.diff(member[order], prepend=-1))
-    sums: ndarray = np.add.reduceat(values[order], starts, axis=0)
-    return sums
-
-
-def _counts(chosen: Int[ndarray, "R G"]) -> Float[ndarray, "R G"]:
-    groups = chosen.shape[1]
-    return np.stack([np.bincount(row, minlength=groups) for row in chosen]).astype(np.float64)
 
 
 def _metrics_of_sums(total: Float[ndarray, "R K"], classes: int) -> Float[ndarray, "R M"]:
