@@ -76,8 +76,7 @@ def build_index(
         EmocaError: Files are missing, or no face was found.
         OutputError: ``out`` is in the way.
 
-    Example:
-        >>> index = build_index("photos", by="emotion:open_emotion", out="index").index  # doctest: +SKIP
+    Example: ``build_index("photos", by="emotion:open_emotion", out="faces.index").index``
     """
     out = Path(out)
     check_out(out, overwrite)

@@ -98,8 +98,7 @@ def measure(
         AssetFormatError: No labels, or too few faces.
         ParamsError: The index has no such groups.
 
-    Example:
-        >>> print(figures_table([measure(open_index("index"))]))  # doctest: +SKIP
+    Example: ``print(figures_table([measure(open_index("faces.index"))]))``
     """
     left_out = leave_out or ("identity" if _names_people(index) else "photo")
     question = _Question(index, metric, tuple(at), index.groups(left_out), draws)

@@ -80,10 +80,7 @@ class Index:
         features: One vector for each face.
         faces: A row for each face: path, labels, person, clip, and the square in the photo that was looked at.
 
-    Example:
-        >>> index = open_index("index")  # doctest: +SKIP
-        >>> found = index.search(index.features[:1], top=5, own=[0])  # doctest: +SKIP
-        >>> [index.faces[int(row)].path for row in found.rows[0]]  # doctest: +SKIP
+    Example: ``index.search(index.features[:1], top=5, own=[0])`` finds the neighbours of its first face.
     """
 
     folder: Path

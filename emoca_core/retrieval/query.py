@@ -50,9 +50,7 @@ class Retriever:
         landmarker: Finds the face of a photo.
         warning: That the Python files have changed since the index was made; empty where they have not.
 
-    Example:
-        >>> retriever = Retriever.of(open_index("index"))  # doctest: +SKIP
-        >>> found = retriever.retrieve("query.jpg", top=10, distinct="identity")  # doctest: +SKIP
+    Example: ``Retriever.of(open_index("faces.index")).retrieve("smile.jpg", top=10, distinct="identity")``
     """
 
     index: Index
