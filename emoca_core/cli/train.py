@@ -26,7 +26,11 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
     emotion.add_argument("--splits", nargs=2, default=("train", "validation"), metavar=("TRAIN", "VALIDATION"))
     emotion.add_argument("--no-balanced", action="store_true", help="draw samples uniformly, not classes")
     emotion.add_argument("--resume", action="store_true", help="continue the run in --out")
-    _add_settings(emotion, {"set": "epochs=5", "backbone-set": "weights=random", "data-set": "crop=shared"})
+    emotion.add_argument(
+        "--teacher", metavar="BACKBONE", help="trained backbone, preset or run folder whose classes are learnt as well"
+    )
+    examples = {"set": "epochs=5", "backbone-set": "weights=random", "data-set": "crop=shared"}
+    _add_settings(emotion, {**examples, "objective-set": "label_smoothing=0.1", "augment-set": "rotate=20"})
     emotion.set_defaults(train=run_emotion)
     _add_stage(tasks, "coarse", "the encoder of a recipe")
     _add_stage(tasks, "detail", "the detail model of a recipe, on top of a trained encoder")
@@ -50,7 +54,10 @@ def _add_stage(tasks: Subparsers, stage: str, what: str) -> None:
 
 
 def _add_settings(parser: argparse.ArgumentParser, examples: Mapping[str, str]) -> None:
-    what = {"set": "training", "backbone-set": "backbone", "recipe-set": "recipe", "data-set": "data set"}
+    what = {
+        **{"set": "training", "backbone-set": "backbone", "recipe-set": "recipe", "data-set": "data set"},
+        **{"objective-set": "objective", "augment-set": "augmentation"},
+    }
     for option, example in examples.items():
         parser.add_argument(
             f"--{option}",
@@ -82,6 +89,9 @@ def run_emotion(args: argparse.Namespace) -> None:
         splits=tuple(args.splits),
         balanced=not args.no_balanced,
         settings=settings_from(args.set),
+        objective=settings_from(args.objective_set),
+        augmentation=settings_from(args.augment_set),
+        teacher=args.teacher,
         resume=args.resume,
     )
     best = "no validation" if progress.best is None else f"best score {progress.best:.4f} at step {progress.best_step}"

@@ -26,6 +26,7 @@ class FaceSample:
         mask: 1 where the image shows skin of this face, or ``None``.
         parameters: The true code (batch of one) of synthetic faces, or ``None``.
         geometry: The true geometry (batch of one) of synthetic faces, or ``None``.
+        logits: What a teacher says of the classes, NaN where it says nothing; ``None`` without a teacher.
     """
 
     image: Float[Tensor, "3 H W"]
@@ -39,6 +40,7 @@ class FaceSample:
     mask: Float[Tensor, "1 H W"] | None = None
     parameters: FaceParameters | None = None
     geometry: FaceGeometry | None = None
+    logits: Float[Tensor, "C"] | None = None
 
 
 class FaceDataset(Component):

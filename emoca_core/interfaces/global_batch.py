@@ -59,6 +59,12 @@ def gather_batch(local: Shaped[Tensor, "b ..."]) -> Shaped[Tensor, "B ..."]:
     return local if world_size() == 1 else _Gather.apply(local)
 
 
+def rows_of_process(count: int) -> slice:
+    """Where the rows of this process are among the gathered ones, if every process has ``count``."""
+    rank = torch.distributed.get_rank() if world_size() > 1 else 0
+    return slice(rank * count, (rank + 1) * count)
+
+
 class _Gather(torch.autograd.Function):
     """All rows forth; back, the process' own ones, times the processes that the gradient will be divided by."""
 

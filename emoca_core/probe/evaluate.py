@@ -23,7 +23,8 @@ from emoca_core.probe.network import HIDDEN_LAYERS, WIDTH, ProbeNetwork
 from emoca_core.probe.processes import read_part
 from emoca_core.progress import progress_bar
 from emoca_core.runs.cards import RUN_WEIGHTS
-from emoca_core.train.emotion import EmotionBatch, EmotionTask
+from emoca_core.train.emotion import EmotionTask
+from emoca_core.train.emotion_batch import EmotionBatch
 from emoca_core.train.emotion_objective import EmotionObjectiveSettings
 from emoca_core.train.loop import train
 from emoca_core.train.sampling import class_balanced_weights

@@ -26,7 +26,7 @@ def batch_norm_over_processes(
     """``torch.nn.functional.batch_norm`` whose batch is that of all processes; its arguments and its meaning.
 
     On the CPU the statistics are rounded once, from float64, so that any number of processes gets the same ones. A GPU
-    that is alone uses torch's own.
+    that is alone uses torch's own, and so does mixed precision in one process, which rounds more coarsely anyway.
 
     Raises:
         ParamsError: A single value has no variance.
@@ -34,7 +34,8 @@ def batch_norm_over_processes(
     Source: Ioffe and Szegedy, Batch Normalization, ICML 2015; variances of parts are put together as in Chan, Golub and
     LeVeque, Updating Formulae and a Pairwise Algorithm for Computing Sample Variances, 1979.
     """
-    if not training or (world_size() == 1 and input.device.type != "cpu"):
+    coarse = input.device.type != "cpu" or input.dtype in (torch.bfloat16, torch.float16)
+    if not training or (world_size() == 1 and coarse):
         return F.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
     x = input if input.dtype == torch.float64 else input.float()
     chosen = x.new_ones(x.shape[1]) if weight is None else weight

@@ -19,7 +19,7 @@ from emoca_core.parsing import read_record
 from emoca_core.train.task import Batch, Task
 from emoca_core.weights.write_tensors import write_tensors
 
-MODEL, OPTIMIZER, STATE = "model.safetensors", "optimizer.safetensors", "state.json"
+MODEL, OPTIMIZER, AVERAGE, STATE = "model.safetensors", "optimizer.safetensors", "average.safetensors", "state.json"
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 """What Adam keeps of every parameter."""
 
@@ -37,7 +37,13 @@ def write_own_state(folder: Path, rank: int) -> None:
     write_tensors(folder / _random_file(rank), _generators())
 
 
-def write_shared_state(folder: Path, task: Task[Batch], optimizer: Optimizer, accelerator: Accelerator) -> None:
+def write_shared_state(
+    folder: Path,
+    task: Task[Batch],
+    optimizer: Optimizer,
+    accelerator: Accelerator,
+    average: Mapping[str, Shaped[Tensor, "..."]] | None = None,
+) -> None:
     """What all processes have in common; after every process has written its own."""
     write_tensors(folder / MODEL, task.state_dict())
     moments = optimizer.state
@@ -48,7 +54,10 @@ def write_shared_state(folder: Path, task: Task[Batch], optimizer: Optimizer, ac
         for key in MOMENTS
     }
     write_tensors(folder / OPTIMIZER, tensors)
-    names = [MODEL, OPTIMIZER, *map(_random_file, range(accelerator.num_processes))]
+    if average is not None:
+        write_tensors(folder / AVERAGE, average)
+    kept = [MODEL, OPTIMIZER] if average is None else [MODEL, OPTIMIZER, AVERAGE]
+    names = [*kept, *map(_random_file, range(accelerator.num_processes))]
     scaler = accelerator.scaler.state_dict() if accelerator.scaler else None
     files = {name: sha256_of(folder / name) for name in names}
     write_json(folder / STATE, {"processes": accelerator.num_processes, "files": files, "scaler": scaler or None})
@@ -70,7 +79,7 @@ def read_state(folder: Path, task: Task[Batch], optimizer: Optimizer, accelerato
         )
     state = read_record(folder / STATE, State)
     expected = {MODEL, OPTIMIZER, *map(_random_file, range(state.processes))}
-    if state.files.keys() != expected:
+    if state.files.keys() - {AVERAGE} != expected:
         raise AssetFormatError(f"{folder / STATE} is damaged: it lists other files than {', '.join(sorted(expected))}")
     for name, digest in state.files.items():
         if not (folder / name).is_file() or sha256_of(folder / name) != digest:

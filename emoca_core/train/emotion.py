@@ -1,52 +1,19 @@
 """Training whatever predicts emotion: an image backbone on photos, or a probe on face codes."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-import torch
-from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from emoca_core.interfaces import EmotionPrediction, FaceSample
+from emoca_core.interfaces import EmotionPrediction
 from emoca_core.measures.metrics import expression_metrics, valence_arousal_metrics
 from emoca_core.method.objective import Losses
+from emoca_core.train.emotion_batch import EmotionBatch, mixed
 from emoca_core.train.emotion_objective import EmotionObjectiveSettings, emotion_objective
 from emoca_core.train.task import Step, Task
 
 QUANTITIES = ("valence", "arousal")
-
-
-@dataclass(frozen=True)
-class EmotionBatch:
-    """Inputs with their labels.
-
-    Attributes:
-        input: Images [B, 3, H, W] or codes [B, D].
-        expression: Class index; -1 where unknown.
-        valence: [-1, 1]; NaN where unknown.
-        arousal: [-1, 1]; NaN where unknown.
-    """
-
-    input: Float[Tensor, "B ..."]
-    expression: Int[Tensor, "B"]
-    valence: Float[Tensor, "B"]
-    arousal: Float[Tensor, "B"]
-
-    def map(self, change: Callable[[Tensor], Tensor]) -> "EmotionBatch":
-        """The same batch with every tensor replaced by ``change(tensor)``."""
-        return EmotionBatch(change(self.input), change(self.expression), change(self.valence), change(self.arousal))
-
-
-def collate_faces(samples: Sequence[FaceSample]) -> EmotionBatch:
-    """Samples of one size as a batch; a label that is unknown becomes -1 or NaN."""
-    return EmotionBatch(
-        torch.stack([sample.image for sample in samples]),
-        torch.tensor([-1 if s.expression is None else s.expression for s in samples]),
-        torch.tensor([math.nan if s.valence is None else s.valence for s in samples]),
-        torch.tensor([math.nan if s.arousal is None else s.arousal for s in samples]),
-    )
 
 
 class EmotionTask(Task[EmotionBatch]):
@@ -81,8 +48,12 @@ class EmotionTask(Task[EmotionBatch]):
         self._card = dict(card or {})
 
     def forward(self, batch: EmotionBatch, step: Step) -> Losses:
+        if self.training and self.settings.mixup:
+            batch = mixed(batch, len(self.labels), self.settings.mixup, step)
         seen: EmotionPrediction = self.network(batch.input)
-        return emotion_objective(seen, batch.expression, batch.valence, batch.arousal, self.settings, step)
+        return emotion_objective(
+            seen, batch.expression, batch.valence, batch.arousal, self.settings, step, batch.taught
+        )
 
     def predict(self, batch: EmotionBatch) -> dict[str, Tensor]:
         seen: EmotionPrediction = self.network(batch.input)

@@ -31,6 +31,14 @@ class EmotionObjectiveSettings(SettingsModel):
     """Draw the weights anew for every batch; off gives every term the same weight, as in validation."""
     expression_weight: float = Field(default=1.0, ge=0)
     """Weight of the cross entropy."""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the target that goes to all classes alike."""
+    mixup: float = Field(default=0.0, ge=0)
+    """Parameter of the beta distribution of how two faces of a batch are mixed, e.g. 0.2; 0 mixes none."""
+    teacher_weight: float = Field(default=0.0, ge=0)
+    """Weight of the divergence from the teacher's classes, of the faces that it has seen."""
+    temperature: float = Field(default=1.0, gt=0)
+    """What both logits are divided by before teacher and network are compared."""
 
 
 def pcc(prediction: Float[Tensor, "N"], target: Float[Tensor, "N"]) -> Float[Tensor, ""]:
@@ -55,34 +63,42 @@ def shake_weights(count: int, step: Step) -> Float[Tensor, "{count}"]:
 
 def emotion_objective(
     prediction: EmotionPrediction,
-    expression: Int[Tensor, "B"],
+    expression: Int[Tensor, "B"] | Float[Tensor, "B C"],
     valence: Float[Tensor, "B"],
     arousal: Float[Tensor, "B"],
     settings: EmotionObjectiveSettings,
     step: Step | None = None,
+    taught: Float[Tensor, "B C"] | None = None,
 ) -> Losses:
     """The loss over the batch of ALL processes, with its gradient to this process' share.
 
     Args:
         prediction: With logits, valence or arousal, or all of them.
-        expression: Class index; negative where unknown.
+        expression: Class index, negative where unknown; or probabilities of mixed faces, all 0 where unknown.
         valence: [-1, 1]; NaN where unknown.
         arousal: [-1, 1]; NaN where unknown.
         settings: Terms and weights.
         step: Fixes the draw of the weights; without it (validation) all terms weigh the same.
+        taught: Logits of a teacher; NaN where it has not seen the face.
 
     Returns:
-        The total and its parts: ``cross_entropy``, ``mse``, ``pcc`` (as 1 - PCC), ``ccc`` (as 1 - CCC).
+        The total and its parts: ``cross_entropy``, ``teacher``, ``mse``, ``pcc`` (as 1 - PCC), ``ccc`` (as 1 - CCC).
     """
     parts: dict[str, Tensor] = {}
     total = valence.new_zeros(())
     if prediction.logits is not None:
         logits, labels = gather_batch(prediction.logits), gather_batch(expression)
-        known = labels >= 0
+        known = labels >= 0 if labels.ndim == 1 else labels.sum(1) > 0
+        smoothing = settings.label_smoothing
         parts["cross_entropy"] = (
-            F.cross_entropy(logits[known], labels[known]) if bool(known.any()) else logits.sum() * 0
+            F.cross_entropy(logits[known], labels[known], label_smoothing=smoothing)
+            if bool(known.any())
+            else logits.sum() * 0
         )
         total = total + settings.expression_weight * parts["cross_entropy"]
+        if settings.teacher_weight and taught is not None:
+            parts["teacher"] = _divergence(logits, gather_batch(taught), settings.temperature)
+            total = total + settings.teacher_weight * parts["teacher"]
     if prediction.valence is not None and prediction.arousal is not None:
         terms = _valence_arousal_terms(
             gather_batch(prediction.valence),
@@ -101,6 +117,18 @@ def emotion_objective(
         parts |= {"mse": squared / 2, "pcc": terms["pcc"], "ccc": terms["ccc"]}
         total = total + (weights.to(stacked) * stacked).sum()
     return Losses(total, parts)
+
+
+def _divergence(logits: Float[Tensor, "B C"], taught: Float[Tensor, "B C"], temperature: float) -> Float[Tensor, ""]:
+    """Kullback-Leibler divergence of the network's classes from the teacher's, times the squared temperature.
+
+    Source: Hinton, Vinyals and Dean, Distilling the Knowledge in a Neural Network, 2015.
+    """
+    seen = taught.isfinite().all(1)
+    if not bool(seen.any()):
+        return logits.sum() * 0
+    network, teacher = ((x[seen] / temperature).log_softmax(1) for x in (logits, taught))
+    return temperature**2 * F.kl_div(network, teacher, reduction="batchmean", log_target=True)
 
 
 def _valence_arousal_terms(

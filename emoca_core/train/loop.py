@@ -14,6 +14,7 @@ from accelerate import Accelerator
 from accelerate.optimizer import AcceleratedOptimizer
 from accelerate.utils import DistributedDataParallelKwargs, set_seed
 from jaxtyping import Float
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils.data import DataLoader
 
@@ -33,6 +34,7 @@ from emoca_core.train.sampling import (
 )
 from emoca_core.train.task import Batch, Step, Task
 from emoca_core.train.train_settings import TrainSettings
+from emoca_core.train.weight_average import WeightAverage
 from emoca_core.train.world import processes, together
 
 
@@ -96,12 +98,15 @@ def train(
     for model in (task, *task.frozen()):
         make_batch_independent(model)
         model.to(accelerator.device)
+        if settings.channels_last:
+            model.to(memory_format=torch.channels_last)
     if accelerator.num_processes > 1:
         first = collate(DrawnDataset(training, settings.seed, augment).__getitems__(next(iter(drawn))))
         unused = _leaves_out_parameters(task, _to(first, accelerator.device), settings, where)
         accelerator.ddp_handler = DistributedDataParallelKwargs(find_unused_parameters=unused)
     model, optimizer = accelerator.prepare(task, optimizer)
-    run = _Run(accelerator, folder, settings, task, model, optimizer, drawn, loader, watching, watched)
+    average = WeightAverage(task, settings.average) if settings.average else None
+    run = _Run(accelerator, folder, settings, task, model, optimizer, average, drawn, loader, watching, watched)
     with folder.claimed() if accelerator.is_main_process else nullcontext(), together():
         if accelerator.is_main_process:
             folder.start(RunSettings(train=settings.model_dump(mode="json"), task=task.card()), resume)
@@ -119,6 +124,7 @@ class _Run(Generic[Batch]):
     task: Task[Batch]
     model: torch.nn.Module
     optimizer: AcceleratedOptimizer
+    average: WeightAverage | None
     batches: TrainBatches
     loader: Iterable[Batch]
     watching: EvaluationBatches | None
@@ -138,7 +144,8 @@ class _Run(Generic[Batch]):
                 if self._is_logged(progress.step):
                     bar.set_postfix(loss=self._log_losses(progress, losses)["loss"])
                 if self._is_validated(progress.step):
-                    self._validate(progress)
+                    with self.average.in_place() if self.average else nullcontext():
+                        self._validate(progress)
                 if self._is_saved(progress.step):
                     self.save(progress)
                 if progress.step >= total or self._patience_spent(progress):
@@ -190,11 +197,15 @@ class _Run(Generic[Batch]):
                 self.accelerator.backward(losses.total)
                 if self.accelerator.sync_gradients and self.settings.clip_norm:
                     self.accelerator.clip_grad_norm_(self.model.parameters(), self.settings.clip_norm)
+                for group in self.optimizer.param_groups:
+                    group["lr"] = self.settings.rate_at(position.index, self.total)
                 self.optimizer.step()
                 self.optimizer.zero_grad()
             parts = {"loss": losses.total, **losses.parts}
             total = {k: total.get(k, 0) + v.detach() / self.settings.accumulation for k, v in parts.items()}
             if self.accelerator.sync_gradients:
+                if self.average:
+                    self.average.update(position.index + 1)
                 yield total
                 self.model.train()  # validation may have come between
                 total = {}
@@ -268,7 +279,8 @@ class _Run(Generic[Batch]):
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
             with self.folder.writing():
-                checkpoint.write_shared_state(temporary, self.task, self.optimizer.optimizer, self.accelerator)
+                average = self.average.state if self.average else None
+                checkpoint.write_shared_state(temporary, self.task, self.optimizer.optimizer, self.accelerator, average)
             self.folder.commit_checkpoint(temporary, progress)
         self.accelerator.wait_for_everyone()
 
@@ -280,6 +292,8 @@ class _Run(Generic[Batch]):
             progress = read_record(last / "progress.json", Progress)
             if not checkpoint.read_state(last, self.task, self.optimizer.optimizer, self.accelerator):
                 set_seed(self.settings.seed + progress.step, device_specific=True)  # another number of processes
+            if self.average:
+                self.average.load(load_file(last / checkpoint.AVERAGE))
         if self.accelerator.is_main_process:
             self.folder.forget_after(progress.step)
         return progress

@@ -3,11 +3,11 @@
 import os
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from accelerate.utils import set_seed
 
 from emoca_core.datasets import Manifest
@@ -17,11 +17,15 @@ from emoca_core.interfaces import BASIC_EXPRESSIONS, EXPRESSIONS, EmotionBackbon
 from emoca_core.registry import Registry, get_registry
 from emoca_core.registry.catalogue import Catalogue, backbones_by_name, get_catalogue
 from emoca_core.registry.spec import validated
+from emoca_core.runs.backbones import load_emotion_backbone
 from emoca_core.runs.run_folder import Progress
-from emoca_core.train.emotion import EmotionTask, collate_faces
+from emoca_core.train.augmentation import AugmentationSettings, augment_face
+from emoca_core.train.emotion import EmotionTask
+from emoca_core.train.emotion_batch import collate_faces
 from emoca_core.train.emotion_objective import EmotionObjectiveSettings
 from emoca_core.train.loop import train
-from emoca_core.train.sampling import class_balanced_weights
+from emoca_core.train.sampling import Samples, class_balanced_weights
+from emoca_core.train.teacher import taught_by
 from emoca_core.train.train_settings import TrainSettings
 
 Preset = Literal["paper", "upstream"]
@@ -42,6 +46,9 @@ def train_emotion(
     splits: tuple[str, str] = ("train", "validation"),
     balanced: bool = True,
     settings: Mapping[str, object] | None = None,
+    objective: Mapping[str, object] | None = None,
+    augmentation: Mapping[str, object] | None = None,
+    teacher: str | None = None,
     resume: bool = False,
     say: Callable[[str], None] | None = None,
 ) -> Progress:
@@ -58,15 +65,25 @@ def train_emotion(
         splits: Names of the training and the validation split.
         balanced: Draw every expression class equally often.
         settings: Fields of ``TrainSettings`` that differ from the defaults.
+        objective: Fields of ``EmotionObjectiveSettings`` that differ from the defaults.
+        augmentation: Fields of ``AugmentationSettings`` that differ from the defaults.
+        teacher: A trained backbone whose classes are learnt as well: by name, preset or run folder. The objective's
+            ``teacher_weight`` is 1 unless it is set.
         resume: Continue the run in ``out``.
         say: Told which labels are not used.
 
     Raises:
         UnknownNameError: No such backbone.
+        MissingAssetError: The teacher's weights are not here.
         EmocaError: Unreadable data, a run folder in use, a diverged loss.
     """
     registry, catalogue = get_registry(), get_catalogue()
     chosen = validated(TrainSettings, {"epochs": _EPOCHS[preset], **(settings or {})}, "training")
+    terms = {"weights": preset, **({"teacher_weight": 1.0} if teacher else {}), **(objective or {})}
+    aims = validated(EmotionObjectiveSettings, terms, "objective")
+    if bool(teacher) != (aims.teacher_weight > 0):
+        raise ParamsError("a teacher and a teacher_weight above 0 belong together: name both, or neither")
+    changes = validated(AugmentationSettings, augmentation or {}, "augmentation")
     manifest = Manifest.open(data)
     rows = {split: manifest.of_split(split) for split in splits}
     labels = choose_classes(classes or _CLASSES[preset], rows[splits[0]])
@@ -84,16 +101,20 @@ def train_emotion(
     card = {
         "emotion_backbone": {"uses": uses, "params": network.params.model_dump(mode="json")},
         "labels_left_out": left_out,
+        "augmentation": changes.model_dump(),
+        "teacher": teacher,
     }
-    task = EmotionTask(network, labels, EmotionObjectiveSettings(weights=preset), card)
+    training: Samples[FaceSample] = faces[0]
+    if teacher:
+        training = taught_by(load_emotion_backbone(teacher), faces[0], labels)
     return train(
-        task,
-        faces[0],
+        EmotionTask(network, labels, aims, card),
+        training,
         faces[1],
         chosen,
         out,
         collate=collate_faces,
-        augment=augment_face,
+        augment=partial(augment_face, settings=changes),
         sampling_weights=_balanced(faces[0]) if balanced else None,
         resume=resume,
     )
@@ -129,20 +150,6 @@ def _told(rows: Manifest, labels: tuple[str, ...], what: str, say: Callable[[str
 def _to_stderr(line: str) -> None:
     if os.environ.get("RANK", "0") == "0":  # one process of several
         sys.stderr.write(f"{line}\n")
-
-
-def augment_face(sample: FaceSample, generator: torch.Generator) -> FaceSample:
-    """Scale 0.8-1.2, shift up to 10 % and mirror: the published augmentation of the emotion networks.
-
-    Source: EMOCA (affine augmentation of its emotion recognition data); the mirror is ours, labels have no side.
-    """
-    scale, x, y, mirror = torch.rand(4, generator=generator).tolist()
-    zoom = 1 / (0.8 + 0.4 * scale)
-    side = -1.0 if mirror < 0.5 else 1.0
-    affine = torch.tensor([[zoom * side, 0.0, 0.4 * x - 0.2], [0.0, zoom, 0.4 * y - 0.2]])
-    grid = F.affine_grid(affine[None], [1, *sample.image.shape], align_corners=False)
-    image = F.grid_sample(sample.image[None], grid, padding_mode="zeros", align_corners=False)[0]
-    return FaceSample(image, sample.key, sample.expression, sample.valence, sample.arousal)
 
 
 def _balanced(faces: FaceDataset) -> torch.Tensor:

@@ -1,5 +1,6 @@
 """How to train, whatever is trained."""
 
+import math
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -21,7 +22,16 @@ class TrainSettings(SettingsModel):
     accumulation: BatchSize = 1
     """Forward passes per optimiser step; must divide the batch."""
     learning_rate: float = Field(default=1e-4, gt=0)
-    """Step size of Adam."""
+    """Step size of Adam; with a warm-up or a schedule, the highest."""
+    warmup_steps: Count = Field(default=0, ge=0)
+    """Optimiser steps over which the learning rate rises from near 0."""
+    schedule: Literal["constant", "cosine"] = "constant"
+    """The learning rate after the warm-up; ``cosine`` falls to 0 at the last step."""
+    average: DecayRate = 0.0
+    """Decay of a running average of the weights, which is what validation measures and ``best.safetensors`` holds;
+    0.999 remembers about the last thousand steps, 0 keeps no average."""
+    channels_last: bool = False
+    """Keep pictures inside the network with their channels last: on CPUs convolutions are faster, on some twice."""
     betas: tuple[DecayRate, DecayRate] = (0.9, 0.999)
     """Adam's decay rates."""
     weight_decay: float = Field(default=0.0, ge=0)
@@ -50,3 +60,24 @@ class TrainSettings(SettingsModel):
     """Validations between pictures, of tasks that have something to show; 0 writes none."""
     tracker: Literal["tensorboard", "wandb", "none"] = "tensorboard"
     """Where curves go; ``none`` still writes metrics.jsonl."""
+
+    def rate_at(self, step: int, total: int) -> float:
+        """The learning rate of an optimiser step; a function of the step alone, so that a resumed run has the same.
+
+        Args:
+            step: Optimiser steps done before.
+            total: Optimiser steps of the whole run.
+
+        Source: Loshchilov and Hutter, SGDR, ICLR 2017 (one cycle); linear warm-up of Goyal et al., 2017.
+
+        Example:
+            >>> settings = TrainSettings(learning_rate=0.1, warmup_steps=2, schedule="cosine")
+            >>> [round(settings.rate_at(step, 6), 3) for step in range(6)]
+            [0.05, 0.1, 0.1, 0.085, 0.05, 0.015]
+        """
+        if step < self.warmup_steps:
+            return self.learning_rate * (step + 1) / self.warmup_steps
+        if self.schedule == "constant":
+            return self.learning_rate
+        done = (step - self.warmup_steps) / max(1, total - self.warmup_steps)
+        return self.learning_rate * (1 + math.cos(math.pi * done)) / 2

@@ -9,7 +9,7 @@ from emoca_core import get_registry
 from emoca_core.errors import RecipeError
 from emoca_core.interfaces import EXPRESSIONS
 from emoca_core.testing import check_component
-from emoca_core.train.emotion import collate_faces
+from emoca_core.train.emotion_batch import collate_faces
 from emoca_core.vocabulary.arkit import ARKIT_NAMES
 
 SMALL = {"image_size": 64, "face_model": {"params": {"texture_size": 64}}, "length": 70}

@@ -16,7 +16,8 @@ from emoca_core.probe.evaluate import Labels, ProbeSettings, labels_of, probe_pr
 from emoca_core.probe.network import ProbeNetwork
 from emoca_core.probe.scores import METRICS, metric_values, resampled_metrics
 from emoca_core.train import train
-from emoca_core.train.emotion import EmotionBatch, EmotionTask
+from emoca_core.train.emotion import EmotionTask
+from emoca_core.train.emotion_batch import EmotionBatch
 
 SETTINGS = ProbeSettings(**SMALL)
 NAN = float("nan")

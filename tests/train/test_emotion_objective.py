@@ -1,12 +1,14 @@
 """The objective against scipy, its weights, and its gradient where correlations are undefined."""
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from scipy import stats
+from scipy import special, stats
 
 from emoca_core.interfaces import EmotionPrediction
 from emoca_core.measures import metrics
+from emoca_core.train.emotion_batch import EmotionBatch, mixed
 from emoca_core.train.emotion_objective import EmotionObjectiveSettings, ccc, emotion_objective, pcc, shake_weights
 from emoca_core.train.task import Step
 
@@ -83,3 +85,49 @@ def test_a_batch_without_any_label_gives_zero_and_a_gradient():
     losses.total.backward()
     assert losses.total.item() == 0
     assert not logits.grad.any()
+
+
+def test_smoothing_and_a_teacher_against_their_definitions():
+    taught = torch.randn(32, 7, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    taught[::4] = torch.nan
+    prediction = EmotionPrediction({}, logits=LOGITS)
+    settings = EmotionObjectiveSettings(label_smoothing=0.1, teacher_weight=0.5, temperature=2.0)
+    losses = emotion_objective(prediction, LABELS, TRUTH[0], TRUTH[1], settings, STEP, taught)
+    target = 0.9 * np.eye(7)[LABELS] + 0.1 / 7
+    smoothed = -(target * special.log_softmax(LOGITS.numpy(), 1)).sum(1).mean()
+    seen = np.arange(32) % 4 != 0
+    p, q = (special.softmax(x.numpy()[seen] / 2, 1) for x in (taught, LOGITS))
+    divergence = 4 * special.rel_entr(p, q).sum(1).mean()
+    assert losses.parts["cross_entropy"].item() == pytest.approx(smoothed)
+    assert losses.parts["teacher"].item() == pytest.approx(divergence)
+    assert losses.total.item() == pytest.approx(smoothed + 0.5 * divergence)
+
+
+def batch_of(count: int) -> EmotionBatch:
+    """Pictures of one number each, which is their row; every third is of unknown class, the last half of known mood."""
+    rows = torch.arange(count)
+    taught = F.one_hot(rows % 3, 3).float() * 4
+    taught[1] = torch.nan
+    mood = torch.where(rows < count // 2, torch.nan, rows / count)
+    classes = torch.where(rows % 3 == 0, -1, rows % 3)
+    return EmotionBatch(rows.float().view(-1, 1, 1, 1).expand(-1, 3, 4, 4), classes, mood, -mood, taught)
+
+
+def test_faces_are_mixed_with_faces_of_which_the_same_is_known():
+    batch, step = batch_of(24), Step(0, 5, 1)
+    result = mixed(batch, 3, 1.0, step)
+    share = (result.input[:, 0, 0, 0] - batch.input[:, 0, 0, 0]).abs()
+    assert (share > 0.01).sum() > 8 and not (result.input == batch.input).all()
+    assert torch.equal(result.valence.isfinite(), batch.valence.isfinite())
+    assert torch.equal(result.taught.isfinite(), batch.taught.isfinite())
+    known = batch.valence.isfinite()
+    torch.testing.assert_close(result.valence[known] * 24, result.input[known, 0, 0, 0])  # one share for all
+    labelled = batch.expression >= 0
+    torch.testing.assert_close(result.expression.sum(1), labelled.float())
+    assert (result.expression[labelled].gather(1, batch.expression[labelled, None]) >= 0.5).all()
+    assert torch.equal(result.input, mixed(batch, 3, 1.0, step).input)
+    assert not torch.equal(result.input, mixed(batch, 3, 1.0, Step(0, 6, 1)).input)
+    settings = EmotionObjectiveSettings(label_smoothing=0.1, teacher_weight=1)
+    seen = EmotionPrediction({}, LOGITS[:24, :3].float(), *GUESS[:, :24].float())
+    losses = emotion_objective(seen, result.expression, result.valence, result.arousal, settings, step, result.taught)
+    assert losses.total.isfinite() and losses.parts["teacher"] > 0

@@ -55,10 +55,14 @@ def test_it_learns_and_leaves_a_complete_run_folder(tmp_path):
     assert "net.0.weight" in load_file(tmp_path / "run" / "best.safetensors")
 
 
-def test_two_processes_give_the_numbers_of_one(tmp_path):
+SCHEDULED = {"warmup_steps": 3, "schedule": "cosine", "average": 0.5}
+
+
+@pytest.mark.parametrize("settings", [{}, SCHEDULED], ids=["plain", "scheduled"])
+def test_two_processes_give_the_numbers_of_one(tmp_path, settings):
     """Equal global batches: float32 sums in another order differ by about 1e-6 and grow over the 12 steps."""
-    toy_run.run(tmp_path / "one")
-    done = run_workers(SCRIPT, str(tmp_path / "two"))
+    toy_run.run(tmp_path / "one", settings=settings)
+    done = run_workers(SCRIPT, str(tmp_path / "two"), "--settings", json.dumps(settings))
     assert done.returncode == 0, done.stderr
     assert_same_log(tmp_path / "one", tmp_path / "two", tolerance=2e-5)
 
@@ -68,14 +72,15 @@ def test_accumulation_over_parts_of_a_batch_is_allowed_only_if_it_divides(tmp_pa
         toy_run.run(tmp_path, settings={"accumulation": 3})
 
 
-def test_a_killed_run_resumes_to_the_same_numbers(tmp_path):
-    toy_run.run(tmp_path / "whole")
-    killed = start(str(tmp_path / "killed"), "--kill-at", "7")
+@pytest.mark.parametrize("settings", [{}, SCHEDULED], ids=["plain", "scheduled"])
+def test_a_killed_run_resumes_to_the_same_numbers(tmp_path, settings):
+    toy_run.run(tmp_path / "whole", settings=settings)
+    killed = start(str(tmp_path / "killed"), "--kill-at", "7", "--settings", json.dumps(settings))
     assert killed.returncode == -signal.SIGKILL
     assert RunFolder(tmp_path / "killed").last.name == "step-00000006"
-    toy_run.run(tmp_path / "killed", resume=True)
+    toy_run.run(tmp_path / "killed", resume=True, settings=settings)
     assert_same_log(tmp_path / "whole", tmp_path / "killed", tolerance=0.0)
-    for name in ("model.safetensors",):
+    for name in ("model.safetensors", *(["average.safetensors"] if settings else [])):
         whole, resumed = (load_file(RunFolder(tmp_path / n).last / name) for n in ("whole", "killed"))
         assert all(torch.equal(whole[key], resumed[key]) for key in whole)
 

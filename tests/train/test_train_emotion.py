@@ -5,17 +5,18 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-import torch
 from launch import run_workers
 from local_plugins import component_registry
 from PIL import Image
+from safetensors.torch import load_file
 
 import emoca_plugins as builtin
 from emoca_core.cli import main
 from emoca_core.datasets import ManifestRow, write_manifest
 from emoca_core.errors import ParamsError
-from emoca_core.interfaces import EmotionBackbone, EmotionPrediction, FaceSample
-from emoca_core.train.run_emotion import augment_face, train_emotion
+from emoca_core.interfaces import EmotionBackbone, EmotionPrediction
+from emoca_core.train.run_emotion import train_emotion
+from emoca_core.weights.write_tensors import write_tensors
 
 COLOURS = {"happy": (230, 200, 40), "sad": (40, 60, 200), "anger": (220, 30, 30)}
 SMALL = [
@@ -58,6 +59,11 @@ def test_a_backbone_learns_and_can_be_resumed(manifest, tmp_path, capsys):
         (["--data", "nowhere.csv"], "there is no manifest nowhere.csv"),
         (["--backbone", "resnet51"], "Did you mean 'resnet50'?"),
         (["--splits", "train", "valid"], "no split 'valid'"),
+        (["--augment-set", "rotate=200"], "rotate"),
+        (["--objective-set", "smoothing=0.1"], "label_smoothing"),
+        (["--objective-set", "teacher_weight=1"], "a teacher and a teacher_weight above 0 belong together"),
+        (["--teacher", "resnet51"], "resnet50"),
+        (["--teacher", "small"], "'small' has random weights"),
         (["--set", "batch_size=100"], "42 training samples are fewer than one batch of 100"),
     ],
 )
@@ -94,10 +100,27 @@ def test_two_processes_say_once_what_they_did(manifest, tmp_path):
     assert "Warning" not in done.stderr
 
 
-def test_augmentation_depends_on_its_generator_alone():
-    sample = FaceSample(torch.rand(3, 32, 32), "a", expression=2, valence=0.1, arousal=0.2)
-    first, again, other = (augment_face(sample, torch.Generator().manual_seed(s)) for s in (1, 1, 2))
-    assert torch.equal(first.image, again.image)
-    assert not torch.equal(first.image, other.image)
-    assert (first.expression, first.valence, first.arousal) == (2, 0.1, 0.2)
-    assert first.image.shape == sample.image.shape
+def test_everything_that_helps_can_be_asked_for(manifest, tmp_path, monkeypatch):
+    """From a trunk that was trained elsewhere, on kept cuts, mixed, with the run before as the teacher."""
+    monkeypatch.setattr("platformdirs.user_cache_dir", lambda name: str(tmp_path / "cache"))
+    command = ["train", "emotion", "--data", str(manifest), *SMALL, "--set", "epochs=4"]
+    assert main([*command, "--out", str(tmp_path / "first")]) == 0
+    state = load_file(tmp_path / "first" / "best.safetensors")
+    trunk = {n.removeprefix("trunk."): t for n, t in state.items() if n.startswith("trunk.")}
+    write_tensors(tmp_path / "trunk.safetensors", trunk)
+    options = {
+        "--backbone-set": [f"weights={tmp_path / 'trunk.safetensors'}"],
+        "--data-set": ["keep=true"],
+        "--set": ["warmup_steps=2", "schedule=cosine", "average=0.9", "channels_last=true"],
+        "--objective-set": ["label_smoothing=0.1", "mixup=0.2", "temperature=2", "teacher_weight=0.5"],
+        "--augment-set": ["rotate=15", "blur=0.3", "jpeg=0.3", "grey=0.2", "contrast=0.2", "erase=0.2", "fill=border"],
+    }
+    more = [word for option, values in options.items() for value in values for word in (option, value)]
+    assert main([*command, "--out", str(tmp_path / "second"), "--teacher", str(tmp_path / "first"), *more]) == 0
+    best = json.loads((tmp_path / "second" / "best.json").read_text())
+    assert best["metrics"]["accuracy"] > 0.9
+    assert best["augmentation"]["blur"] == 0.3 and best["objective"]["mixup"] == 0.2
+    assert len(list((tmp_path / "cache" / "cuts").iterdir())) == 2
+    assert len(list((tmp_path / "cache" / "teachers").iterdir())) == 1
+    logged = (tmp_path / "second" / "metrics.jsonl").read_text()
+    assert "train/teacher" in logged

@@ -14,7 +14,7 @@ from emoca_core.interfaces import EmotionPrediction
 from emoca_core.measures.metrics import valence_arousal_metrics
 from emoca_core.method.objective import Losses
 from emoca_core.train import TrainSettings, train
-from emoca_core.train.emotion import EmotionBatch
+from emoca_core.train.emotion_batch import EmotionBatch
 from emoca_core.train.emotion_objective import EmotionObjectiveSettings, emotion_objective
 from emoca_core.train.task import Step, Task
 

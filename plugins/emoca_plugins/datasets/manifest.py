@@ -1,5 +1,7 @@
 """Faces listed in a manifest."""
 
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -21,6 +23,7 @@ from emoca_core.images.crops import SHARED_CROP, transform_points
 from emoca_core.images.photos import read_photo
 from emoca_core.interfaces import BASIC_EXPRESSIONS, FaceDataset, FaceSample
 from emoca_core.registry.spec import ImageSize
+from emoca_plugins.datasets.kept_cuts import Cut, KeptCuts, kept_cuts
 
 
 class ManifestFaces(FaceDataset):
@@ -46,6 +49,9 @@ class ManifestFaces(FaceDataset):
         row's landmarks, or its box."""
         image_size: ImageSize = Field(default=224, ge=16)
         """Side of the images, pixels."""
+        keep: bool = False
+        """Decode and cut every picture once, into a file of the cache folder that is mapped into memory: 3 x
+        image_size^2 bytes a face. Another picture, manifest, crop or size makes another file."""
 
     params: Params
 
@@ -56,6 +62,7 @@ class ManifestFaces(FaceDataset):
         self.rows = everything if self.params.split is None else self.manifest.rows_of(self.params.split)
         self.masked = self.manifest.table["mask"].null_count < len(self.manifest)
         self.expressions = self.manifest.classes(self.params.labels)[self.rows]
+        self.kept = self._kept() if self.params.keep else None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -65,27 +72,49 @@ class ManifestFaces(FaceDataset):
         numbers = self.manifest.people()[self.rows]
         return torch.from_numpy(numbers) if (numbers >= 0).any() else None
 
-    def __getitem__(self, index: int) -> FaceSample:
-        row = self.manifest[int(self.rows[index])]
+    def _row(self, index: int) -> ManifestRow:
+        return self.manifest[int(self.rows[index])]
+
+    def cut(self, index: int) -> Cut:
+        """The pixels of one face, and where they are from."""
+        row, size = self._row(index), self.params.image_size
         photo = read_photo(self.manifest.image_path(row)).pixels
-        size = self.params.image_size
         if self.params.crop == "whole":
             pixels = np.asarray(Image.fromarray(photo).resize((size, size), Image.Resampling.BILINEAR))
             to_crop = np.diag([size / photo.shape[1], size / photo.shape[0], 1.0])
             to_crop[:2, 2] = to_crop.diagonal()[:2] / 2 - 0.5  # integer coordinates are pixel centres
-        else:
-            rule = replace(SHARED_CROP, size=size, box="bbox" if row.landmarks is None else "kpt68")
-            detection = known_face(row, self.manifest.image_path(row), photo.shape[:2])
-            if detection is None:
-                raise AssetFormatError(
-                    f"{row.path} has neither landmarks nor a box to crop by: preprocess it, or crop: whole"
-                )
-            face = rule(photo, detection)
-            pixels, to_crop = face.image, face.image_to_crop
-        landmarks, mask = None, self._mask(row, photo.shape[:2], to_crop) if self.masked else None
+            return Cut(pixels, to_crop, photo.shape[:2])
+        rule = replace(SHARED_CROP, size=size, box="bbox" if row.landmarks is None else "kpt68")
+        detection = known_face(row, self.manifest.image_path(row), photo.shape[:2])
+        if detection is None:
+            raise AssetFormatError(
+                f"{row.path} has neither landmarks nor a box to crop by: preprocess it, or crop: whole"
+            )
+        face = rule(photo, detection)
+        return Cut(face.image, face.image_to_crop, photo.shape[:2])
+
+    def _kept(self) -> KeptCuts:
+        cuts = map(self.cut, range(len(self)))
+        return kept_cuts(cuts, len(self), self._description(), self.params.image_size)
+
+    def _description(self) -> Iterator[object]:
+        """What the cut pixels depend on."""
+        yield str(self.manifest.folder.resolve()), self.params.crop, self.params.image_size
+        for index in range(len(self)):
+            row = self._row(index)
+            yield row.path, row.landmarks, row.box
+            with suppress(OSError):  # cutting it says what is wrong
+                status = self.manifest.image_path(row).stat()
+                yield status.st_size, status.st_mtime_ns
+
+    def __getitem__(self, index: int) -> FaceSample:
+        row, size = self._row(index), self.params.image_size
+        cut = self.cut(index) if self.kept is None else self.kept[index]
+        pixels, to_crop = cut.pixels, cut.to_crop
+        landmarks, mask = None, self._mask(row, cut.photo_size, to_crop) if self.masked else None
         if row.landmarks is not None:
             points = transform_points(to_crop, np.asarray(row.landmarks, np.float64).reshape(68, 2))
-            landmarks = torch.from_numpy((2 * points + 1) / np.array(pixels.shape[1::-1]) - 1).float()
+            landmarks = torch.from_numpy((2 * points + 1) / size - 1).float()
         known = int(self.expressions[index])
         return FaceSample(
             image=torch.from_numpy(np.array(pixels)).permute(2, 0, 1) / 255,

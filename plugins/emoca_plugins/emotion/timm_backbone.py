@@ -1,5 +1,6 @@
 """Any image network of timm as an emotion backbone."""
 
+from pathlib import Path
 from typing import Literal
 
 from jaxtyping import Float
@@ -7,11 +8,15 @@ from pydantic import Field, JsonValue
 from torch import Tensor, nn
 
 from emoca_core import ComponentParams
+from emoca_core.files import is_plain_name
 from emoca_core.images.resize import resized
 from emoca_core.interfaces import BASIC_EXPRESSIONS, EmotionBackbone, EmotionPrediction
 from emoca_core.registry.spec import ImageSize
-from emoca_core.weights.checkpoints import KeyMap, load_published
+from emoca_core.weights.checkpoints import KeyMap, asset_name, find_weights, load_into, read_checkpoint
 from emoca_core.weights.timm_trunk import Normalisation, create_trunk, head_width, map_and_pooled, map_channels
+
+SHIPPED = Path(__file__).parent / "data"
+"""Weights that come with the project."""
 
 
 class TimmBackbone(EmotionBackbone):
@@ -55,7 +60,20 @@ class TimmBackbone(EmotionBackbone):
         if self.params.trunk == "frozen":
             self.trunk.requires_grad_(False)
         if self.params.weights != "pretrained":
-            load_published(self, "timm", self.params.weights, KeyMap())
+            self._load(self.params.weights)
+
+    def _load(self, weights: str) -> None:
+        shipped = SHIPPED / f"{weights}.safetensors"
+        path = shipped if is_plain_name(weights) and shipped.is_file() else find_weights("timm", weights)
+        if path is None:
+            return
+        checkpoint = read_checkpoint(path)
+        if any(name.startswith("trunk.") for name in checkpoint):
+            load_into(self, checkpoint, KeyMap())
+            self.asset_paths = {**self.asset_paths, asset_name("timm", weights): path}
+            self.eval()
+        else:
+            load_into(self.trunk, checkpoint, KeyMap())
 
     def train(self, mode: bool = True) -> "TimmBackbone":
         super().train(mode)
