@@ -26,7 +26,7 @@ class Cut:
 
     pixels: UInt8[ndarray, "S S 3"]
     to_crop: Float[ndarray, "3 3"]
-    photo_size: tuple[int, ...]
+    photo_size: tuple[int, int]
 
 
 class KeptCuts:
@@ -38,7 +38,8 @@ class KeptCuts:
 
     def __getitem__(self, index: int) -> Cut:
         row = self.table[index]
-        return Cut(row["pixels"], row["to_crop"], tuple(row["photo_size"].tolist()))
+        height, width = row["photo_size"].tolist()
+        return Cut(row["pixels"], row["to_crop"], (height, width))
 
 
 def kept_cuts(cuts: Iterator[Cut], count: int, description: Iterable[object], size: int) -> KeptCuts:
