@@ -8,15 +8,11 @@ from pydantic import Field, JsonValue
 from torch import Tensor, nn
 
 from emoca_core import ComponentParams
-from emoca_core.files import is_plain_name
 from emoca_core.images.resize import resized
 from emoca_core.interfaces import BASIC_EXPRESSIONS, EmotionBackbone, EmotionPrediction
 from emoca_core.registry.spec import ImageSize
 from emoca_core.weights.checkpoints import KeyMap, asset_name, find_weights, load_into, read_checkpoint
 from emoca_core.weights.timm_trunk import Normalisation, create_trunk, head_width, map_and_pooled, map_channels
-
-SHIPPED = Path(__file__).parent / "data"
-"""Weights that come with the project."""
 
 
 class TimmBackbone(EmotionBackbone):
@@ -62,9 +58,11 @@ class TimmBackbone(EmotionBackbone):
         if self.params.weights != "pretrained":
             self._load(self.params.weights)
 
+    def _file(self, weights: str) -> Path | None:
+        return find_weights("timm", weights)
+
     def _load(self, weights: str) -> None:
-        shipped = SHIPPED / f"{weights}.safetensors"
-        path = shipped if is_plain_name(weights) and shipped.is_file() else find_weights("timm", weights)
+        path = self._file(weights)
         if path is None:
             return
         checkpoint = read_checkpoint(path)
