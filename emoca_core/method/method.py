@@ -10,6 +10,7 @@ from torch import nn
 from emoca_core.errors import RecipeError
 from emoca_core.interfaces import (
     BLOCKS,
+    Albedo,
     Capture,
     Component,
     DetailMaps,
@@ -118,15 +119,19 @@ class Method(nn.Module):
         return code if person.detail is None else code.replace(detail=person.detail.expand(len(crop), -1))
 
     def render(
-        self, geometry: FaceGeometry, parameters: FaceParameters, image_size: tuple[int, int]
+        self,
+        geometry: FaceGeometry,
+        parameters: FaceParameters,
+        image_size: tuple[int, int],
+        albedo: Albedo | None = None,
     ) -> Rendering | None:
-        """The coarse picture of size (height, width) with the estimated camera, albedo and light.
+        """The coarse picture of size (height, width) with the estimated camera and light, and the code's own albedo.
 
-        ``None`` when the code has no camera.
+        ``None`` when the code has no camera. Whoever renders one albedo often hands it over, which saves its making.
         """
         if parameters.camera is None:
             return None
-        albedo = self.face_model.albedo(parameters)
+        albedo = self.face_model.albedo(parameters) if albedo is None else albedo
         return render_face(
             self.renderer, self.face_model, geometry, parameters.camera, albedo, parameters.lighting, image_size
         )
@@ -187,6 +192,7 @@ class Method(nn.Module):
         parameters: FaceParameters,
         composition: Composition | None = None,
         fields: Collection[str] = EVERYTHING,
+        albedo: Albedo | None = None,
     ) -> Capture:
         """What a code looks like: the second half of ``forward``, and what training adds to it.
 
@@ -195,9 +201,10 @@ class Method(nn.Module):
             parameters: Their codes.
             composition: How training compares picture and photo; fills ``mask``, ``picture`` and ``detail_maps``.
             fields: Which of the fields ``EVERYTHING`` are wanted; the others are always filled.
+            albedo: Of these codes, where it is known already.
         """
         geometry = self.face_model(parameters)
-        rendering = self.render(geometry, parameters, crop.size)
+        rendering = self.render(geometry, parameters, crop.size, albedo)
         mask = picture = None
         if composition and rendering:
             mask = comparison_mask(composition.mask, rendered_mask(rendering, self.face_region()), crop.mask)
