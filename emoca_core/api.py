@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from emoca_core.method import Method, Objective, build_parts, pick_device
+from emoca_core.optimisation import Optimisation, optimise
 from emoca_core.reconstruction import CapturedFace, CapturedSequence, reconstruct, reconstruct_sequence
 from emoca_core.registry import catalogue as catalogues
 from emoca_core.registry import get_registry
@@ -17,8 +18,10 @@ __all__ = [
     "CapturedSequence",
     "Method",
     "Objective",
+    "Optimisation",
     "load_method",
     "open_clip",
+    "optimise",
     "reconstruct",
     "reconstruct_sequence",
 ]

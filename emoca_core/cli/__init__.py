@@ -31,6 +31,7 @@ COMMANDS = (
     "demo",
     "reconstruct",
     "live",
+    "optimise",
     "list",
     "show",
     "check",

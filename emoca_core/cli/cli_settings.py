@@ -34,6 +34,17 @@ def share(text: str) -> float:
     return value
 
 
+def positive(text: str) -> float:
+    """A type of option for ``argparse``: a finite number above 0."""
+    try:
+        value = float(text) if len(text) <= limits.NUMBER_DIGITS.most else -1.0
+    except ValueError:
+        value = -1.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"'{shown(text)}' is no number above 0")
+    return value
+
+
 def seconds(text: str) -> float:
     """A type of option for ``argparse``: a finite number from 0."""
     try:
@@ -73,3 +84,11 @@ def settings_from(assignments: Iterable[str]) -> dict[str, object]:
 def class_set(text: str) -> str | tuple[str, ...]:
     """``data``, or names with commas between them, as of ``--classes``."""
     return text if text == "data" else tuple(text.split(","))
+
+
+def names(text: str) -> tuple[str, ...]:
+    """A type of option for ``argparse``: ``a,b`` as names."""
+    found = tuple(name.strip() for name in text.split(","))
+    if not all(found):
+        raise argparse.ArgumentTypeError(f"'{shown(text)}' has an empty name: write a,b")
+    return found

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from emoca_core.cli import BAD_INPUT, Subparsers, loading
-from emoca_core.cli.cli_settings import seconds, settings_from, share, whole
+from emoca_core.cli.cli_settings import names, seconds, settings_from, share, whole
 from emoca_core.errors import ParamsError, RecipeError, unknown_name
 from emoca_core.limits import BATCH
 from emoca_core.parsing import shown
@@ -48,7 +48,7 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--write",
-        type=_names,
+        type=names,
         metavar="NAMES",
         help="formats, e.g. glb,ply; see `emoca list exporter` (default: glb,obj,codes,overlay,page; json always)",
     )
@@ -82,8 +82,8 @@ def _add_clip_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_method_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which method, and how it runs."""
+def add_method_arguments(parser: argparse.ArgumentParser, *, batches: bool = True) -> None:
+    """Which method, and how it runs; ``batches`` where many faces are reconstructed."""
     parser.add_argument(
         "--recipe",
         default="open_fit",
@@ -94,9 +94,10 @@ def add_method_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--crop", choices=("native", "shared"), default="native", help="the method's own crop, or one for all methods"
     )
-    parser.add_argument(
-        "--batch-size", type=whole(1, BATCH), metavar="N", help="faces at once (default: 8 photos, 64 frames)"
-    )
+    if batches:
+        parser.add_argument(
+            "--batch-size", type=whole(1, BATCH), metavar="N", help="faces at once (default: 8 photos, 64 frames)"
+        )
     parser.add_argument(
         "--engine",
         choices=("torch", "onnx"),
@@ -247,11 +248,3 @@ def _track(text: str) -> "int | Literal['largest', 'all']":
         return whole(0)(text)
     except argparse.ArgumentTypeError:
         raise argparse.ArgumentTypeError(f"'{shown(text)}' is neither largest nor all nor a number from 0") from None
-
-
-def _names(text: str) -> tuple[str, ...]:
-    """``a,b`` as names."""
-    names = tuple(name.strip() for name in text.split(","))
-    if not all(names):
-        raise argparse.ArgumentTypeError(f"'{shown(text)}' has an empty name: write a,b")
-    return names

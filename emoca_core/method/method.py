@@ -1,5 +1,6 @@
 """A recipe, assembled: the parts of a method behind one object that turns face crops into captures."""
 
+import copy
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -99,6 +100,14 @@ class Method(nn.Module):
         """The components that are present, by kind."""
         kinds = dict.fromkeys([*part_kinds(), *self.recipe.parts()])
         return {kind: part for kind in kinds if (part := getattr(self, kind, None)) is not None}
+
+    def looking_through(self, backbone: EmotionBackbone) -> "Method":
+        """The same parts with another emotion backbone, which the recipe does not name."""
+        other = copy.copy(self)  # assembling again would make parts forget what they have computed
+        other._modules = {**self._modules}
+        other.recipe = self.recipe.model_copy(update={"emotion_backbone": None})
+        other.emotion_backbone = backbone.to(self.device)
+        return other
 
     def encode(self, crop: FaceCrop) -> FaceParameters:
         """Estimate the code of every face of a batch, with its detail where the method has one."""

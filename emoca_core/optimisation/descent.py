@@ -1,6 +1,6 @@
 """Descending an energy from several starts at once; each goes its own way, and its best step wins."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 from emoca_core.errors import ParamsError
 from emoca_core.interfaces import Albedo, Block, FaceParameters
 from emoca_core.optimisation.energy import Energy
-from emoca_core.optimisation.settings import Optimizer, OptimisationSettings
+from emoca_core.optimisation.settings import OptimisationSettings, Optimizer
 from emoca_core.optimisation.unknowns import Unknowns, check_gradients
 from emoca_core.progress import progress_bar
 
@@ -68,6 +68,10 @@ def _check_rates(unknowns: Unknowns, settings: OptimisationSettings) -> None:
         raise ParamsError(f"a learning rate for {', '.join(odd)}, which is not unknown: add it to the unknowns")
 
 
+_TRIES = 20
+"""Evaluations that LBFGS may take for one step."""
+
+
 class _Descent:
     """One batch on its way down."""
 
@@ -94,8 +98,10 @@ class _Descent:
             self._record(step, total, rows)
             if step == self.settings.steps or not self.active.any():
                 break
-            self._step(total)
+            self._step()
             advance(1)
+            if not self.active.any():  # it has not moved
+                break
         advance(self.settings.steps - step)
         return [self._trajectory(row) for row in range(len(self.starts))]
 
@@ -103,13 +109,14 @@ class _Descent:
         """The energy of the active faces, with its gradient; its terms are kept."""
         keep = self.active.nonzero()[:, 0]
         chosen = {name: value[keep.to(value.device)] for name, value in self.values.items()}
+        within = self.unknowns.clamped(chosen)
+        outside = torch.stack([(chosen[name] - within[name]).square().sum() for name in chosen]).sum() / 2
         base = self.starts.map(lambda tensor: tensor[keep.to(tensor.device)])
-        self.last = self.energy.terms(
-            self.energy.captures(self.unknowns.code(base, chosen), self._albedo_of(keep))
-        )
+        self.last = self.energy.terms(self.energy.captures(self.unknowns.code(base, within), self._albedo_of(keep)))
         total = self.energy.total(self.last)
         self.optimizer.zero_grad()
-        total.sum().backward()
+        torch.autograd.backward(total.sum() + outside)  # LBFGS looks beyond the bounds, the others are never there
+        self.objective = (total.sum() + outside).detach()
         return total.detach().cpu()
 
     def _albedo_of(self, keep: Tensor) -> Albedo | None:
@@ -125,7 +132,7 @@ class _Descent:
         values = {ENERGY: total, **{name: value.detach().cpu() for name, value in self.last.items()}}
         unknown = torch.full((len(self.starts),), torch.nan)
         self.terms.append({name: unknown.index_copy(0, rows, value.float()) for name, value in values.items()})
-        self.path.append({name: value.detach().clone() for name, value in self.values.items()})
+        self.path.append({name: value.detach().clone() for name, value in self.unknowns.clamped(self.values).items()})
         better = torch.zeros_like(self.active).index_copy(0, rows, total < self.best[rows])
         self.best = torch.where(better, self.terms[-1][ENERGY], self.best)
         self.best_step[better] = step
@@ -138,14 +145,23 @@ class _Descent:
             self.stopped[row] = reason
         self.active = self.active & ~rows
 
-    def _step(self, total: Float[Tensor, "A"]) -> None:
-        evaluated = [total.sum()]
+    def _step(self) -> None:
+        evaluated = [self.objective]
 
-        def closure() -> Tensor:
-            return evaluated.pop() if evaluated else self._evaluate().sum()
+        def closure() -> float:
+            if evaluated:  # at the place where the optimiser begins
+                return float(evaluated.pop())
+            self._evaluate()
+            return float(self.objective)
 
+        before = [value.detach().clone() for value in self.values.values()]
         self.optimizer.step(closure)
-        self.unknowns.clamp_(self.values)
+        if all(map(torch.equal, before, self.values.values())):
+            self._stop(torch.ones_like(self.active), "no way down")
+        if self.settings.optimizer != "lbfgs":  # whose memory of the way must not be disturbed
+            with torch.no_grad():
+                for name, value in self.unknowns.clamped(self.values).items():
+                    self.values[name].copy_(value)
 
     def _trajectory(self, row: int) -> Trajectory:
         length = sum(bool(values[ENERGY][row].isnan().logical_not()) for values in self.terms)
@@ -163,7 +179,9 @@ def _groups(values: Mapping[Block, Tensor], settings: OptimisationSettings) -> l
 
 
 def _lbfgs(values: Mapping[Block, Tensor], settings: OptimisationSettings) -> torch.optim.Optimizer:
-    return torch.optim.LBFGS([*values.values()], settings.rate_of(""), max_iter=1, line_search_fn="strong_wolfe")
+    return torch.optim.LBFGS(
+        [*values.values()], settings.rate_of(""), max_iter=1, max_eval=_TRIES, line_search_fn="strong_wolfe"
+    )
 
 
 _Make = Callable[[Mapping[Block, Tensor], OptimisationSettings], torch.optim.Optimizer]

@@ -19,9 +19,6 @@ from emoca_core.rendering.masks import Composition, compose
 
 T = TypeVar("T")
 
-_NO_ROWS = ("partial_landmarks",)
-"""Fields of a capture that are the same for all faces."""
-
 
 @dataclass(frozen=True)
 class Energy:
@@ -62,7 +59,7 @@ class Energy:
         Raises:
             RecipeError: The method makes no picture, or a term cannot be computed.
         """
-        method = looking_through(method, judge)
+        method = method.looking_through(judge)
         if "camera" not in method.encoder.blocks:
             raise RecipeError(
                 f"recipe '{method.name}' estimates no camera, so that there is no picture to judge: choose another one"
@@ -104,12 +101,6 @@ class Energy:
         return torch.stack([weight * terms[name] for name, weight in self.objective.weights.items()]).sum(0)
 
 
-def looking_through(method: Method, judge: EmotionBackbone) -> Method:
-    """The same parts with another emotion backbone."""
-    recipe = method.recipe.model_copy(update={"emotion_backbone": None})
-    return Method(method.name, recipe, {**method.parts(), "emotion_backbone": judge.to(method.device)}).eval()
-
-
 def resized(crop: FaceCrop, side: int) -> FaceCrop:
     """A crop whose picture has another size; landmarks and camera do not depend on it."""
     image = F.interpolate(crop.image, size=(side, side), mode="bilinear", antialias=True, align_corners=False)
@@ -119,8 +110,8 @@ def resized(crop: FaceCrop, side: int) -> FaceCrop:
 
 def _row(capture: Capture, row: int) -> Capture:
     """One face of a batch."""
-    shared = {name: getattr(capture, name) for name in _NO_ROWS}
-    return replace(_each(replace(capture, **dict.fromkeys(_NO_ROWS)), lambda tensor: tensor[row : row + 1]), **shared)
+    one = _each(replace(capture, partial_landmarks=None), lambda tensor: tensor[row : row + 1])
+    return replace(one, partial_landmarks=capture.partial_landmarks)  # which are the same for all
 
 
 def _each(value: T, change: Callable[[Tensor], Tensor]) -> T:

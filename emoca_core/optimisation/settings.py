@@ -10,7 +10,7 @@ from emoca_core.registry.spec import SettingsModel
 from emoca_core.rendering.masks import Background
 
 Optimizer = Literal["sgd", "adam", "lbfgs"]
-OPTIMIZER_RATES: Mapping[Optimizer, float] = {"sgd": 0.01, "adam": 0.05, "lbfgs": 0.1}
+OPTIMIZER_RATES: Mapping[Optimizer, float] = {"sgd": 0.01, "adam": 0.05, "lbfgs": 1.0}
 """Learning rates by default. SGD's is the published one."""
 MOST_STEPS = 100_000
 
@@ -21,10 +21,10 @@ class OptimisationSettings(SettingsModel):
     Source: EMOCA (Danecek et al., CVPR 2022), supplementary material, section 4, and its public code.
     """
 
-    optimizer: Optimizer = "sgd"
-    """``sgd`` is the published one."""
+    optimizer: Optimizer = "adam"
+    """``sgd`` is the published one, whose step depends on how large the judge's features are."""
     learning_rate: float | None = Field(default=None, gt=0)
-    """Of standard deviations of the unknowns; by default 0.01 for sgd, 0.05 for adam, 0.1 for lbfgs."""
+    """Of standard deviations of the unknowns; by default 0.01 for sgd, 0.05 for adam, 1 for lbfgs."""
     learning_rates: dict[Block, float] = Field(default_factory=dict)
     """Of some blocks, in place of ``learning_rate``; not for lbfgs, which has one step for all."""
     steps: int = Field(default=1000, ge=1, le=MOST_STEPS)

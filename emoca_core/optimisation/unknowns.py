@@ -20,8 +20,8 @@ DEVIATIONS: Mapping[Unit, float] = {
     "latent": 1.0,
     "camera": 0.02,
 }
-"""What counts as one standard deviation of a number in a unit, so that one learning rate suits all. Activations: as the
-open recipes have it. Radians, light, camera (of its aim and of the logarithm of its distance): this project's choice."""
+"""What counts as one standard deviation of a number in a unit, so that one learning rate suits all. Activations: as in
+the open recipes. Radians, light, camera (of its aim, and of the logarithm of its distance): this project's choice."""
 
 
 @dataclass(frozen=True)
@@ -68,11 +68,10 @@ class Unknowns:
         """The reverse of ``values``; what is not unknown is that of ``base``."""
         return base.replace(**{name: _filled(base, name, values[name] * self.deviations[name]) for name in self.blocks})
 
-    @torch.no_grad()
-    def clamp_(self, values: Mapping[Block, Float[Tensor, "B _"]]) -> None:
-        """Bring numbers back into their bounds, in place."""
-        for name, (least, most) in self.bounds.items():
-            values[name].clamp_(least / self.deviations[name], most / self.deviations[name])
+    def clamped(self, values: Mapping[Block, Float[Tensor, "B _"]]) -> dict[Block, Float[Tensor, "B _"]]:
+        """The nearest numbers within the bounds."""
+        bounds = {name: [bound / self.deviations[name] for bound in pair] for name, pair in self.bounds.items()}
+        return {name: value.clamp(*bounds[name]) if name in bounds else value for name, value in values.items()}
 
 
 def _tensors(code: FaceParameters, name: Block) -> Iterator[Float[Tensor, "B _"]]:
@@ -97,7 +96,7 @@ def _filled(base: FaceParameters, name: Block, values: Float[Tensor, "B _"]) -> 
     if not isinstance(block, Camera):
         assert block is not None
         return values.reshape(len(values), *block.shape[1:])
-    pieces = iter(values.split([piece.shape[1] for piece in _tensors(base, name)], dim=1))
+    pieces = iter(torch.split(values, [piece.shape[1] for piece in _tensors(base, name)], dim=1))
     return block.map_place(lambda tensor: next(pieces).reshape(tensor.shape))
 
 

@@ -118,3 +118,26 @@ def test_vertex_truth_weighs_regions():
     assert loss(meshes(a, b)).item() == pytest.approx(np.average(distance, weights=np.stack([weights] * 2)), rel=1e-6)
     with pytest.raises(UnknownNameError, match="no region of OpenHead named 'lisp'"):
         build("vertex_truth", regions={"lisp": 2.0}).attach(parts)
+
+
+@pytest.mark.parametrize("metric", ["l1", "l2"])
+@pytest.mark.parametrize("angles", ["axis_angle", "quaternion", "euler"])
+def test_jaw_prior_against_scipy(angles, metric):
+    jaw, reference = 0.4 * random(3, 3), (0.2, -0.05, 0.1)
+
+    def numbers(vector):
+        turn = Rotation.from_rotvec(vector)
+        quaternion = turn.as_quat(scalar_first=True)
+        signed = quaternion * np.where(quaternion[..., :1] < 0, -1, 1)
+        return {"axis_angle": np.asarray(vector), "quaternion": signed, "euler": turn.as_euler("XYZ")}[angles]
+
+    difference = numbers(jaw.numpy()) - numbers(np.array([reference]))
+    expected = (np.abs(difference) if metric == "l1" else difference**2).sum(1).mean()
+    loss = build("jaw_prior", reference=reference, angles=angles, metric=metric)
+    assert loss(estimate(jaw_pose=jaw)).item() == pytest.approx(expected, rel=1e-9)
+    assert gradient_is_right(lambda pose: loss(estimate(jaw_pose=pose)), jaw)
+
+
+def test_jaw_prior_needs_a_jaw():
+    with pytest.raises(ValueError, match="a jaw"):
+        build("jaw_prior")(estimate(expression=random(2, 5)))

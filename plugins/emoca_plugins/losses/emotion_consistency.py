@@ -31,8 +31,9 @@ class EmotionConsistency(Loss):
     class Params(ComponentParams):
         feature: str | None = None
         """Name of the feature; by default the backbone's first."""
-        metric: Literal["l1", "l2", "cosine", "barlow_twins"] = "l2"
-        """``l1`` and ``l2``: mean absolute or squared difference. ``cosine``: 1 - cos, mean over faces.
+        metric: Literal["l1", "l2", "euclidean", "cosine", "barlow_twins"] = "l2"
+        """``l1`` and ``l2``: mean absolute or squared difference. ``euclidean``: distance of the two vectors, mean over
+        faces, as in the paper's optimisation. ``cosine``: 1 - cos, mean over faces.
         ``barlow_twins``: without a projector; needs a batch of many faces, one alone has no gradient."""
         normalise: bool = False
         """Scale each face's feature vectors to length 1 first."""
@@ -99,6 +100,10 @@ def _cosine(a: Float[Tensor, "B D"], b: Float[Tensor, "B D"]) -> Float[Tensor, "
     return (1 - F.cosine_similarity(a, b, dim=1)).mean()
 
 
+def _euclidean(a: Float[Tensor, "B D"], b: Float[Tensor, "B D"]) -> Float[Tensor, ""]:
+    return (a - b).norm(dim=1).mean()
+
+
 _METRICS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = MappingProxyType(
-    {"l1": F.l1_loss, "l2": F.mse_loss, "cosine": _cosine, "barlow_twins": barlow_twins}
+    {"l1": F.l1_loss, "l2": F.mse_loss, "euclidean": _euclidean, "cosine": _cosine, "barlow_twins": barlow_twins}
 )

@@ -1,0 +1,204 @@
+"""An optimisation as a folder: figures, pictures, film, page, and the face."""
+
+import csv
+import hashlib
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from emoca_core.claims import Claim
+from emoca_core.errors import EmocaError
+from emoca_core.export.codes import read_codes, write_codes
+from emoca_core.files import json_text, write_json, write_text, writing_to
+from emoca_core.interfaces import Block, CapturedFace, EmotionBackbone, FaceParameters
+from emoca_core.method import Method
+from emoca_core.optimisation.film import write_film
+from emoca_core.optimisation.optimisation import Optimisation, optimise
+from emoca_core.optimisation.page import write_page
+from emoca_core.optimisation.pictures import Row, draw_sheet
+from emoca_core.optimisation.record import RESULT, JudgementRecord, ReadingRecord, ResultRecord, record_of
+from emoca_core.parsing import read_record
+from emoca_core.reconstruction.results import fingerprint_of
+from emoca_core.reconstruction.saving import build_exporters, save_face
+from emoca_core.runs.backbones import load_emotion_backbone
+
+DEFAULT_WRITE = ("glb", "codes", "overlay")
+SHEET, FILM, HISTORY, PAGE, FACE = "faces.png", "film.mp4", "history.csv", "index.html", "face"
+FIRST, BEST, WAY = "first.safetensors", "best.safetensors", "way.safetensors"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One optimisation that goes to a folder.
+
+    Attributes:
+        terms: By name, as ``losses`` of a recipe.
+        unknowns: Blocks of the face code.
+        judge: Emotion backbone of the energy.
+        witness: Another one; ``None`` for whoever is at hand.
+        starts: What the target gives at first.
+        settings: Fields of ``OptimisationSettings``.
+        write: Names of exporters for the best face.
+        film: Whether to write the film.
+    """
+
+    terms: Mapping[str, object]
+    unknowns: Sequence[Block]
+    judge: str
+    witness: str | None
+    starts: Sequence[str]
+    settings: Mapping[str, object]
+    write: Sequence[str] = DEFAULT_WRITE
+    film: bool = True
+
+
+def optimise_to_folder(
+    method: Method,
+    source: CapturedFace,
+    target: CapturedFace,
+    plan: Plan,
+    out: Path,
+    *,
+    overwrite: bool = False,
+    say: Callable[[str], None] = print,
+) -> ResultRecord:
+    """Optimise, and write everything; what is finished with the same photos and settings is read instead.
+
+    Args:
+        method: What captured both faces.
+        source: Whose face it is.
+        target: Whose expression it is.
+        plan: What to optimise.
+        out: The folder.
+        overwrite: Do it again.
+        say: Told what is not done again.
+
+    Raises:
+        EmocaError: What ``optimise`` raises.
+        OutputError: The folder cannot be written.
+    """
+    fingerprint = _fingerprint(method, source, target, plan)
+    with writing_to(out):
+        out.mkdir(parents=True, exist_ok=True)
+        with Claim.wait(out, lambda: say(f"waiting for another process, which works on {out}")):
+            if not overwrite and (done := finished(out)) is not None and done.fingerprint == fingerprint:
+                say(f"{out}: finished before (--overwrite does it again)")
+                return done
+            (out / RESULT).unlink(missing_ok=True)
+            result = optimise(
+                method,
+                source,
+                target,
+                plan.terms,
+                plan.unknowns,
+                judge=plan.judge,
+                witness=plan.witness,
+                starts=plan.starts,
+                progress=True,
+                **plan.settings,
+            )
+            record = record_of(result, fingerprint, _plain(plan.terms))
+            _write(result, record, plan, out)
+    return record
+
+
+def finished(out: Path) -> ResultRecord | None:
+    """What an earlier run came to; ``None`` where it was not finished."""
+    try:
+        return read_record(out / RESULT, ResultRecord)
+    except EmocaError:
+        return None
+
+
+def rows_of(out: Path, record: ResultRecord, names: Sequence[str] | None = None) -> list[Row]:
+    """Rows of the sheet, from a finished folder: one for each start, or the best one alone under a given name."""
+    first, best = read_codes(out / FIRST), read_codes(out / BEST)
+    chosen = range(len(record.runs)) if names is None else [record.best]
+    return [
+        Row(
+            record.runs[run].start if names is None else names[number],
+            first.map(lambda t, r=run: t[r : r + 1]),  # type: ignore[misc]
+            best.map(lambda t, r=run: t[r : r + 1]),  # type: ignore[misc]
+            facts_of(record.runs[run].before),
+            [*facts_of(record.runs[run].after), f"step {record.runs[run].best_step} of {record.runs[run].steps}"],
+            "adversarial" if record.runs[run].adversarial else "",
+        )
+        for number, run in enumerate(chosen)
+    ]
+
+
+def facts_of(judged: JudgementRecord) -> list[str]:
+    """What is thought of a face, in short lines."""
+    lines = [f"energy {judged.energy:.3f}", _line("judge", judged.judge)]
+    if judged.witness is not None:
+        lines.append(_line("witness", judged.witness))
+    if judged.landmark_error is not None:
+        lines.append(f"landmarks {100 * judged.landmark_error:.1f} %")
+    return lines
+
+
+def _line(who: str, seen: ReadingRecord) -> str:
+    return f"{who} {seen.distance:.3f}" + (f", {seen.expression}" if seen.expression else "")
+
+
+def _write(result: Optimisation, record: ResultRecord, plan: Plan, out: Path) -> None:
+    """Everything, the record last."""
+    write_codes(out / FIRST, FaceParameters.cat([run.first for run in result.runs]))
+    write_codes(out / BEST, FaceParameters.cat([run.best for run in result.runs]))
+    write_codes(out / WAY, result.best.trajectory.codes)
+    write_text(out / HISTORY, _history(result))
+    files = save_face(result.capture, out / FACE, [*build_exporters(plan.write).values()])
+    method = result.method
+    draw_sheet(method, result.source, result.target, rows_of(out, record), out / SHEET)
+    if plan.film:
+        write_film(method, result.source, result.target, result.best.trajectory, out / FILM)
+    else:
+        (out / FILM).unlink(missing_ok=True)
+    links = [*(file.relative_to(out) for file in files), Path(HISTORY), Path(RESULT)]
+    histories = [(run.start, run.trajectory.history) for run in result.runs]
+    write_page(out / PAGE, record, histories, links, film=plan.film)
+    write_json(out / RESULT, record.model_dump(mode="json"))
+
+
+def _history(result: Optimisation) -> str:
+    """Every term at every step of every start, as CSV."""
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    names = [*result.history]
+    table.writerow(["start", "step", *names])
+    for run in result.runs:
+        columns = [run.trajectory.history[name].tolist() for name in names]
+        table.writerows([run.start, step, *values] for step, values in enumerate(zip(*columns, strict=True)))
+    return text.getvalue()
+
+
+def _fingerprint(method: Method, source: CapturedFace, target: CapturedFace, plan: Plan) -> str:
+    backbones = [plan.judge, *([plan.witness] if plan.witness else [])]
+    facts = {
+        "faces": [[face.photo.sha256, face.index, face.crop.policy] for face in (source, target)],
+        "terms": _plain(plan.terms),
+        "backbones": {name: _digest(load_emotion_backbone(name)) for name in backbones},
+        "starts": list(plan.starts),
+        "unknowns": list(plan.unknowns),
+        "settings": dict(plan.settings),
+        "film": plan.film,
+        "witness": plan.witness,
+    }
+    return fingerprint_of(method, facts, build_exporters(plan.write))
+
+
+def _digest(backbone: EmotionBackbone) -> str:
+    """Of all its weights."""
+    digest = hashlib.sha256(json_text(backbone.params.model_dump(mode="json")).encode())
+    for name, tensor in sorted(backbone.state_dict().items()):
+        digest.update(
+            name.encode() + tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+        )
+    return digest.hexdigest()
+
+
+def _plain(terms: Mapping[str, object]) -> dict[str, dict[str, object]]:
+    return {name: dict(term) if isinstance(term, Mapping) else {} for name, term in terms.items()}

@@ -1,0 +1,121 @@
+"""``emoca optimise``: what lies in the folder, what is done again, and what bad input is told."""
+
+import csv
+import json
+
+import pytest
+
+from emoca_core.cli import main
+from emoca_core.export.codes import read_codes
+from emoca_core.optimisation import STARTS, to_folder
+from emoca_core.video import open_clip
+from optimisation.conftest import PHOTOS
+
+SOURCE, TARGET = str(PHOTOS / "grace_hopper.jpg"), str(PHOTOS / "astronaut.jpg")
+FAST = ("--steps", "2", "--size", "32", "--set", "face_model.texture_size=16", "--write", "codes")
+
+pytestmark = pytest.mark.usefixtures("by_name")
+
+
+def run(out, *options, judge=("--judge", "patches")):
+    return main(["optimise", SOURCE, TARGET, "--out", str(out), *judge, *FAST, *options])
+
+
+def test_the_folder_holds_everything_and_is_finished_once(tmp_path, capsys, monkeypatch):
+    assert run(tmp_path) == 0
+    said = capsys.readouterr()
+    assert said.out.strip() == str(tmp_path / "index.html")
+    assert "judge patches" in said.err and "witness others" in said.err
+    record = json.loads((tmp_path / "result.json").read_text())
+    (start,) = record["runs"]
+    assert start["before"]["energy"] > start["after"]["energy"]
+    assert start["adversarial"] in (True, False)
+    rows = list(csv.DictReader((tmp_path / "history.csv").read_text().splitlines()))
+    assert [float(row["energy"]) for row in rows][start["best_step"]] == pytest.approx(start["after"]["energy"])
+    assert float(rows[0]["emotion"]) + 0.05 * float(rows[0]["expression_prior"]) == pytest.approx(
+        float(rows[0]["energy"])
+    )
+    best = read_codes(tmp_path / "best.safetensors")
+    assert best.expression.equal(read_codes(tmp_path / "face" / "face.safetensors").expression)
+    page = (tmp_path / "index.html").read_text()
+    assert "polyline" in page and "face.safetensors" in page
+    assert (tmp_path / "faces.png").stat().st_size > 10_000
+    clip = open_clip(tmp_path / "film.mp4")
+    assert clip.size == (252, 896)
+
+    monkeypatch.setattr(to_folder, "optimise", lambda *_, **__: pytest.fail("it was finished"))
+    assert run(tmp_path) == 0
+    assert "finished before" in capsys.readouterr().err
+    monkeypatch.undo()
+
+
+def test_other_settings_are_done_again(tmp_path, capsys):
+    assert run(tmp_path, "--no-film") == 0
+    first = json.loads((tmp_path / "result.json").read_text())["fingerprint"]
+    assert run(tmp_path, "--no-film", "--steps", "1") == 0
+    assert json.loads((tmp_path / "result.json").read_text())["fingerprint"] != first
+    assert "finished before" not in capsys.readouterr().err
+    assert not (tmp_path / "film.mp4").exists()
+
+
+def test_all_starts_are_compared(tmp_path):
+    assert run(tmp_path, "--compare", "initialisations", "--no-film") == 0
+    record = json.loads((tmp_path / "result.json").read_text())
+    assert [start["start"] for start in record["runs"]] == list(STARTS)
+    assert record["spread"]["vertices_mm"] > 0.1
+    energies = [start["after"]["energy"] for start in record["runs"]]
+    assert record["spread"]["energy"] == pytest.approx(max(energies) - min(energies))
+    assert record["best"] == energies.index(min(energies))
+
+
+def test_judges_are_compared_each_in_its_folder(tmp_path, capsys):
+    assert run(tmp_path, "--compare", "backbones", "patches,others", "--no-film", judge=()) == 0
+    records = {name: json.loads((tmp_path / name / "result.json").read_text()) for name in ("patches", "others")}
+    assert {name: record["witness"] for name, record in records.items()} == {"patches": "others", "others": "patches"}
+    assert 'href="others/index.html"' in (tmp_path / "index.html").read_text()
+    assert (tmp_path / "faces.png").is_file()
+    assert capsys.readouterr().out.strip() == str(tmp_path / "index.html")
+
+
+def test_terms_and_the_jaw_from_the_command_line(tmp_path):
+    options = ("--unknowns", "expression,jaw_pose", "--jaw-prior", "target", "--term", "jaw_prior.weight=3")
+    assert run(tmp_path, *options, "--term", "expression_prior=null", "--rate", "jaw_pose=0.01", "--no-film") == 0
+    record = json.loads((tmp_path / "result.json").read_text())
+    assert set(record["terms"]) == {"emotion", "jaw_prior"}
+    assert record["terms"]["jaw_prior"]["weight"] == 3
+    assert record["settings"]["learning_rates"] == {"jaw_pose": 0.01}
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--unknowns", "expresion"], "Did you mean 'expression'"),
+        (["--source-face", "1"], "there is no face 1: the photo shows 1"),
+        (["--compare", "backbones", "patches"], "at least two names"),
+        (["--compare", "judges"], "takes `initialisations`"),
+        (["--jaw-prior", "mine"], "target, source, or three angles"),
+        (["--term", "emotion"], "write name=value"),
+        (["--term", "emotion.uses=emotion_consistncy"], "Did you mean 'emotion_consistency'"),
+        (["--starts", "eyes"], "no start named 'eyes'"),
+    ],
+)
+def test_bad_input_is_one_line(tmp_path, capsys, options, says):
+    assert run(tmp_path / "out", *options) == 2
+    error = capsys.readouterr().err
+    assert says in error and "Traceback" not in error
+    assert not (tmp_path / "out" / "result.json").exists()
+
+
+def test_a_photo_without_a_face(tmp_path, capsys):
+    from PIL import Image
+
+    Image.new("RGB", (200, 200), "green").save(tmp_path / "wall.png")
+    out = ["--out", str(tmp_path / "out"), "--judge", "patches", *FAST]
+    assert main(["optimise", str(tmp_path / "wall.png"), TARGET, *out]) == 2
+    assert "wall.png" in capsys.readouterr().err
+
+
+def test_a_backbone_that_is_not_there(tmp_path, capsys, monkeypatch):
+    monkeypatch.undo()
+    assert run(tmp_path / "out", judge=("--judge", "open_emotin")) == 2
+    assert "open_emotin" in capsys.readouterr().err
