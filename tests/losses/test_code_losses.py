@@ -134,7 +134,7 @@ def test_jaw_prior_against_scipy(angles, metric):
     difference = numbers(jaw.numpy()) - numbers(np.array([reference]))
     expected = (np.abs(difference) if metric == "l1" else difference**2).sum(1).mean()
     loss = build("jaw_prior", reference=reference, angles=angles, metric=metric)
-    assert loss(estimate(jaw_pose=jaw)).item() == pytest.approx(expected, rel=1e-9)
+    assert loss(estimate(jaw_pose=jaw)).item() == pytest.approx(expected, rel=1e-6)  # the reference is float32
     assert gradient_is_right(lambda pose: loss(estimate(jaw_pose=pose)), jaw)
 
 

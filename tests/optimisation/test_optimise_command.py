@@ -4,17 +4,26 @@ import csv
 import json
 
 import pytest
+from PIL import Image
 
 from emoca_core.cli import main
 from emoca_core.export.codes import read_codes
-from emoca_core.optimisation import STARTS, to_folder
+from emoca_core.optimisation import STARTS, pair, to_folder
+from emoca_core.runs.backbones import load_emotion_backbone
 from emoca_core.video import open_clip
 from optimisation.conftest import PHOTOS
 
 SOURCE, TARGET = str(PHOTOS / "grace_hopper.jpg"), str(PHOTOS / "astronaut.jpg")
-FAST = ("--steps", "2", "--size", "32", "--set", "face_model.texture_size=16", "--write", "codes")
+FAST = ("--steps", "2", "--size", "32", "--write", "codes")
 
-pytestmark = pytest.mark.usefixtures("by_name")
+pytestmark = pytest.mark.usefixtures("by_name", "loaded_once")
+
+
+@pytest.fixture
+def loaded_once(method, source, target, monkeypatch):
+    """One method and two captured faces for all; what the command says of photos is tried without."""
+    monkeypatch.setattr("emoca_core.cli.optimise.load", lambda args: method)
+    monkeypatch.setattr(pair, "one_face", lambda _, photo, *rest: source if photo == SOURCE else target)
 
 
 def run(out, *options, judge=("--judge", "patches")):
@@ -46,7 +55,6 @@ def test_the_folder_holds_everything_and_is_finished_once(tmp_path, capsys, monk
     monkeypatch.setattr(to_folder, "optimise", lambda *_, **__: pytest.fail("it was finished"))
     assert run(tmp_path) == 0
     assert "finished before" in capsys.readouterr().err
-    monkeypatch.undo()
 
 
 def test_other_settings_are_done_again(tmp_path, capsys):
@@ -90,7 +98,6 @@ def test_terms_and_the_jaw_from_the_command_line(tmp_path):
     ("options", "says"),
     [
         (["--unknowns", "expresion"], "Did you mean 'expression'"),
-        (["--source-face", "1"], "there is no face 1: the photo shows 1"),
         (["--compare", "backbones", "patches"], "at least two names"),
         (["--compare", "judges"], "takes `initialisations`"),
         (["--jaw-prior", "mine"], "target, source, or three angles"),
@@ -106,16 +113,18 @@ def test_bad_input_is_one_line(tmp_path, capsys, options, says):
     assert not (tmp_path / "out" / "result.json").exists()
 
 
-def test_a_photo_without_a_face(tmp_path, capsys):
-    from PIL import Image
-
+def test_photos_without_the_face_asked_for(tmp_path, capsys, monkeypatch, method):
+    monkeypatch.undo()
+    monkeypatch.setattr("emoca_core.cli.optimise.load", lambda args: method)
     Image.new("RGB", (200, 200), "green").save(tmp_path / "wall.png")
-    out = ["--out", str(tmp_path / "out"), "--judge", "patches", *FAST]
+    out = ["--out", str(tmp_path / "out"), *FAST]
     assert main(["optimise", str(tmp_path / "wall.png"), TARGET, *out]) == 2
-    assert "wall.png" in capsys.readouterr().err
+    assert "wall.png: " in capsys.readouterr().err
+    assert main(["optimise", SOURCE, TARGET, "--source-face", "1", *out]) == 2
+    assert "there is no face 1: the photo shows 1" in capsys.readouterr().err
 
 
 def test_a_backbone_that_is_not_there(tmp_path, capsys, monkeypatch):
-    monkeypatch.undo()
+    monkeypatch.setattr(to_folder, "load_emotion_backbone", load_emotion_backbone)
     assert run(tmp_path / "out", judge=("--judge", "open_emotin")) == 2
     assert "open_emotin" in capsys.readouterr().err
