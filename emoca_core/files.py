@@ -113,9 +113,13 @@ def json_text(value: object, *, indent: int | None = 2, strict: bool = False) ->
         >>> json_text({"loss": float("nan")}, indent=None)
         '{"loss": null}'
     """
-    return json.dumps(
-        value if strict else map_leaves(value, _finite), indent=indent, ensure_ascii=False, allow_nan=False
-    )
+    return _json_encoder(indent).encode(value if strict else map_leaves(value, _finite))
+
+
+@cache
+def _json_encoder(indent: int | None) -> json.JSONEncoder:
+    """Kept, because ``json.dumps`` makes one for each text, which takes longer than a short text does."""
+    return json.JSONEncoder(indent=indent, ensure_ascii=False, allow_nan=False)
 
 
 @contextmanager

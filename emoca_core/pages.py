@@ -22,8 +22,8 @@ def html_page(template: str, package: str = "emoca_core", **values: object) -> s
         package: Where it lies.
         **values: What it shows. A name that the template uses and that is not given is an error.
     """
-    text = _environment(package).get_template(f"{template}.html.jinja").render(values)
-    return _LONE_SURROGATES.sub("\ufffd", text)
+    pieces = _environment(package).get_template(f"{template}.html.jinja").generate(values)
+    return "".join(piece if piece.isascii() else _LONE_SURROGATES.sub("\ufffd", piece) for piece in pieces)
 
 
 @cache

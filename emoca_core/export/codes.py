@@ -183,10 +183,13 @@ def _json_lines(value: object, newline: str) -> str:
     """JSON of which all that holds other containers is spread over lines; twenty times as fast as ``json``'s indent."""
     inner = newline + "  "
     if isinstance(value, Mapping) and value:
-        items = (f"{json_text(str(key), indent=None)}: {_json_lines(item, inner)}" for key, item in value.items())
+        items = [
+            f"{json_text(str(key), indent=None, strict=True)}: {_json_lines(item, inner)}"
+            for key, item in value.items()
+        ]
         return "{" + inner + f",{inner}".join(items) + newline + "}"
     if isinstance(value, list | tuple) and value and isinstance(value[0], Mapping | list | tuple):
-        return "[" + inner + f",{inner}".join(_json_lines(item, inner) for item in value) + newline + "]"
+        return "[" + inner + f",{inner}".join([_json_lines(item, inner) for item in value]) + newline + "]"
     return json_text(value, indent=None, strict=True)
 
 

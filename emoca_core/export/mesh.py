@@ -1,5 +1,7 @@
 """What the mesh writers share: normals, and vertices at the seams of a texture."""
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 from jaxtyping import Float, Int
@@ -59,6 +61,16 @@ def split_at_seams(
     Returns:
         The vertex of each new number, its texture coordinate, and the triangles in the new numbers.
     """
-    stride = int(uv_faces.max(initial=0)) + 1
-    pairs, corners = np.unique(faces.astype(np.int64) * stride + uv_faces, return_inverse=True)
-    return pairs // stride, pairs % stride, corners.reshape(faces.shape)
+    return _split(faces.astype(np.int64).tobytes(), uv_faces.astype(np.int64).tobytes())
+
+
+@lru_cache(maxsize=4)
+def _split(faces: bytes, uv_faces: bytes) -> tuple[Int[ndarray, "N"], Int[ndarray, "N"], Int[ndarray, "F 3"]]:
+    """Triangles and texture coordinates, which all faces of a model share."""
+    vertices, texels = (np.frombuffer(numbers, np.int64) for numbers in (faces, uv_faces))
+    stride = int(texels.max(initial=0)) + 1
+    pairs, corners = np.unique(vertices * stride + texels, return_inverse=True)
+    split = pairs // stride, pairs % stride, corners.reshape(-1, 3)
+    for numbers in split:
+        numbers.setflags(write=False)
+    return split

@@ -27,6 +27,8 @@ _MARGIN = 0.07
 _GAP, _BORDER, _CAPTION = 8, 12, 30
 _LARGER = 3
 """How many times larger landmarks are drawn before they are reduced to the panel."""
+_ROOM = 4
+"""Around the landmarks, for the strokes; pixels."""
 Color = tuple[int, int, int]
 Points = Sequence[tuple[float, float]]
 Label = tuple[str, Color]
@@ -123,6 +125,8 @@ def _render(
     detail_normals: Float[torch.Tensor, "1 3 T T"] | None,
 ) -> tuple[Image.Image, Image.Image]:
     """The grey mesh, and how much of each pixel it covers."""
+    import cv2
+
     side = PANEL * _SUPERSAMPLING
     ndc = (2 * window.to_panel(camera.project(mesh.vertices)) + 1) / PANEL - 1
     projected = _tensor(np.column_stack([ndc, camera.depth(mesh.vertices)]), device)
@@ -136,9 +140,11 @@ def _render(
         else:
             turned = torch.einsum("ij,bjhw->bihw", torch.from_numpy(axes).float().to(device), detail_normals.to(device))
             light = lit(_with_detail(renderer.interpolate(fragments, normals), renderer, fragments, mesh, turned))
-        # the average over the covered part of each pixel
-        grey, mask = torch.nn.functional.avg_pool2d(torch.cat([light * fragments.mask, fragments.mask]), _SUPERSAMPLING)
-    return _to_image(grey / mask.clamp_min(1e-6)).convert("RGB"), _to_image(mask)
+            light = light * fragments.mask
+    pictures = (picture[0, 0].cpu().numpy() for picture in (light, fragments.mask))  # both zero beside the face
+    covered, mask = (cv2.resize(picture, (PANEL, PANEL), interpolation=cv2.INTER_AREA) for picture in pictures)
+    grey = covered / np.maximum(mask, 1e-6)  # the average over the covered part of each pixel
+    return _to_image(grey).convert("RGB"), _to_image(mask)
 
 
 def lit(normals: Float[torch.Tensor, "B 3 h w"]) -> Float[torch.Tensor, "B 1 h w"]:
@@ -166,13 +172,18 @@ def _with_detail(
 def _draw_landmarks(
     panel: Image.Image, fitted: Float[ndarray, "68 2"], detected: Float[ndarray, "68 2"] | None
 ) -> Image.Image:
-    marked = panel.copy()
-    lines = [_enlarged(fitted[indices]) for indices in IBUG68.values()]
+    shown = fitted if detected is None else np.concatenate([fitted, detected])
+    low, high = np.floor(shown.min(axis=0)) - _ROOM, np.ceil(shown.max(axis=0)) + _ROOM
+    left, upper, right, lower = np.clip([*low, *high], [0, 0, 1, 1], [PANEL - 1, PANEL - 1, PANEL, PANEL]).astype(int)
+    part = panel.crop((left, upper, right, lower))  # of the panel only this is drawn on
+    lines = [_enlarged(fitted[indices] - [left, upper]) for indices in IBUG68.values()]
     closed = [[*line, line[0]] if name in _CLOSED else line for name, line in zip(IBUG68, lines, strict=True)]
-    _paint(marked, _FITTED, lines=closed)
+    _paint(part, _FITTED, lines=closed)
     if detected is not None:
-        _paint(marked, _DETECTED, points=_enlarged(detected), radius=5)
-    _paint(marked, _FITTED, points=_enlarged(fitted), radius=6)
+        _paint(part, _DETECTED, points=_enlarged(detected - [left, upper]), radius=5)
+    _paint(part, _FITTED, points=_enlarged(fitted - [left, upper]), radius=6)
+    marked = panel.copy()
+    marked.paste(part, (left, upper))
     return marked
 
 
@@ -215,5 +226,5 @@ def _tensor(values: Float[ndarray, "N D"], device: torch.device) -> Float[torch.
     return torch.from_numpy(values.astype(np.float32))[None].to(device)
 
 
-def _to_image(values: Float[torch.Tensor, "1 h w"]) -> Image.Image:
-    return Image.fromarray((255 * values[0]).round().clamp(0, 255).byte().cpu().numpy())
+def _to_image(values: Float[ndarray, "h w"]) -> Image.Image:
+    return Image.fromarray(np.rint(255 * values).clip(0, 255).astype(np.uint8))

@@ -1,6 +1,7 @@
 """GLB files: read back by trimesh and by a reader written from the specification."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from glb_reader import GlbReader
 
 from emoca_core.export import FaceMesh, GltfCamera
 from emoca_core.export.mesh import split_at_seams, unit_normals
+from emoca_core.geometry.normals import grid_faces
 from emoca_core.interfaces import ExpressionRig
 from emoca_plugins.exporters.glb import glb_bytes
 
@@ -110,6 +112,37 @@ def test_targets_turn_the_normals_to_those_of_the_moved_mesh():
         # entries below 1e-4 are left out of a target
         np.testing.assert_allclose(shown[indices], expected[mesh.faces], atol=2e-4)
     assert np.abs(reader.targets("NORMAL")["browInnerUp"]).max() > 0.1  # so that the comparison is about something
+
+
+def test_bounds_of_targets_that_move_everything_or_nothing():
+    mesh = sphere()
+    random = np.random.default_rng(4)
+    everywhere = random.uniform(0.01, 0.02, mesh.vertices.shape) * [1, -1, 1]  # the smallest x is above zero
+    nowhere = np.zeros_like(everywhere)
+    weights = dict.fromkeys(("nothing", "all", "nothing else", "some"), 0.0)
+    targets = np.stack([nowhere, everywhere, nowhere, mesh.rig.targets[0]])
+    reader = GlbReader(glb_bytes(replace(mesh, rig=ExpressionRig(mesh.vertices, targets, weights, "arkit"))))
+    vertex = split_at_seams(mesh.faces, mesh.uv_faces)[0]
+    for moved, expected in zip(reader.targets().values(), targets, strict=True):  # the reader checks the bounds
+        np.testing.assert_allclose(moved, expected[vertex], atol=1e-7)
+    accessors = [reader.json["accessors"][target["POSITION"]] for target in reader.primitive["targets"]]
+    assert ["sparse" in accessor for accessor in accessors] == [False, True, False, True]
+    assert accessors[1]["min"][0] > 0 > accessors[1]["max"][1] and accessors[3]["max"][0] > 0 > accessors[3]["min"][0]
+
+
+@pytest.mark.parametrize(("rows", "component"), [(255, 5123), (257, 5125)])  # 65,280 vertices and 65,792
+def test_indices_are_as_short_as_the_number_of_vertices_allows(rows, component):
+    vertices = np.stack(np.meshgrid(np.arange(rows), np.arange(256), [0.0], indexing="ij"), axis=-1).reshape(-1, 3)
+    faces = grid_faces(rows, 256).numpy()
+    targets = np.zeros((1, *vertices.shape))
+    targets[0, -1] = 1.0
+    rig = ExpressionRig(vertices, targets, {"last": 1.0}, "code")
+    reader = GlbReader(glb_bytes(FaceMesh(vertices=vertices, faces=faces, rig=rig)))
+    np.testing.assert_array_equal(reader.accessor(reader.primitive["indices"]).reshape(-1, 3), faces)
+    np.testing.assert_array_equal(reader.targets()["last"], targets[0])
+    sparse = reader.json["accessors"][reader.primitive["targets"][0]["POSITION"]]["sparse"]
+    used = {sparse["indices"]["componentType"], reader.json["accessors"][reader.primitive["indices"]]["componentType"]}
+    assert used == {component}
 
 
 def test_without_texture_coordinates_vertices_keep_their_order():

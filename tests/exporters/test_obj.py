@@ -1,6 +1,7 @@
 """OBJ files: the model's own vertex order, texture and colours, as trimesh reads them."""
 
 import numpy as np
+import pytest
 import trimesh
 from PIL import Image
 
@@ -46,3 +47,13 @@ def test_lines_are_indexed_from_one_with_all_three_references(tmp_path):
     assert "f 1/1/1 2/2/2 3/3/3" in lines and "f 1/5/1 3/3/3 4/4/4" in lines
     assert "mtllib face.mtl" in lines and "usemtl skin" in lines
     assert sum(line.startswith("vn ") for line in lines) == 4
+
+
+@pytest.mark.parametrize("size", [1e-9, 1e-3, 1.0, 12.0, 1e4])
+def test_numbers_of_every_size_are_read_back(tmp_path, size):
+    vertices = np.random.default_rng(5).normal(0, size, (40, 3))
+    vertices[:3] = [[0.0, -0.0, -1e-9], [9.99999996, -9.99999996, 0.1], [-0.5, 1e-7, -1e-7]]
+    write_obj(tmp_path / "face.obj", FaceMesh(vertices=vertices, faces=np.array([[0, 1, 2]])))
+    lines = [line.split(" ") for line in (tmp_path / "face.obj").read_text().splitlines() if line.startswith("v ")]
+    np.testing.assert_allclose(np.array(lines)[:, 1:].astype(float), vertices, atol=0.501e-7)
+    assert lines[0] == ["v", *["0.0000000"] * 3] and lines[1][1:3] == ["10.0000000", "-10.0000000"]

@@ -41,6 +41,15 @@ def test_conformance():
     check_component("face_model", "open_head", {"texture_size": 64})
 
 
+def test_one_person_expanded_over_a_batch_gets_the_faces_of_many(head):
+    shape, expression = random_shapes(1), torch.rand(4, 52, generator=torch.Generator().manual_seed(1))
+    pose = 0.3 * torch.randn(4, 3, generator=torch.Generator().manual_seed(2))
+    code = face(shape.repeat(4, 1), expression=expression, jaw_pose=pose, global_pose=pose)
+    expanded = code.replace(shape=shape.expand(4, -1))
+    assert expanded.shape.stride(0) == 0  # which is what is quicker
+    torch.testing.assert_close(head(expanded).vertices, head(code).vertices, atol=1e-7, rtol=0)
+
+
 def test_size_of_the_shipped_data():
     folder = Path(__file__).parents[2] / "plugins/emoca_plugins/face_models/data"
     files = list(folder.glob("open_head*.npz"))

@@ -5,7 +5,7 @@ import struct
 
 import numpy as np
 
-COMPONENTS = {5126: "<f4", 5125: "<u4"}
+COMPONENTS = {5126: "<f4", 5125: "<u4", 5123: "<u2"}
 COLUMNS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4}
 
 
@@ -48,7 +48,8 @@ class GlbReader:
             values = np.zeros((accessor["count"], columns), dtype)
         if sparse := accessor.get("sparse"):
             values = values.copy()
-            where = self.view(sparse["indices"]["bufferView"], "<u4", 1)[:, 0]
+            indices = sparse["indices"]
+            where = self.view(indices["bufferView"], COMPONENTS[indices["componentType"]], 1)[:, 0]
             assert sparse["count"] > 0 and (np.diff(where.astype(int)) > 0).all() and len(where) == sparse["count"]
             assert "target" not in self.json["bufferViews"][sparse["indices"]["bufferView"]]
             values[where] = self.view(sparse["values"]["bufferView"], dtype, columns)

@@ -5,12 +5,11 @@ writes cameras, texture and named, sparse morph targets together.
 """
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float, Float32, Int
 from numpy import ndarray
 
@@ -18,17 +17,18 @@ from emoca_core.export.camera import GltfCamera, camera_to_gltf
 from emoca_core.export.head_motion import HeadMotion, continuous_quaternions, head_motion
 from emoca_core.export.mesh import split_at_seams, unit_normals
 from emoca_core.export.png import texture_png
+from emoca_core.export.target_normals import MovedSurface
 from emoca_core.files import atomic_write, json_text
-from emoca_core.geometry.normals import vertex_normals
 from emoca_core.interfaces import CapturedFace, CapturedSequence, ExportedFile, Exporter, ExpressionRig, FaceMesh
 
-_FLOAT, _UNSIGNED_INT = 5126, 5125
+_FLOAT, _UNSIGNED_SHORT, _UNSIGNED_INT = 5126, 5123, 5125
 _VERTEX_BUFFER, _INDEX_BUFFER = 34962, 34963
 _VECTOR_TYPES = {1: "SCALAR", 2: "VEC2", 3: "VEC3", 4: "VEC4"}
 _STILL, _NOT_TURNED = 1e-7, 1e-4
 """Vertices that a target moves less (metres), or whose normals it turns less (radians), are left out of it."""
 _LINEAR, _CLAMP_TO_EDGE = 9729, 33071
 Json = dict[str, object]
+Bound = Sequence[float]
 
 
 class Glb(Exporter):
@@ -154,34 +154,24 @@ class _Buffer:
         return self._accessor(accessor | (_bounds(values) if bounds else {}))
 
     def add_sparse(
-        self,
-        values: Float32[ndarray, "V 3"],
-        kept: Bool[ndarray, "V"],
-        vertex: Int[ndarray, "N"],
-        bounds: bool = False,
+        self, count: int, places: Int[ndarray, "N"], values: Float32[ndarray, "N 3"], **bounds: Bound
     ) -> int:
-        """Append vectors of split vertices of which few are not zero; returns the number of their accessor."""
-        places = np.flatnonzero(kept[vertex])
-        shown = values[vertex[places]].astype("<f4")
-        accessor: Json = {"componentType": _FLOAT, "count": len(vertex), "type": "VEC3"}
-        if bounds:
-            zero = np.zeros((int(len(places) < len(vertex)), 3), "<f4")
-            accessor |= _bounds(np.concatenate([shown, zero]))
+        """Append ``count`` vectors of which few are not zero; returns the number of their accessor."""
+        accessor: Json = {"componentType": _FLOAT, "count": count, "type": "VEC3", **bounds}
         if len(places):
-            indices = self.add(places.astype("<u4").tobytes())
+            kind, dtype = _index_type(count)
             accessor["sparse"] = {
                 "count": len(places),
-                "indices": {"bufferView": indices, "componentType": _UNSIGNED_INT},
-                "values": {"bufferView": self.add(shown.tobytes())},
+                "indices": {"bufferView": self.add(places.astype(dtype).tobytes()), "componentType": kind},
+                "values": {"bufferView": self.add(values.astype("<f4").tobytes())},
             }
         return self._accessor(accessor)
 
     def add_triangles(self, faces: Int[ndarray, "F 3"]) -> int:
         """Append triangle indices; returns the number of their accessor."""
-        view = self.add(faces.astype("<u4").tobytes(), _INDEX_BUFFER)
-        return self._accessor(
-            {"bufferView": view, "componentType": _UNSIGNED_INT, "count": faces.size, "type": "SCALAR"}
-        )
+        kind, dtype = _index_type(int(faces.max(initial=0)) + 1)
+        view = self.add(faces.astype(dtype).tobytes(), _INDEX_BUFFER)
+        return self._accessor({"bufferView": view, "componentType": kind, "count": faces.size, "type": "SCALAR"})
 
     def _accessor(self, accessor: Json) -> int:
         self.accessors.append(accessor)
@@ -249,18 +239,53 @@ def _targets(
     rig: ExpressionRig, faces: Int[ndarray, "F 3"], vertex: Int[ndarray, "N"], buffer: _Buffer
 ) -> list[dict[str, int]]:
     """Each target with the change of the normals that it brings; viewers add both up by weight."""
-    neutral, targets = rig.neutral.astype(np.float32), rig.targets.astype(np.float32)
-    millimetres = torch.from_numpy(1000 * np.concatenate([neutral[None], neutral + targets]))
-    normals = vertex_normals(millimetres, torch.from_numpy(faces)).numpy()
-    turned = normals[1:] - normals[0]
-    changes = zip(targets, _longer(targets, _STILL), turned, _longer(turned, _NOT_TURNED), strict=True)
+    targets = rig.targets.astype(np.float32)
+    moves = _longer(targets, _STILL)
+    turns = MovedSurface.of(moves, faces).turns(rig.neutral, targets)
+    moved = _Sparse.of(targets, moves, vertex)
+    turned = _Sparse.of(turns, _longer(turns, _NOT_TURNED), vertex)
     return [
         {
-            "POSITION": buffer.add_sparse(moved, moves, vertex, bounds=True),
-            "NORMAL": buffer.add_sparse(turn, turns, vertex),
+            "POSITION": buffer.add_sparse(len(vertex), *position, min=low, max=high),
+            "NORMAL": buffer.add_sparse(len(vertex), *normal),
         }
-        for moved, moves, turn, turns in changes
+        for position, normal, low, high in zip(moved.split(), turned.split(), *moved.bounds(len(vertex)), strict=True)
     ]
+
+
+@dataclass(frozen=True)
+class _Sparse:
+    """The vectors of several targets that are kept.
+
+    Attributes:
+        places: Where they are among the split vertices, target by target.
+        values: The vectors.
+        starts: Where each target begins.
+    """
+
+    places: Int[ndarray, "K"]
+    values: Float32[ndarray, "K 3"]
+    starts: Int[ndarray, "N"]
+
+    @classmethod
+    def of(cls, vectors: Float32[ndarray, "N V 3"], kept: Bool[ndarray, "N V"], vertex: Int[ndarray, "S"]) -> "_Sparse":
+        target, place = np.divmod(np.flatnonzero(kept[:, vertex]), len(vertex))
+        values = vectors.reshape(-1, 3).take(target * kept.shape[1] + vertex[place], axis=0)
+        return cls(place, values, np.searchsorted(target, np.arange(len(kept))))
+
+    def split(self) -> Iterator[tuple[Int[ndarray, "_"], Float32[ndarray, "_ 3"]]]:
+        """Places and vectors of each target."""
+        return zip(np.split(self.places, self.starts[1:]), np.split(self.values, self.starts[1:]), strict=True)
+
+    def bounds(self, count: int) -> tuple[list[list[float]], list[list[float]]]:
+        """The smallest and the largest of each target's ``count`` vectors, the zeros that are left out among them."""
+        sizes = np.diff(self.starts, append=len(self.places))
+        bounds = np.zeros((2, len(sizes), 3), np.float32)
+        for bound, pick in zip(bounds, (np.minimum, np.maximum), strict=True):
+            bound[sizes > 0] = pick.reduceat(self.values, self.starts[sizes > 0], axis=0)
+            bound[sizes < count] = pick(bound[sizes < count], 0)
+        low, high = bounds.tolist()
+        return low, high
 
 
 def _longer(vectors: Float32[ndarray, "N V 3"], limit: float) -> Bool[ndarray, "N V"]:
@@ -274,6 +299,11 @@ def _material(textured: bool) -> Json:
     if textured:
         surface["baseColorTexture"] = {"index": 0}
     return {"name": "skin", "pbrMetallicRoughness": surface, "doubleSided": True}
+
+
+def _index_type(count: int) -> tuple[int, str]:
+    """The smallest type for numbers below ``count``; the largest number of a type is not an index."""
+    return (_UNSIGNED_SHORT, "<u2") if count < 2**16 else (_UNSIGNED_INT, "<u4")
 
 
 def _bounds(values: Float[ndarray, "N D"]) -> dict[str, list[float]]:

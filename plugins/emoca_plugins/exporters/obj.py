@@ -6,7 +6,7 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from numpy import ndarray
 
 from emoca_core.export.mesh import unit_normals
@@ -14,6 +14,9 @@ from emoca_core.export.png import texture_png
 from emoca_core.export.posed_meshes import posed_meshes
 from emoca_core.files import atomic_write, write_text
 from emoca_core.interfaces import CapturedFace, CapturedSequence, ExportedFile, Exporter, FaceMesh
+
+_DECIMALS = 7
+"""A tenth of a micrometre."""
 
 
 class Obj(Exporter):
@@ -93,7 +96,26 @@ def write_material(path: Path, mesh: FaceMesh) -> list[Path]:
 
 
 def _rows(keyword: str, values: Float[ndarray, "N D"]) -> str:
-    return _text(keyword + " %.7g" * values.shape[1], values)
+    """One line for each row."""
+    count, numbers = len(values), _characters(values)
+    begin, end = np.frombuffer(keyword.encode(), np.uint8), np.frombuffer(b"\n", np.uint8)
+    lines = np.hstack([np.tile(begin, (count, 1)), numbers.reshape(count, -1), np.tile(end, (count, 1))])
+    return lines[lines > 0].tobytes().decode().rstrip()
+
+
+def _characters(values: Float[ndarray, "*shape"]) -> UInt8[ndarray, "*shape _"]:
+    """Numbers in decimal, each after a space, with zero for no character: digit by digit, but all numbers at once."""
+    left = np.rint(np.abs(values) * 10**_DECIMALS).astype(np.int64)
+    whole = max(1, len(str(left.max(initial=0))) - _DECIMALS)  # digits before the point
+    text = np.empty((*values.shape, 3 + whole + _DECIMALS), np.uint8)
+    text[..., 0], text[..., 1], text[..., 2 + whole] = ord(" "), ord("-") * ((values < 0) & (left > 0)), ord(".")
+    for place in reversed((*range(2, 2 + whole), *range(3 + whole, text.shape[-1]))):
+        rest = left // 10
+        text[..., place] = left - 10 * rest + ord("0")
+        left = rest
+    leading = text[..., 2 : 1 + whole]
+    leading[np.logical_and.accumulate(leading == ord("0"), axis=-1)] = 0
+    return text
 
 
 @lru_cache(maxsize=4)
@@ -116,6 +138,6 @@ def _int_bytes(values: Int[ndarray, "F 3"]) -> bytes:
     return values.astype(np.int64).tobytes()
 
 
-def _text(form: str, values: Float[ndarray, "N D"] | Int[ndarray, "N D"]) -> str:
+def _text(form: str, values: Int[ndarray, "N D"]) -> str:
     """One line for each row: formatted at once, five times as fast as row by row."""
     return "\n".join([form] * len(values)) % tuple(values.ravel().tolist())

@@ -176,9 +176,10 @@ class Flame(JointedHead):
         self._constant("uv_faces", template.array("uv_faces"))
 
     def forward(self, parameters: FaceParameters) -> FaceGeometry:
-        code, rotations = self._code(parameters), self._rotations(parameters)
-        bend = rotations[:, 1:] - torch.eye(3, dtype=code.dtype, device=code.device)
-        vertices = self._posed(torch.cat([code, bend.flatten(1)], 1), rotations, self._joints(code))
+        shape, rotations = self._block(parameters, "shape"), self._rotations(parameters)
+        bend = rotations[:, 1:] - torch.eye(3, dtype=shape.dtype, device=shape.device)
+        others = torch.cat([self._block(parameters, "expression"), bend.flatten(1)], 1)
+        vertices = self._posed(shape, others, rotations, self.joints(parameters))
         if self.params.eyelids:
             vertices = vertices + from_planes(self._block(parameters, "eyelids") @ self.eyelid_modes)
         sets = self._fixed_landmarks(vertices)

@@ -75,12 +75,21 @@ class JointedHead(MorphableModel):
         return torch.addmm(self.joint_mean, code, self.joint_modes).reshape(code.shape[0], -1, 3)
 
     def _posed(
-        self, code: Float[Tensor, "B _"], rotations: Float[Tensor, "B 5 3 3"], joints: Float[Tensor, "B 5 3"]
+        self,
+        shape: Float[Tensor, "B S"],
+        others: Float[Tensor, "B _"],
+        rotations: Float[Tensor, "B 5 3 3"],
+        joints: Float[Tensor, "B 5 3"],
     ) -> Float[Tensor, "B V 3"]:
-        """Posed vertices for a factor of every mode but the mean."""
-        factors = torch.cat([torch.ones_like(code[:, :1]), code], 1)
-        rest = from_planes(factors @ self.modes)
+        """Posed vertices for a factor of every mode but the mean: those of the identity, then all others."""
+        rest = from_planes(self._rest(shape, others))
         return linear_blend_skinning(rest, rotations, joints, self.parents, self.skinning_weights)[0]
+
+    def _rest(self, shape: Float[Tensor, "B S"], others: Float[Tensor, "B _"]) -> Float[Tensor, "B _"]:
+        if shape.stride(0) == 0:  # one person, expanded over the batch, is added up once
+            mean, of_person, of_others = torch.split(self.modes, [1, shape.shape[1], others.shape[1]])
+            return torch.addmm(torch.addmm(mean, shape[:1], of_person), others, of_others)
+        return torch.cat([torch.ones_like(shape[:, :1]), shape, others], 1) @ self.modes
 
     def _fixed_landmarks(self, vertices: Float[Tensor, "B V 3"]) -> dict[str, Float[Tensor, "B _ 3"]]:
         """The sets of fixed points."""

@@ -100,8 +100,8 @@ class OpenHead(JointedHead):
     def forward(self, parameters: FaceParameters) -> FaceGeometry:
         shape, rotations = self._block(parameters, "shape"), self._rotations(parameters)
         opening = self._block(parameters, "jaw_pose")[:, :1].sin()
-        code = torch.cat([shape, self._block(parameters, "expression"), opening], 1)
-        vertices = self._posed(code, rotations, self._joints(shape))
+        others = torch.cat([self._block(parameters, "expression"), opening], 1)
+        vertices = self._posed(shape, others, rotations, self._joints(shape))
         sets = self._fixed_landmarks(vertices)
         static = sets.pop("ibug68")
         dynamic = torch.cat([self._contour(vertices, rotations), static[:, 17:]], 1)
