@@ -24,7 +24,7 @@ ROOMS = (  # from the ground to the roof
     *("registry.spec", "registry.kinds", "registry.hookspecs"),
     *("vocabulary", "interfaces", "registry", "geometry", "kernels", "measures", "images", "video", "rendering"),
     *("weights", "formats", "method", "export", "runs", "reconstruction", "optimisation", "live", "api"),
-    *("deployment", "datasets", "train", "probe", "retrieval", "sweep", "testing", "", "cli", "__main__"),
+    *("deployment", "datasets", "train", "probe", "retrieval", "study", "sweep", "testing", "", "cli", "__main__"),
 )
 HEAVY = {"torch", "numpy", "timm", "mediapipe", "numba", "scipy", "accelerate", "PIL", "av"}
 NOT_SHIPPED = {"tests", "tools", "benchmarks", "examples", "pytest"}

@@ -45,6 +45,7 @@ COMMANDS = (
     "benchmark",
     "index",
     "retrieve",
+    "study",
     "new",
 )
 """Modules of this package in the order of ``emoca --help``: adding a command adds a name."""

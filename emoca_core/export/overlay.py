@@ -106,14 +106,31 @@ def overlay_picture(
     window = Window.around(np.vstack([camera.project(mesh.vertices), fitted]))
     background = window.cut(photo)
     grey, mask = _render(mesh, camera, window, renderer, device, detail_normals)
-    alone = Image.new("RGB", background.size, EMPTY)
     mixed = Image.composite(grey, background, mask.point(lambda value: round(OPACITY * value)))
-    alone.paste(grey, mask=mask)
+    alone = _on_empty(grey, mask)
     shown = detected.get("ibug68")
     marked = _draw_landmarks(background, window.to_panel(fitted), None if shown is None else window.to_panel(shown))
     panels = [background, marked, mixed, alone]
     legend = [("landmarks", INK), ("fitted", _FITTED), *([] if shown is None else [("detected", _DETECTED)])]
     return _lay_out(panels, [[("photo", INK)], legend, [("mesh over photo", INK)], [("mesh", INK)]], caption)
+
+
+def grey_picture(
+    mesh: FaceMesh,
+    camera: PhotoCamera,
+    window: Window,
+    renderer: Renderer,
+    device: torch.device,
+    detail_normals: Float[torch.Tensor, "1 3 T T"] | None = None,
+) -> Image.Image:
+    """The grey mesh alone, as a camera sees it through a window; the arguments are those of ``overlay_picture``."""
+    return _on_empty(*_render(mesh, camera, window, renderer, device, detail_normals))
+
+
+def _on_empty(grey: Image.Image, mask: Image.Image) -> Image.Image:
+    alone = Image.new("RGB", grey.size, EMPTY)
+    alone.paste(grey, mask=mask)
+    return alone
 
 
 def _render(

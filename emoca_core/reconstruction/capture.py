@@ -94,7 +94,7 @@ def find_faces(method: Method, photo: Photo, settings: Settings) -> FoundFaces:
     return FoundFaces(faces, left_out)
 
 
-def capture_faces(method: Method, faces: Sequence[FoundFace], settings: Settings) -> list[CapturedFace]:
+def capture_faces(method: Method, faces: Sequence[FoundFace], settings: Settings) -> list[ReconstructedFace]:
     """Encode one batch of faces, and pose their meshes."""
     if not faces:
         return []

@@ -19,7 +19,7 @@ from emoca_core.export.camera import crop_camera_to_photo
 from emoca_core.export.codes import FORMAT, describe_camera, describe_codes, describe_landmarks
 from emoca_core.export.detail import displaced_mesh
 from emoca_core.export.mesh import textured_mesh
-from emoca_core.export.overlay import overlay_picture
+from emoca_core.export.overlay import Window, grey_picture, overlay_picture
 from emoca_core.files import sha256_of
 from emoca_core.interfaces import CapturedFace, ExpressionRig, FaceMesh, FaceParameters, Photo, PhotoCamera, Quality
 from emoca_core.method import Method
@@ -118,6 +118,13 @@ class ReconstructedFace(CapturedFace):
             caption,
             self._detail_normals(),
         )
+
+    def grey_picture(self, window: Window) -> Image.Image | None:
+        """The grey mesh alone in a window of the photo, with its wrinkles; ``None`` without a camera."""
+        if self.camera is None:
+            return None
+        method = self.method
+        return grey_picture(self.mesh, self.camera, window, method.renderer, method.device, self._detail_normals())
 
     def record(self) -> dict[str, Any]:
         """Everything but the mesh, JSON-ready."""
