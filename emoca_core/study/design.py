@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -102,7 +102,7 @@ class Study(_Strict):
     left_out: tuple[LeftOut, ...]
 
     @model_validator(mode="after")
-    def _fits_together(self) -> Self:
+    def _fits_together(self) -> "Study":
         wanted = Counter((face, shows) for face in range(len(self.faces)) for shows in self.conditions)
         if Counter((one.face, one.shows) for one in self.stimuli) != wanted:
             raise ValueError("there is not exactly one picture of each face for each method")

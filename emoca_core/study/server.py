@@ -22,6 +22,7 @@ from emoca_core.study.store import Progress, Store, StudyFullError, UnknownParti
 from emoca_core.study.texts import TEXTS, Texts, read_texts
 
 if TYPE_CHECKING:
+    import uvicorn
     from starlette.applications import Starlette
     from starlette.requests import Request
     from starlette.responses import Response
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 BODY_BYTES = 2048
 """Of one request: an answer has 200."""
+HEADER_BYTES = 16 * 1024
+"""Of one request, where they do not come at once."""
 CONNECTIONS = 2000
 """At once; further ones are told to come again, which the page does."""
 _POLICY = (
@@ -123,7 +126,7 @@ def serve_study(folder: Path, settings: ServeSettings, say: Tell) -> None:
     """
     try:
         import starlette  # noqa: F401
-        import uvicorn
+        import uvicorn  # noqa: F401
     except ImportError as error:
         raise ComponentImportError(
             f"serving a study needs {error.name}, which is not installed: pip install 'emoca-core[study]'"
@@ -137,12 +140,28 @@ def serve_study(folder: Path, settings: ServeSettings, say: Tell) -> None:
         say(f"the study is at http://{shown}:{port}/?participant=NAME")
         if texts.is_unfinished:
             say(f"{folder / TEXTS} still has [brackets] for you to fill in: do so before anybody takes part")
-        app = study_app(folder, study, store, texts, settings, say)
-        config = uvicorn.Config(
-            app, log_level="error", access_log=False, lifespan="off", limit_concurrency=CONNECTIONS, ws="none",
-            server_header=False, proxy_headers=False, timeout_keep_alive=30, timeout_graceful_shutdown=5,
-        )  # fmt: skip
-        uvicorn.Server(config).run(sockets=[listening])
+        serve_app(study_app(folder, study, store, texts, settings, say)).run(sockets=[listening])
+
+
+def serve_app(app: "Starlette") -> "uvicorn.Server":
+    """A server with everything off that the page does not need."""
+    import uvicorn
+
+    config = uvicorn.Config(
+        app,
+        log_level="error",
+        access_log=False,
+        lifespan="off",
+        limit_concurrency=CONNECTIONS,
+        ws="none",
+        http="h11",  # whose headers are bounded
+        h11_max_incomplete_event_size=HEADER_BYTES,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=5,
+    )
+    return uvicorn.Server(config)
 
 
 def _listen(settings: ServeSettings) -> socket.socket:

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -67,7 +67,7 @@ class Texts(_Strict):
     labels: dict[str, Text]
 
     @model_validator(mode="after")
-    def _keeps_its_words(self) -> Self:
+    def _keeps_its_words(self) -> "Texts":
         for name, words in {"progress": ("{done}", "{total}"), "catch": ("{label}",)}.items():
             if missing := [word for word in words if word not in getattr(self, name)]:
                 raise ValueError(f"'{name}' must hold {' and '.join(missing)}")
