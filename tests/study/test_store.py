@@ -138,7 +138,7 @@ def test_an_answer_that_was_confirmed_survives_kill(folder, study):
 
 def test_connections_write_through_to_the_disk(store):
     assert store._one("PRAGMA synchronous") == (2,)  # FULL
-    assert store._one("PRAGMA journal_mode") == ("wal",)
+    assert store._connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
 @pytest.mark.parametrize("content", [b"no database at all" * 100, b"SQLite format 3\0" + b"x" * 4096])
