@@ -76,21 +76,20 @@ def make_study(plan: StudyPlan, out: Path, say: Tell = lambda line: None) -> Stu
     Example:
         >>> study = make_study(StudyPlan(photos=["photos/"], methods=["open_fit"]), Path("study"))
     """
-    texts = read_texts(plan.texts, plan.choices)
     sources, left_out = find_sources(plan)
+    digest = plan_digest(plan, sources, read_texts(plan.texts, plan.choices))
+    if (out / STUDY).exists():
+        if (study := read_study(out)).plan != digest:
+            raise ParamsError(f"{out} holds another study already: choose another folder")
+        return study
+    methods = {name: load_method(name, device=plan.device) for name in plan.methods}  # a wrong name leaves no folder
     with writing_to(out, "What is rendered is kept."):
         out.mkdir(parents=True, exist_ok=True)
         claim = Claim.take(out)
         if claim is None:
             raise ParamsError(f"another process is making a study in {out}")
         with claim:
-            digest = plan_digest(plan, sources, texts)
-            if (out / STUDY).exists():
-                if (study := read_study(out)).plan != digest:
-                    raise ParamsError(f"{out} holds another study already: choose another folder")
-                return study
-            work = _Work(plan, out, _begin(out, digest), left_out, say)
-            study = work.run(sources, digest)
+            study = _Work(plan, methods, out, _begin(out, digest), left_out, say).run(sources, digest)
             write_text(out / TEXTS, _text_of(plan))
             write_json(out / STUDY, study.model_dump(mode="json"))
             (out / UNFINISHED).unlink()
@@ -125,6 +124,7 @@ class _Work:
 
     Attributes:
         plan: What to render.
+        methods: What renders it, by name.
         out: Folder of the study.
         key: Names of pictures are derived from it.
         left_out: Photos that cannot be used; more are found on the way.
@@ -134,6 +134,7 @@ class _Work:
     """
 
     plan: StudyPlan
+    methods: Mapping[str, Method]
     out: Path
     key: str
     left_out: list[LeftOut]
@@ -146,9 +147,8 @@ class _Work:
         (self.out / PICTURES).mkdir(exist_ok=True)
         for one in self.left_out:
             self.say(f"{one.file}: left out: {one.reason}")
-        methods = {name: load_method(name, device=self.plan.device) for name in self.plan.methods}
-        self.recipes = {name: fingerprint_of(method, {}, {})[:16] for name, method in methods.items()}
-        for name, method in methods.items():
+        self.recipes = {name: fingerprint_of(method, {}, {})[:16] for name, method in self.methods.items()}
+        for name, method in self.methods.items():
             sources = self._draw(name, method, sources)
         if len(sources) < 2:
             reasons = "; ".join(f"{one.file}: {one.reason}" for one in self.left_out[:3])
@@ -160,17 +160,17 @@ class _Work:
             key=self.key,
             seed=self.plan.seed,
             choices=self.plan.choices,
-            methods=tuple(methods),
+            methods=tuple(self.methods),
             recipes=self.recipes,
             faces=tuple(Face(file=one.path.name, sha256=one.sha256, label=one.label) for one in sources),
             stimuli=tuple(
                 self._stimulus(self._name(one, shows), number, shows)
                 for number, one in enumerate(sources)
-                for shows in (PHOTO, *methods)
+                for shows in (PHOTO, *self.methods)
             ),
-            practice=self._draw_practice(methods),
+            practice=self._draw_practice(),
             catch_trials=self.plan.catch_trials,
-            faces_each=min(len(sources), self.plan.faces_each or max(2, TRIALS // (len(methods) + 1))),
+            faces_each=min(len(sources), self.plan.faces_each or max(2, TRIALS // (len(self.methods) + 1))),
             left_out=tuple(self.left_out),
         )
 
@@ -209,8 +209,8 @@ class _Work:
             if missing & {name, PHOTO}:
                 yield source, face
 
-    def _draw_practice(self, methods: Mapping[str, Method]) -> tuple[Stimulus, ...]:
-        method = methods.get(PRACTICE_RECIPE) or load_method(PRACTICE_RECIPE, device=self.plan.device)
+    def _draw_practice(self) -> tuple[Stimulus, ...]:
+        method = self.methods.get(PRACTICE_RECIPE) or load_method(PRACTICE_RECIPE, device=self.plan.device)
         names = {}
         for shows, picture in draw_practice(method):
             names[shows] = self._id("practice", shows)

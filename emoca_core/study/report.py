@@ -46,7 +46,7 @@ def report_page(results: StudyResults) -> str:
     """The whole page; it needs no other file."""
     people = len(results.labels)
     who = "machine" if results.kind == "machine" else "person"
-    over = "people and faces" if people > 1 else f"faces: there is one {who}"
+    over = f"{'machines' if who == 'machine' else 'people'} and faces" if people > 1 else f"faces: there is one {who}"
     return html_page(
         "results",
         package="emoca_core.study",
