@@ -184,7 +184,7 @@ def _keep(
     folder: Path,
     switches: Mapping[str, bool],
 ) -> AssetRecord:
-    suffix = ".safetensors" if recognised.containers == ("weights",) else ".npz"
+    suffix = ".safetensors" if recognised.as_tensors or recognised.containers == ("weights",) else ".npz"
     path = path_below(folder, asset + suffix, what="asset")
     with writing_to(folder):
         write_converted(path, recognised.name, arrays, switches)

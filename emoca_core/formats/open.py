@@ -149,13 +149,16 @@ def _hdf5(path: Path, file: io.BufferedReader) -> Content:
 
 
 def _tfjs(path: Path, file: io.BufferedReader) -> Content:
-    from emoca_core.weights.tfjs import read_tfjs, read_tfjs_archive
+    from emoca_core.weights.tfjs import TfjsNetwork, read_tfjs, read_tfjs_archive
+
+    def content(network: TfjsNetwork) -> Content:
+        settings = {"stored_as": network.stored_as}
+        return Content(path, "tfjs", network.shapes, network.__getitem__, settings=settings)
 
     if file.read(2) == b"\x1f\x8b":
-        networks = read_tfjs_archive(path)
-        return Content(path, "tfjs", networks=tuple(Content(path, "tfjs", n.shapes, n.__getitem__) for n in networks))
+        return Content(path, "tfjs", networks=tuple(map(content, read_tfjs_archive(path))))
     network = read_tfjs(path)
-    return Content(path, "other") if network is None else Content(path, "tfjs", network.shapes, network.__getitem__)
+    return Content(path, "other") if network is None else content(network)
 
 
 def _obj(path: Path, file: io.BufferedReader) -> Content:

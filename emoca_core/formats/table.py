@@ -80,6 +80,7 @@ class Format:
         surfaces: Meshes among the converted arrays; what cannot be one is refused.
         used_by: Components that read the file, for weights of networks.
         switches: Settings of the training that the converted file keeps, because its component asks for them.
+        as_tensors: Keep what it is converted to as safetensors, under a network's own names, for whoever runs it.
         key_file: For folders: the file that tells whether this one is known already.
     """
 
@@ -95,6 +96,7 @@ class Format:
     surfaces: tuple[Surface, ...] = ()
     used_by: tuple[Use, ...] = ()
     switches: tuple[str, ...] = ()
+    as_tensors: bool = False
     key_file: Callable[[Path], Path] = lambda path: path
 
     def __post_init__(self) -> None:

@@ -95,6 +95,14 @@ class TfjsNetwork:
         """Shape of every tensor, without reading a shard."""
         return {entry.name: entry.shape for group in self.groups for entry in group.weights}
 
+    @property
+    def stored_as(self) -> str:
+        """Types of the stored numbers, the most bytes first: ``float16``, ``uint8 float32``."""
+        sizes: dict[str, int] = {}
+        for entry in (entry for group in self.groups for entry in group.weights):
+            sizes[entry.stored.name] = sizes.get(entry.stored.name, 0) + entry.size
+        return " ".join(sorted(sizes, key=sizes.__getitem__, reverse=True))
+
     @cached_property
     def _entries(self) -> dict[str, tuple[int, int, TensorEntry]]:
         """Group, first byte and entry of every tensor."""

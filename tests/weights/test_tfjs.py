@@ -58,6 +58,7 @@ def test_every_type_across_shards_and_groups(tmp_path: Path) -> None:
         assert network[kind["name"]].dtype == kind["dtype"]
     assert network["last"].tolist() == [3.0]
     assert network.shapes["eight"] == (3,)
+    assert network.stored_as.startswith("float32 ")
 
 
 @pytest.mark.parametrize("wrap", [list, lambda groups: {"format": "graph-model", "weightsManifest": groups}])

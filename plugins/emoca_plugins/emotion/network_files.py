@@ -70,4 +70,33 @@ FACE_API_EXPRESSION = Format(
     containers=("tfjs",),
     used_by=(Use("emotion_backbone", "face_api_expression"),),
 )
-FORMATS = (*_emonet(8, 10), *_emonet(5, 7), FER_MINI_XCEPTION, FACE_API_EXPRESSION)
+_LITE0_STAGES = (1, 2, 2, 3, 3, 4, 1)
+"""Blocks in the stages of EfficientNet-Lite0."""
+_LITE0_PARTS = (
+    {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"},  # does not expand
+    {"_expand_conv": "conv_pw", "_bn0": "bn1", "_depthwise_conv": "conv_dw", "_bn1": "bn2"}
+    | {"_project_conv": "conv_pwl", "_bn2": "bn3"},
+)
+
+
+def lite0_to_timm(content: Content) -> Arrays:
+    """EfficientNet-Lite0 in the names of timm's ``tf_efficientnet_lite0``, without ImageNet's classifier."""
+    blocks = [f"blocks.{stage}.{number}" for stage, count in enumerate(_LITE0_STAGES) for number in range(count)]
+    ours = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2"}
+    for number, block in enumerate(blocks):
+        ours |= {f"_blocks.{number}.{theirs}": f"{block}.{name}" for theirs, name in _LITE0_PARTS[number > 0].items()}
+    layers = {name: name.rpartition(".") for name in content.shapes if not name.startswith("_fc.")}
+    return {f"{ours[layer]}.{parameter}": content.array(name) for name, (layer, _, parameter) in layers.items()}
+
+
+EFFICIENTNET_LITE0 = Format(
+    "efficientnet_lite0",
+    entries={
+        "_conv_stem.weight": "32 3 3 3",
+        "_blocks.15._project_conv.weight": "320 1152 1 1",
+        "_conv_head.weight": "1280 320 1 1",
+    },
+    convert=lite0_to_timm,
+    containers=("weights",),
+)
+FORMATS = (*_emonet(8, 10), *_emonet(5, 7), FER_MINI_XCEPTION, FACE_API_EXPRESSION, EFFICIENTNET_LITE0)

@@ -26,10 +26,11 @@ class Identity(Loss):
 
     class Params(ComponentParams):
         network: str = VGGFACE2
-        """``vggface2_resnet50``, the published ResNet-50 of VGGFace2, or the name of a network in timm."""
+        """``vggface2_resnet50``, the published ResNet-50 of VGGFace2; ``faceres``, a MobileNetV1 of the same faces, ten
+        times as fast and openly packaged; or the name of a network in timm."""
         weights: str | None = None
-        """By default the network's published weights: the asset ``vggface2_resnet50``, or timm's from its cache or hub,
-        which mostly know objects, not people. ``random``: untrained, for tests. Else name of an asset or path of a
+        """By default the network's published weights: the asset of its name, or timm's from its cache or hub, which
+        mostly know objects, not people. ``random``: untrained, for tests. Else name of an asset or path of a
         file."""
         margin: int = Field(default=0, ge=0, lt=VGGFACE2_SIZE // 2)
         """What is cut off each side first, pixels of a crop of 224; in proportion for other crops."""

