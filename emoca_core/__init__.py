@@ -14,11 +14,13 @@ if TYPE_CHECKING:
         Method,
         Objective,
         Optimisation,
+        RetargetSettings,
         load_method,
         open_clip,
         optimise,
         reconstruct,
         reconstruct_sequence,
+        retarget,
     )
 
 __version__ = VERSION
@@ -31,6 +33,7 @@ __all__ = [
     "Objective",
     "Optimisation",
     "Registry",
+    "RetargetSettings",
     "get_registry",
     "hookimpl",
     "load_method",
@@ -38,6 +41,7 @@ __all__ = [
     "optimise",
     "reconstruct",
     "reconstruct_sequence",
+    "retarget",
 ]
 _HEAVY = frozenset(__all__) - frozenset(globals())
 

@@ -8,6 +8,7 @@ from emoca_core.optimisation import Optimisation, optimise
 from emoca_core.reconstruction import CapturedFace, CapturedSequence, reconstruct, reconstruct_sequence
 from emoca_core.registry import catalogue as catalogues
 from emoca_core.registry import get_registry
+from emoca_core.retargeting import RetargetSettings, retarget
 from emoca_core.runs.loading import load_trained
 from emoca_core.runs.start import emotion_changes
 from emoca_core.runs.trained_folder import find_method, open_folder
@@ -19,11 +20,13 @@ __all__ = [
     "Method",
     "Objective",
     "Optimisation",
+    "RetargetSettings",
     "load_method",
     "open_clip",
     "optimise",
     "reconstruct",
     "reconstruct_sequence",
+    "retarget",
 ]
 
 

@@ -23,7 +23,8 @@ ROOMS = (  # from the ground to the roof
     *("errors", "limits", "version", "files", "late_imports", "claims", "progress", "pages", "parsing"),
     *("registry.spec", "registry.kinds", "registry.hookspecs"),
     *("vocabulary", "interfaces", "registry", "geometry", "kernels", "measures", "images", "video", "rendering"),
-    *("weights", "formats", "method", "export", "runs", "reconstruction", "optimisation", "live", "api"),
+    *("weights", "formats", "method", "export", "runs", "reconstruction"),
+    *("retargeting", "optimisation", "live", "api"),
     *("deployment", "datasets", "train", "probe", "retrieval", "study", "sweep", "testing", "", "cli", "__main__"),
 )
 HEAVY = {"torch", "numpy", "timm", "mediapipe", "numba", "scipy", "accelerate", "PIL", "av"}

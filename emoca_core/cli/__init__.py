@@ -30,6 +30,7 @@ from emoca_core.version import VERSION
 COMMANDS = (
     "demo",
     "reconstruct",
+    "retarget",
     "live",
     "optimise",
     "list",

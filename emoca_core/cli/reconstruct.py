@@ -53,12 +53,12 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
         help="formats, e.g. glb,ply; see `emoca list exporter` (default: glb,obj,codes,overlay,page; json always)",
     )
     parser.add_argument("--same-person", action="store_true", help="one identity for the largest face of every photo")
-    _add_clip_arguments(parser)
+    add_clip_arguments(parser)
     add_method_arguments(parser)
     return parser
 
 
-def _add_clip_arguments(parser: argparse.ArgumentParser) -> None:
+def add_clip_arguments(parser: argparse.ArgumentParser) -> None:
     """Which part of clips, and how people are followed."""
     clips = parser.add_argument_group("clips")
     clips.add_argument("--start", type=seconds, default=0.0, metavar="S", help="first moment, seconds")
@@ -170,15 +170,26 @@ def reconstruct(method: "Method", args: argparse.Namespace, paths: Iterable[str 
 
 def _settings(args: argparse.Namespace) -> "tuple[Settings, ClipSettings]":
     """Of photos, and of clips; what a command does not offer is as by default."""
-    from emoca_core.reconstruction import ClipSettings, Settings
+    from emoca_core.reconstruction import Settings
 
-    def given(**names: str) -> dict[str, Any]:
-        values = {field: getattr(args, name, None) for field, name in names.items()}
-        return {field: value for field, value in values.items() if value is not None}
+    of_photos = _given(args, *_OF_BOTH, "same_person")
+    return Settings(**of_photos), clip_settings(args)
 
-    both = given(crop="crop", min_score="min_score", batch_size="batch_size")
-    of_clips = given(start="start", end="end", every="every", frame_rate="fps", track="track", smooth="smooth")
-    return Settings(**both, **given(same_person="same_person")), ClipSettings(**both, **of_clips)
+
+_OF_BOTH = ("crop", "min_score", "batch_size")
+
+
+def clip_settings(args: argparse.Namespace) -> "ClipSettings":
+    """What the arguments say of clips."""
+    from emoca_core.reconstruction import ClipSettings
+
+    of_clips = _given(args, *_OF_BOTH, "start", "end", "every", "track", "smooth")
+    return ClipSettings(**of_clips, frame_rate=getattr(args, "fps", None))
+
+
+def _given(args: argparse.Namespace, *names: str) -> dict[str, Any]:
+    values = {name: getattr(args, name, None) for name in names}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def summary(report: "Report") -> str:

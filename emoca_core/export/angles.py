@@ -34,3 +34,12 @@ def yaw_pitch_roll(rotation: Float[ndarray, "*B 3 3"]) -> Float[ndarray, "*B 3"]
     r = rotation
     yaw, roll = np.arctan2(r[..., 0, 2], r[..., 2, 2]), np.arctan2(r[..., 1, 0], r[..., 1, 1])
     return np.stack([yaw, np.arcsin(np.clip(-r[..., 1, 2], -1, 1)), roll], axis=-1)
+
+
+def rotation_of_angles(angles: Float[ndarray, "*B 3"]) -> Float[ndarray, "*B 3 3"]:
+    """Ry(yaw) Rx(pitch) Rz(roll) of yaw, pitch and roll, radians: the reverse of ``yaw_pitch_roll``."""
+    yaw, pitch, roll = (
+        rotation_vector_to_matrix(torch.from_numpy(angles[..., column, None] * np.eye(3)[axis]))
+        for column, axis in enumerate((1, 0, 2))
+    )
+    return np.asarray((yaw @ pitch @ roll).numpy())

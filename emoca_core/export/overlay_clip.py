@@ -29,7 +29,6 @@ _BEFORE, _BEHIND = np.array([0.7, 1.0]), np.array([0.7, 0.7])
 """Room around the landmarks, x and y, of the size of the face: left and above, right and below."""
 _MOST = 0.7
 """Share of the frame's sides from which on a window is not worth it."""
-_LABELS = ("original", "mesh over it", "mesh")
 _WARNING = (190, 90, 20)
 
 
@@ -71,10 +70,12 @@ class Layout:
     Attributes:
         panel: Height and width of each panel, both even.
         window: What all but the first show of the frame.
+        labels: What is written below each panel.
     """
 
     panel: tuple[int, int]
     window: ClipWindow
+    labels: tuple[str, ...]
 
     @property
     def pitch(self) -> int:
@@ -87,7 +88,7 @@ class Layout:
         size = sequence.clip.size
         scale = min(1.0, math.sqrt(PANEL_PIXELS / (size[0] * size[1])))
         height, width = (max(2, round(side * scale / 2) * 2) for side in size)
-        return cls((height, width), ClipWindow.around(sequence.landmarks, size))
+        return cls((height, width), ClipWindow.around(sequence.landmarks, size), sequence.panels)
 
     @property
     def scale(self) -> Float[ndarray, "2"]:
@@ -97,11 +98,11 @@ class Layout:
     @cached_property
     def size(self) -> tuple[int, int]:
         """Height and width of the whole picture, both even."""
-        return self.panel[0] + _STRIP, 2 * self.pitch + self.panel[1]
+        return self.panel[0] + _STRIP, (len(self.labels) - 1) * self.pitch + self.panel[1]
 
     def draw(self, pixels: UInt8[ndarray, "H W 3"], head: "_Head | None", status: str) -> UInt8[ndarray, "h w 3"]:
         """The panels of one frame, and what is said of it."""
-        sheet, window = _empty_sheet(self, status).copy(), self.window
+        sheet, window = self.empty(status), self.window
         original, mixed, alone = self.panels(sheet)
         part = pixels[window.top :, window.left :][: window.height, : window.width]
         original[:] = self._fit(pixels)
@@ -110,6 +111,10 @@ class Layout:
             head.paint(mixed, OPACITY)
             head.paint(alone, 1.0)
         return sheet
+
+    def empty(self, status: str = "") -> UInt8[ndarray, "H W 3"]:
+        """The whole picture without what the panels show; ``status`` is written below them."""
+        return _empty_sheet(self, status).copy()
 
     def _fit(self, pixels: UInt8[ndarray, "H W 3"]) -> UInt8[ndarray, "h w 3"]:
         """A picture as large as a panel."""
@@ -123,7 +128,7 @@ class Layout:
     def panels(self, sheet: UInt8[ndarray, "H W 3"]) -> list[UInt8[ndarray, "h w 3"]]:
         """Views of a whole picture."""
         height, width = self.panel
-        return [sheet[:height, i * self.pitch :][:, :width] for i in range(len(_LABELS))]
+        return [sheet[:height, i * self.pitch :][:, :width] for i in range(len(self.labels))]
 
 
 @dataclass(frozen=True)
@@ -244,9 +249,10 @@ def _empty_sheet(layout: Layout, status: str) -> UInt8[ndarray, "H W 3"]:
     height, width = layout.size
     image = Image.new("RGB", (width, height), PAPER)
     draw, font, middle = ImageDraw.Draw(image), ImageFont.load_default(13), height - _STRIP / 2
-    for number, text in enumerate(_LABELS):
+    for number, text in enumerate(layout.labels):
         draw.text((8 + number * (layout.panel[1] + _GAP), middle), text, fill=INK, font=font, anchor="lm")
     draw.text((width - 8, middle), status, fill=_WARNING, font=font, anchor="rm")
     sheet = np.array(image)
-    layout.panels(sheet)[-1][:] = EMPTY
+    for panel in layout.panels(sheet):
+        panel[:] = EMPTY
     return sheet

@@ -46,6 +46,11 @@ class Clip(ABC):
     has_sound: bool
     notes: tuple[str, ...] = ()
 
+    @property
+    def sound_file(self) -> Path:
+        """The file whose sound track it is, where ``has_sound``."""
+        return self.path
+
     @abstractmethod
     def frames(self, first: int = 0) -> Iterator[ClipFrame]:
         """The frames in order, decoded one after the other; every call begins anew.

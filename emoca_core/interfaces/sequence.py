@@ -153,6 +153,11 @@ class CapturedSequence(ABC):
         return self.rig.weights if self.rig.source == "arkit" else self.detected_arkit
 
     @property
+    def panels(self) -> tuple[str, ...]:
+        """What the pictures of ``overlay`` show, from left to right; pages show the first two of them."""
+        return "original", "mesh over it", "mesh"
+
+    @property
     @abstractmethod
     def recipe(self) -> str:
         """Name of the method that reconstructed it."""
@@ -177,7 +182,7 @@ class CapturedSequence(ABC):
 
     @abstractmethod
     def overlay(self) -> Iterator[ClipFrame] | None:
-        """Original, mesh over it and mesh alone, side by side, for every frame of the clip; ``None`` without a camera.
+        """The ``panels`` side by side, for every frame of the clip; ``None`` without a camera.
 
         Height and width are even.
         """

@@ -93,7 +93,7 @@ def clip_writer(
         stream = _video_stream(container, size, rate)
         track = None
         if sound is not None and sound.has_sound:
-            track = stack.enter_context(sound_of(sound.path, container, start, end))
+            track = stack.enter_context(sound_of(sound.sound_file, container, start, end))
         writer = ClipWriter(container, stream, start, track)
         yield writer
         writer.finish()

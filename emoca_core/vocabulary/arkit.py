@@ -1,5 +1,6 @@
 """The 52 ARKit expression names, and the project's emotion prototypes in terms of them."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -27,6 +28,32 @@ ARKIT_NAMES: tuple[str, ...] = (
 MediaPipe's Face Landmarker scores are the first 51 of these behind a leading `_neutral`; it has no `tongueOut`.
 "Left" is the subject's left.
 """
+
+
+_SIDE = re.compile("(Left|Right)$")
+_SHORTEST = 7
+"""Letters of a name from which on anything may stand before it."""
+
+
+def arkit_name(text: str) -> str | None:
+    """The ARKit name that another program's name stands for, whatever its case, prefix, separators or form of side.
+
+    Example:
+        >>> [arkit_name(text) for text in ("EyeBlinkLeft", "head.mouth_smile_R", "Wolf3D_jawOpen", "brow")]
+        ['eyeBlinkLeft', 'mouthSmileRight', 'jawOpen', None]
+    """
+    bare, known = re.sub("[^a-z0-9]", "", text.lower()), _bare_names()
+    if bare in known:
+        return known[bare]
+    ends = [name for name in known if len(name) >= _SHORTEST and bare.endswith(name)]
+    return known[max(ends, key=len)] if ends else None
+
+
+@cache
+def _bare_names() -> Mapping[str, str]:
+    """Letters of each name in lower case, with the whole side and with its first letter."""
+    short = {_SIDE.sub(lambda side: side[0][0], name).lower(): name for name in ARKIT_NAMES}
+    return short | {name.lower(): name for name in ARKIT_NAMES}
 
 
 @dataclass(frozen=True)

@@ -78,13 +78,14 @@ class Page(Exporter):
 
 
 def _panels(sequence: CapturedSequence) -> dict[str, str]:
-    """How the page shows one panel of the overlay: its shape, the picture's width, and the second panel's place."""
+    """How the page shows one panel of the overlay: its shape, the picture's width, the second one's place and label."""
     layout = Layout.of(sequence)
     height, width = layout.panel
     return {
         "shape": f"{width} / {height}",
         "width": f"{100 * layout.size[1] / width:.4f}%",
         "second": f"{-100 * layout.pitch / width:.4f}%",
+        "label": layout.labels[1],
     }
 
 

@@ -90,9 +90,10 @@ function showCurves() {
   bar.addEventListener("input", () => seek(Number(bar.value)));
   tools.append(play, bar, clock);
   if (video) {
-    const over = make("button", { textContent: "mesh over the clip", ariaPressed: "false" });
+    const clip = document.querySelector(".clip");
+    const over = make("button", { textContent: clip.dataset.second, ariaPressed: "false" });
     over.onclick = () => {
-      const on = document.querySelector(".clip").classList.toggle("over");
+      const on = clip.classList.toggle("over");
       over.ariaPressed = String(on);
     };
     tools.append(over);
