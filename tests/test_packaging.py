@@ -67,7 +67,7 @@ def test_the_sdist_can_be_built_from_and_tested(built):
 
 
 def test_what_ships_is_small(wheel):
-    assert wheel.stat().st_size < 10e6  # the data of the open head is at most 8 MB
+    assert wheel.stat().st_size < 23e6  # the data of the open head is at most 8 MB, all weights at most 15 MB
 
 
 def install(target: Path, *packages: Path) -> None:

@@ -119,6 +119,11 @@ def component_page(kind: Kind, name: str, catalogue: Catalogue, registry: Regist
             )
             if value
         )
+        if shipped := card.shipped:
+            yield field("weights", f"come with the project, sha256 {shipped.sha256}")
+            yield from (field("trained on", data) for data in shipped.data)
+            yield from (field(name, figure) for name, figure in shipped.figures.items())
+            yield from (field("made by", command) for command in shipped.made_by)
         for preset, values in card.presets.items():
             yield field(f"preset {preset}", describe_values(values))
     if (kind, name) not in registry.components:

@@ -34,6 +34,19 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True)  # built once
 
 
+class ShippedWeights(_Strict):
+    """Trained weights that come with the project: what they are made of, and how they are made again."""
+
+    sha256: str
+    """Of the file."""
+    data: tuple[str, ...]
+    """What they were trained on, each with its licence."""
+    made_by: tuple[str, ...]
+    """Command lines, in order."""
+    figures: dict[str, str]
+    """What was measured, on what."""
+
+
 class Card(_Strict):
     """What a person wants to know before using a component."""
 
@@ -49,6 +62,8 @@ class Card(_Strict):
     """Names of the files that the user has to bring."""
     witnesses: tuple[str, ...] = ()
     """Of an emotion backbone: its own name, or presets, that are trained and may judge what another one has shaped."""
+    shipped: ShippedWeights | None = None
+    """The weights, where they come with the project."""
 
 
 class AssetCard(_Strict):

@@ -93,6 +93,40 @@ def map_channels(trunk: nn.Module) -> int:
     return int(attrgetter("num_features")(trunk))
 
 
+@torch.no_grad()
+def measure_statistics(trunk: nn.Module, image: Float[Tensor, "B 3 H W"]) -> None:
+    """Give batch normalisation the statistics of some images, and weights that keep what the network computes.
+
+    A network whose statistics were folded into its weights, as in files for browsers, cannot be trained on as it is: in
+    training, batch normalisation divides by the batch's deviation, which nothing makes up for.
+    """
+
+    def measure(module: nn.modules.batchnorm._BatchNorm, inputs: tuple[Tensor]) -> None:
+        mean, variance = inputs[0].mean((0, 2, 3)), inputs[0].var((0, 2, 3))
+        assert module.running_mean is not None and module.running_var is not None
+        slope = module.weight * (module.running_var + module.eps).rsqrt()
+        module.bias.add_((mean - module.running_mean) * slope)
+        module.weight.copy_(slope * (variance + module.eps).sqrt())
+        module.running_mean.copy_(mean)
+        module.running_var.copy_(variance)
+
+    layers = [m for m in trunk.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    hooks = [layer.register_forward_pre_hook(measure) for layer in layers]
+    training = trunk.training
+    try:
+        map_and_pooled(trunk.eval(), image)
+    finally:
+        trunk.train(training)
+        for hook in hooks:
+            hook.remove()
+
+
+def has_folded_statistics(trunk: nn.Module) -> bool:
+    """Whether no batch normalisation of a network has statistics of its own: all means are 0."""
+    means = [m.running_mean for m in trunk.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    return bool(means) and not any(mean is not None and bool(mean.any()) for mean in means)
+
+
 class Normalisation(nn.Module):
     """RGB in [0, 1] minus the mean, divided by the deviation of what a network was trained with."""
 

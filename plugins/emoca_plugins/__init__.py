@@ -35,6 +35,7 @@ _COMPONENTS = (
     ComponentSpec("tracker", "appearance", "emoca_plugins.trackers.appearance:AppearanceTracker"),
     # emotion backbones
     ComponentSpec("emotion_backbone", "timm", "emoca_plugins.emotion.timm_backbone:TimmBackbone"),
+    ComponentSpec("emotion_backbone", "open_emotion", "emoca_plugins.emotion.open_emotion:OpenEmotion"),
     ComponentSpec("emotion_backbone", "emonet", "emoca_plugins.emotion.emonet:EmoNet"),
     ComponentSpec("emotion_backbone", "fer_mini_xception", "emoca_plugins.emotion.fer_mini_xception:FerMiniXception"),
     ComponentSpec(

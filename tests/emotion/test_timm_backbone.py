@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from emoca_core import get_registry
-from emoca_core.errors import MissingAssetError, ParamsError, UnknownNameError
+from emoca_core.errors import AssetFormatError, MissingAssetError, ParamsError, UnknownNameError
+from emoca_core.weights.write_tensors import write_tensors
 
 
 def build(**params):
@@ -48,6 +49,36 @@ def test_frozen_batch_norm_keeps_its_statistics_while_weights_learn():
     backbone(torch.rand(4, 3, 32, 32)).logits.sum().backward()
     assert torch.equal(before, backbone.trunk.bn1.running_mean)
     assert backbone.trunk.conv1.weight.grad is not None
+
+
+def test_statistics_that_were_folded_away_are_measured_and_change_nothing():
+    """A file with random scales, no means and deviations of 1: what remains of a network in a format for browsers."""
+    backbone, random = build(model="resnet18", batch_norm="measured").double(), torch.Generator().manual_seed(0)
+    for name, tensor in backbone.trunk.state_dict().items():
+        if "bn" in name and name.endswith(("weight", "bias")):
+            tensor.copy_(0.2 + 0.2 * torch.rand(tensor.shape, generator=random))
+    image = torch.rand(8, 3, 64, 64, generator=random).double()
+    before = backbone.eval()(image)
+    backbone.train()(image)
+    assert backbone.trunk.bn1.running_mean.abs().min() > 0 and (backbone.trunk.bn1.running_var - 1).abs().min() > 1e-3
+    state = {name: tensor.clone() for name, tensor in backbone.trunk.state_dict().items()}
+    backbone.train()(image.flip(0))
+    assert torch.equal(backbone.trunk.bn1.weight, state["bn1.weight"]), "measured a second time"
+    backbone.trunk.load_state_dict(state)  # without the running averages of the second batch
+    after = backbone.eval()(image)
+    torch.testing.assert_close(after.features["pooled"], before.features["pooled"], rtol=0.02, atol=1e-3)
+
+
+def test_weights_of_a_trunk_alone_leave_the_head_untrained(tmp_path):
+    """And the backbone is not taken for a trained one."""
+    trunk = {name: torch.rand_like(t) if t.is_floating_point() else t for name, t in build().trunk.state_dict().items()}
+    write_tensors(tmp_path / "trunk.safetensors", trunk)
+    backbone = build(weights=str(tmp_path / "trunk.safetensors"))
+    assert torch.equal(backbone.trunk.conv1.weight, trunk["conv1.weight"])
+    assert not backbone.is_loaded and not backbone.asset_paths
+    with pytest.raises(AssetFormatError, match="missing"):
+        write_tensors(tmp_path / "part.safetensors", {"conv1.weight": trunk["conv1.weight"]})
+        build(weights=str(tmp_path / "part.safetensors"))
 
 
 SMALL_SWIN = {"img_size": 32, "patch_size": 2, "window_size": 4, "embed_dim": 16, "depths": [1, 1], "num_heads": [2, 4]}

@@ -10,9 +10,18 @@ from torch import Tensor, nn
 from emoca_core import ComponentParams
 from emoca_core.images.resize import resized
 from emoca_core.interfaces import BASIC_EXPRESSIONS, EmotionBackbone, EmotionPrediction
+from emoca_core.interfaces.global_batch import gather_batch
 from emoca_core.registry.spec import ImageSize
 from emoca_core.weights.checkpoints import KeyMap, asset_name, find_weights, load_into, read_checkpoint
-from emoca_core.weights.timm_trunk import Normalisation, create_trunk, head_width, map_and_pooled, map_channels
+from emoca_core.weights.timm_trunk import (
+    Normalisation,
+    create_trunk,
+    has_folded_statistics,
+    head_width,
+    map_and_pooled,
+    map_channels,
+    measure_statistics,
+)
 
 
 class TimmBackbone(EmotionBackbone):
@@ -38,8 +47,9 @@ class TimmBackbone(EmotionBackbone):
         """Side to which images are resized, pixels; none leaves them as they are."""
         normalization: Literal["pretrained", "none"] = "pretrained"
         """``pretrained`` subtracts the mean and divides by the deviation of the network's weights; EMOCA used none."""
-        batch_norm: Literal["train", "frozen"] = "train"
-        """``frozen`` keeps the running statistics of batch normalisation while training."""
+        batch_norm: Literal["train", "frozen", "measured"] = "train"
+        """``frozen`` keeps the running statistics of batch normalisation while training. ``measured`` takes those of
+        the first batch, for weights that have none because they were folded away; the outputs stay what they were."""
         trunk: Literal["train", "frozen"] = "train"
         """``frozen`` trains only the head."""
 
@@ -85,8 +95,10 @@ class TimmBackbone(EmotionBackbone):
 
     def forward(self, image: Float[Tensor, "B 3 H W"]) -> EmotionPrediction:
         size = self.params.image_size
-        image = image if size is None else resized(image, size, antialias=True)
-        feature_map, pooled = map_and_pooled(self.trunk, self.normalise(image))
+        image = self.normalise(image if size is None else resized(image, size, antialias=True))
+        if self.training and self.params.batch_norm == "measured" and has_folded_statistics(self.trunk):
+            measure_statistics(self.trunk, gather_batch(image))
+        feature_map, pooled = map_and_pooled(self.trunk, image)
         output = self.head(pooled)
         return EmotionPrediction(
             {"pooled": pooled, "map": feature_map},
