@@ -6,7 +6,7 @@ from pathlib import Path
 from emoca_core.errors import MissingAssetError, first_line
 from emoca_core.registry.catalogue import PACKAGE_CARD
 from emoca_core.runs.cards import PACKAGE_WEIGHTS
-from emoca_core.weights.hub import has_file
+from emoca_core.weights.hub import downloading, has_file
 
 SCHEME = "hf://"
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
@@ -43,7 +43,8 @@ def download(name: str) -> Path:
             if there is None:
                 return Path(snapshot_download(repository, revision=version, local_files_only=True))
             if there:
-                files.append(hf_hub_download(repository, file, revision=version))
+                with downloading():
+                    files.append(hf_hub_download(repository, file, revision=version))
         if len(folders := {Path(file).parent for file in files}) == 1:
             return folders.pop()
         reason = "it changes at this moment: try again" if files else f"it holds none of {', '.join(WANTED)}"

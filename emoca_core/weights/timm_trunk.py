@@ -10,7 +10,7 @@ from pydantic import JsonValue
 from torch import Tensor, nn
 
 from emoca_core.errors import MissingAssetError, ParamsError, unknown_name
-from emoca_core.weights.hub import has_file, in_cache
+from emoca_core.weights.hub import downloading, has_file, in_cache
 
 
 def create_trunk(
@@ -35,7 +35,8 @@ def create_trunk(
         known = _file_of(name) if pretrained else {}
         create: Callable[..., nn.Module] = timm.create_model
         extra = {"pretrained_cfg_overlay": known, **(options or {})}
-        return create(name, pretrained=pretrained, num_classes=outputs, **extra)
+        with downloading():
+            return create(name, pretrained=pretrained, num_classes=outputs, **extra)
     except (TypeError, AssertionError) as error:
         if not options:
             raise
