@@ -50,6 +50,7 @@ _COMPONENTS = (
     ComponentSpec("loss", "mouth_closure", "emoca_plugins.losses.mouth_closure:MouthClosure"),
     ComponentSpec("loss", "lip_corner_distance", "emoca_plugins.losses.lip_corner_distance:LipCornerDistance"),
     ComponentSpec("loss", "code_prior", "emoca_plugins.losses.code_prior:CodePrior"),
+    ComponentSpec("loss", "code_gaussian", "emoca_plugins.losses.code_gaussian:CodeGaussian"),
     ComponentSpec("loss", "jaw_prior", "emoca_plugins.losses.jaw_prior:JawPrior"),
     ComponentSpec("loss", "lighting_prior", "emoca_plugins.losses.lighting_prior:LightingPrior"),
     ComponentSpec("loss", "code_truth", "emoca_plugins.losses.code_truth:CodeTruth"),
