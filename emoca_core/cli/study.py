@@ -15,7 +15,7 @@ SOME_FAILED = 1
 _EPILOG = """\
 example:
   emoca study new --photos photos/ --methods open_fit,deca --out my_study
-  emoca study serve my_study                                 # http://127.0.0.1:8700/?participant=NAME
+  emoca study serve my_study                                 # http://127.0.0.1:8700/?participant=test
   emoca study answer my_study --backbone open_emotion        # a machine takes part
   emoca study results my_study --out report
 
@@ -34,6 +34,10 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
     _add_serve(actions)
     _add_answer(actions)
     _add_results(actions)
+    forget = actions.add_parser("forget", help="delete a participant with all answers")
+    forget.set_defaults(action=run_forget)
+    forget.add_argument("study", type=Path, metavar="STUDY", help="folder of the study")
+    forget.add_argument("participant", metavar="NAME", help="as in the link")
     return parser
 
 
@@ -81,7 +85,9 @@ def _add_serve(actions: Subparsers) -> None:
     serve.add_argument(
         "--public", action="append", default=[], metavar="NAME", help="name under which a proxy serves the page"
     )
-    serve.add_argument("--most", type=whole(), metavar="N", help="so many people are wanted")
+    serve.add_argument(
+        "--most", type=whole(), default=1000, metavar="N", help="so many people are wanted (default: %(default)s)"
+    )
     serve.add_argument("--code", metavar="CODE", help="one completion code for all (default: everybody gets their own)")
     serve.add_argument("--link", metavar="URL", help="shown at the end; {code} stands for the code")
 
@@ -173,6 +179,19 @@ def run_results(args: argparse.Namespace) -> int:
             write_codes(args.study, args.codes)
     print(summary(results), file=sys.stderr)
     print(page)
+    return 0
+
+
+def run_forget(args: argparse.Namespace) -> int:
+    """Delete a participant."""
+    from emoca_core.errors import EmocaError
+    from emoca_core.study.design import read_study
+    from emoca_core.study.store import Store
+
+    with Store.open(args.study, read_study(args.study)) as store:
+        if not store.forget(args.participant):
+            raise EmocaError(f"{args.study}: there is no participant '{args.participant}'")
+    print(f"{args.study}: nothing of {args.participant} is left")
     return 0
 
 

@@ -98,14 +98,14 @@ def tables(results: StudyResults) -> dict[str, list[Sequence[object]]]:
         (one.first, one.second, one.target, *_three(one.difference), one.over_people, one.over_pictures, one.p_value)
         for one in results.comparisons
     ]
-    raters = [(rater.alias, rater.missed, rater.left_out or "") for rater in results.raters]
+    raters = [(one.alias, one.missed, one.seconds or "", one.left_out or "") for one in results.raters]
     interval = ("value", "low", "high")
     return {
         "answers": [("participant", "face", "known", "shows", "label", "milliseconds"), *answers],
         "matrices": [("figure", "shows", "row", "column", "count", "share_of_row"), *cells],
         "accuracies": [("shows", "right_is", *interval, "answers"), *found, *alphas],
         "comparisons": [("first", "second", "right_is", *interval, "p_people", "p_faces", "p_corrected"), *pairs],
-        "raters": [("participant", "missed_catch_trials", "left_out"), *raters],
+        "raters": [("participant", "missed_catch_trials", "seconds", "left_out"), *raters],
     }
 
 

@@ -20,7 +20,7 @@ from emoca_core.measures.intervals import holm, interval_of
 from emoca_core.measures.metrics import confusion_matrix
 from emoca_core.measures.raters import crossed_weights, krippendorff_alpha, resampled_share, sign_flip_test
 from emoca_core.study.design import PHOTO, Study, read_study
-from emoca_core.study.store import Answer, Participant, ParticipantKind, Store
+from emoca_core.study.store import TRY, Answer, Participant, ParticipantKind, Store
 
 Target = Literal["photo", "truth"]
 """What a label is compared with: the same participant's label of the photo, or what the photo is known to show."""
@@ -58,11 +58,13 @@ class Rater:
     Attributes:
         alias: Their name.
         missed: Catch trials with another answer than the one that was told.
+        seconds: From the consent to the last answer; ``None`` for those who have not finished.
         left_out: Why they do not count; ``None`` for those who do.
     """
 
     alias: str
     missed: int
+    seconds: float | None
     left_out: str | None
 
 
@@ -225,12 +227,14 @@ def _judged(
     raters = {}
     for place, one in enumerate(shuffled, start=1):
         reason = None
-        if missed[one.number] > rule.missed_catch:
+        if one.name.startswith(TRY):
+            reason = "a try of the experimenter"
+        elif missed[one.number] > rule.missed_catch:
             reason = "missed too many catch trials"
         elif not (one.is_finished or rule.unfinished):
             reason = "not finished"
         alias = one.name if one.kind == "machine" else f"p{place:04d}"
-        raters[one.number] = Rater(alias, missed[one.number], reason)
+        raters[one.number] = Rater(alias, missed[one.number], one.seconds, reason)
     return raters
 
 

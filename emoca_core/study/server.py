@@ -88,7 +88,7 @@ class ServeSettings:
         host: Address to listen on: this machine alone by default.
         port: 0 takes a free one.
         names: Names under which a proxy makes the page public.
-        most: So many people are wanted.
+        most: So many people are wanted; as many again as leave without finishing are let in.
         code: One completion code for all; by default everybody gets their own.
         link: Of the platform that people came from, shown at the end; ``{code}`` stands for the code.
     """
@@ -96,7 +96,7 @@ class ServeSettings:
     host: str = "127.0.0.1"
     port: int = 8700
     names: tuple[str, ...] = field(default=())
-    most: int | None = None
+    most: int = 1000
     code: str | None = None
     link: str | None = None
 
@@ -137,7 +137,7 @@ def serve_study(folder: Path, settings: ServeSettings, say: Tell) -> None:
     with Store.open(folder, study) as store, _listen(settings) as listening:
         host, port = settings.host, listening.getsockname()[1]
         shown = f"[{host}]" if ":" in host else host
-        say(f"the study is at http://{shown}:{port}/?participant=NAME")
+        say(f"the study is at http://{shown}:{port}/?participant=test")
         if texts.is_unfinished:
             say(f"{folder / TEXTS} still has [brackets] for you to fill in: do so before anybody takes part")
         serve_app(study_app(folder, study, store, texts, settings, say)).run(sockets=[listening])

@@ -22,8 +22,11 @@ _VERSION = 1
 """Of the tables."""
 _IDLE_S = 3600.0
 """Seconds after which somebody who has not finished no longer holds a place."""
-_FLOOD = 20
+_FLOOD = 10
 """So many times as many people as are wanted may begin and leave."""
+TRY = "test"
+"""Names that begin so are tries of the experimenter: they take no place, and never count."""
+_PEOPLE = f"kind = 'person' AND name NOT LIKE '{TRY}%'"
 _TABLES = """
 CREATE TABLE study (digest TEXT NOT NULL);
 CREATE TABLE participants (
@@ -98,13 +101,18 @@ class Participant:
         number: In the order of beginning.
         name: From the link; of a machine, that of its network.
         kind: A person or a machine.
-        is_finished: Whether everything is answered.
+        seconds: From the consent to the last answer; ``None`` for those who have not finished.
     """
 
     number: int
     name: str
     kind: ParticipantKind
-    is_finished: bool
+    seconds: float | None
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether everything is answered."""
+        return self.seconds is not None
 
 
 class Store:
@@ -173,7 +181,7 @@ class Store:
         with self._writing():
             if (known := self._progress(name)) is not None:
                 return known
-            if kind == "person" and self._is_full(most):
+            if kind == "person" and not name.startswith(TRY) and self._is_full(most):
                 raise StudyFullError("so many people take part already")
             (number,) = self._one("SELECT coalesce(max(number) + 1, 0) FROM participants")
             session = plan_machine(self._study) if kind == "machine" else self._plan(number)
@@ -225,13 +233,25 @@ class Store:
             )
             return self._known(name)
 
+    def forget(self, name: str) -> bool:
+        """Delete somebody with all answers, as they may ask; whether there was anything to delete."""
+        with self._writing():
+            found = self._connection.execute("SELECT number FROM participants WHERE name = ?", (name,)).fetchone()
+            if found is None:
+                return False
+            self._connection.execute("DELETE FROM trials WHERE participant = ?", found)
+            self._connection.execute("DELETE FROM participants WHERE number = ?", found)
+            return True
+
     # reading
 
     def participants(self) -> list[Participant]:
         """Everybody who began, in order."""
         with self._lock:
-            rows = self._connection.execute("SELECT number, name, kind, finished FROM participants ORDER BY number")
-            return [Participant(number, name, kind, end is not None) for number, name, kind, end in rows]
+            rows = self._connection.execute(
+                "SELECT number, name, kind, finished - began FROM participants ORDER BY number"
+            )
+            return [Participant(*row) for row in rows]
 
     def answers(self) -> list[Answer]:
         """Every answer, practice and catch trials included."""
@@ -251,6 +271,7 @@ class Store:
         run = self._connection.execute
         run("PRAGMA journal_mode = WAL")
         run("PRAGMA synchronous = FULL")
+        run("PRAGMA secure_delete = ON")  # what is forgotten is overwritten
         with self._writing():
             (version,) = self._one("PRAGMA user_version")
             if version == 0 and self._one("SELECT count(*) FROM sqlite_master") == (0,):
@@ -305,8 +326,9 @@ class Store:
         """Faces are given away evenly over those who finished or are still at it."""
         face_of = {one.id: one.face for one in self._study.stimuli}
         rows = self._connection.execute(
-            "SELECT DISTINCT trials.participant, trials.picture FROM trials JOIN participants ON number = participant "
-            "WHERE trials.kind = 'picture' AND participants.kind = 'person' AND (finished IS NOT NULL OR active > ?)",
+            "SELECT participant, picture FROM (SELECT number FROM participants "
+            f"WHERE {_PEOPLE} AND (finished IS NOT NULL OR active > ?)) CROSS JOIN trials ON participant = number "
+            "WHERE kind = 'picture'",
             (time.time() - _IDLE_S,),
         )
         given = {(participant, face_of[picture]) for participant, picture in rows}
@@ -321,7 +343,7 @@ class Store:
             return False
         holding, everybody = self._one(
             "SELECT count(*) FILTER (WHERE finished IS NOT NULL OR active > ?), count(*) FROM participants "
-            "WHERE kind = 'person'",
+            f"WHERE {_PEOPLE}",
             time.time() - _IDLE_S,
         )
         return holding >= most or everybody >= _FLOOD * most

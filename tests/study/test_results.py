@@ -85,12 +85,17 @@ def test_agreement(folder, answered):
 def test_who_misses_catch_trials_or_does_not_finish_is_left_out_by_the_rule(folder, answered):
     with Store.open(folder, answered) as store:
         answer_all(store, "sloppy", lambda trial: next(c for c in answered.choices if c != trial.expected))
+        answer_all(store, "test", lambda trial: None)
         store.begin("gone")
         for place in range(9):
             store.answer("gone", place, "happy", 10)
     results = study_results(folder, Rule(**QUICK))
-    assert len(results.counted) == 4 and len(results.raters) == 6
-    assert sorted(r.left_out for r in results.raters if r.left_out) == ["missed too many catch trials", "not finished"]
+    assert len(results.counted) == 4 and len(results.raters) == 7
+    assert sorted(r.left_out for r in results.raters if r.left_out) == [
+        "a try of the experimenter",
+        "missed too many catch trials",
+        "not finished",
+    ]
     assert [r.missed for r in results.raters if r.left_out == "missed too many catch trials"] == [2]
     assert len(study_results(folder, Rule(missed_catch=2, **QUICK)).counted) == 5
     lenient = study_results(folder, Rule(missed_catch=2, unfinished=True, **QUICK))
@@ -157,6 +162,13 @@ def test_the_command_writes_page_tables_and_codes(folder, answered, tmp_path, ca
     page = (out / "report.html").read_text()
     assert "4 people of 4 who began" in page and "No person took part" not in page
     assert re.search(r"<td style=\"--share:1.000\" title=\"8 of 8\">100 <small>8</small></td>", page)
+
+
+def test_the_command_forgets(folder, answered, tmp_path, capsys):
+    assert main(["study", "forget", str(folder), "anna"]) == 0
+    assert len(study_results(folder, Rule(**QUICK)).counted) == 3
+    assert main(["study", "forget", str(folder), "anna"]) == 2
+    assert "there is no participant 'anna'" in capsys.readouterr().err
 
 
 def test_nobody_has_taken_part(folder, study, tmp_path, capsys):

@@ -91,6 +91,29 @@ def test_only_so_many_people_are_let_in_but_all_go_on(store, monkeypatch):
         store.begin("carl", most=1)
 
 
+def test_tries_of_the_experimenter_take_no_place(store, study):
+    answer_all(store, "test", lambda trial: None, most=1)
+    assert not store.is_full(1)
+    store.begin("anna", most=1)
+    assert store.begin("test-2", most=1).done == 0
+    shown = [0] * 6
+    for face in {study.pictures()[t.picture].face for t in stores.plan_session(study, 1, shown).trials if t.picture}:
+        if face is not None:
+            shown[face] = 1
+    assert store._plan(9) == stores.plan_session(study, 9, shown)  # anna's faces alone
+
+
+def test_whoever_asks_is_forgotten(folder, store):
+    for name in ("anna", "bert"):
+        answer_all(store, name, lambda trial: None)
+    assert store.forget("anna") and not store.forget("anna")
+    assert [one.name for one in store.participants()] == ["bert"]
+    assert {one.participant for one in store.answers()} == {1}
+    assert store.begin("carl").done == 0
+    store._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    assert b"anna" not in (folder / ANSWERS).read_bytes() and b"bert" in (folder / ANSWERS).read_bytes()
+
+
 def test_machines_take_no_place(store):
     store.begin("machine:a", kind="machine")
     assert not store.is_full(1)
