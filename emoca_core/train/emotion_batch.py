@@ -90,7 +90,8 @@ def mixed(batch: EmotionBatch, classes: int, strength: float, step: Step) -> Emo
 
 def _drawn(count: int, strength: float, step: Step) -> tuple[Int[Tensor, "{count}"], Float[Tensor, "{count}"]]:
     """An order, and the share of the other face for each: the same on all processes."""
-    place = step.index * step.parts + step.part // world_size()
+    passes, number = step.parts // world_size(), step.part // world_size()
+    place = step.index * passes + number
     random = np.random.default_rng(sample_generator(step.seed, place, 0x313).initial_seed())
     share = random.beta(strength, strength, count)
     return torch.from_numpy(random.permutation(count)), torch.from_numpy(np.minimum(share, 1 - share)).float()

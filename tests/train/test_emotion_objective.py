@@ -8,6 +8,7 @@ from scipy import special, stats
 
 from emoca_core.interfaces import EmotionPrediction
 from emoca_core.measures import metrics
+from emoca_core.train import emotion_batch
 from emoca_core.train.emotion_batch import EmotionBatch, mixed
 from emoca_core.train.emotion_objective import EmotionObjectiveSettings, ccc, emotion_objective, pcc, shake_weights
 from emoca_core.train.task import Step
@@ -131,3 +132,14 @@ def test_faces_are_mixed_with_faces_of_which_the_same_is_known():
     seen = EmotionPrediction({}, LOGITS[:24, :3].float(), *GUESS[:, :24].float())
     losses = emotion_objective(seen, result.expression, result.valence, result.arousal, settings, step, result.taught)
     assert losses.total.isfinite() and losses.parts["teacher"] > 0
+
+
+def test_two_processes_mix_as_one_does(monkeypatch):
+    """The same draw on both for the same pass of the same step, and another one for every other pass."""
+    alone = [emotion_batch._drawn(24, 0.4, Step(0, 5, 1, part=part, parts=2)) for part in (0, 1)]
+    monkeypatch.setattr(emotion_batch, "world_size", lambda: 2)
+    for number, expected in enumerate(alone):
+        for rank in (0, 1):
+            found = emotion_batch._drawn(24, 0.4, Step(0, 5, 1, part=2 * number + rank, parts=4))
+            assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+    assert not torch.equal(alone[0][1], alone[1][1])
