@@ -18,7 +18,7 @@ import torch
 from emoca_core import load_method, optimise
 from emoca_core.errors import EmocaError
 from emoca_core.files import write_json
-from emoca_core.interfaces import CapturedFace
+from emoca_core.interfaces import CapturedFace, EmotionBackbone
 from emoca_core.measures.intervals import interval_of
 from emoca_core.method import Method
 from emoca_core.optimisation import STARTS, default_terms
@@ -26,6 +26,7 @@ from emoca_core.optimisation.optimisation import Optimisation
 from emoca_core.optimisation.pair import one_face
 from emoca_core.optimisation.record import RunRecord, record_of
 from emoca_core.optimisation.terms import jaw_term
+from emoca_core.runs.backbones import load_emotion_backbone
 
 DRAWS = 2000
 JAW = ("expression", "jaw_pose")
@@ -42,18 +43,23 @@ def ways(target: CapturedFace, weight: float) -> dict[str, dict[str, object]]:
         "jaw free, jaw prior": {"unknowns": JAW, "terms": terms | {"jaw": jaw_term(jaw, 10 * weight)}},
         "jaw free, joint prior": {"unknowns": JAW, "terms": terms | {"joint": joint}},
         "jaw fixed, joint prior": {"terms": terms | {"joint": joint}},
-        "jaw fixed, sgd": {"optimizer": "sgd"},
         "jaw fixed, in the photo": {"background": "input"},
     }
 
 
-def measure(method: Method, source: CapturedFace, target: CapturedFace, args: argparse.Namespace) -> dict[str, object]:
+def measure(
+    method: Method,
+    source: CapturedFace,
+    target: CapturedFace,
+    judges: Sequence[EmotionBackbone],
+    args: argparse.Namespace,
+) -> dict[str, object]:
     """Every way of one pair."""
     found: dict[str, object] = {}
-    common = {"judge": args.judge, "witness": args.other, "steps": args.steps, "size": args.size}
+    common = {"judge": judges[0], "witness": judges[1], "steps": args.steps, "size": args.size}
     for name, options in ways(target, args.weight).items():
         found[name] = described(optimise(method, source, target, **common, **options))
-    swapped = common | {"judge": args.other, "witness": args.judge}
+    swapped = common | {"judge": judges[1], "witness": judges[0]}
     found["jaw fixed, other judge"] = described(optimise(method, source, target, **swapped))
     return found
 
@@ -121,6 +127,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     method = load_method("open_fit", device="cpu")
+    judges = [load_emotion_backbone(name) for name in (args.judge, args.other)]
     rows = list(csv.DictReader(args.pairs.read_text(encoding="utf-8").splitlines()))
     pairs = json.loads(args.out.read_text(encoding="utf-8"))["pairs"] if args.out.is_file() else []
     settings = {name: value for name, value in vars(args).items() if name not in ("pairs", "out")}
@@ -130,7 +137,7 @@ def main() -> None:
         except EmocaError as error:
             raise SystemExit(f"pair {number}: {error}") from None
         pairs.append(
-            {"pair": number, "expression": row.get("expression"), "ways": measure(method, source, target, args)}
+            {"pair": number, "expression": row.get("expression"), "ways": measure(method, source, target, judges, args)}
         )
         result = {"settings": settings, "summary": summary(pairs), **of_starts(pairs), "pairs": pairs}
         write_json(args.out, result)  # no names of photos: those of the study may not be published
