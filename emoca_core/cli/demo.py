@@ -19,8 +19,8 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Reconstruct the example photos, draw the emotions, and say where the pictures are."""
-    from emoca_core.cli.demo_run import draw_emotions, example_photos
+    """Reconstruct the example photos, draw the emotions, carry one over, and say where the pictures are."""
+    from emoca_core.cli.demo_run import draw_emotions, example_photos, optimise_emotion
     from emoca_core.files import writing_to
 
     out = Path(args.out)
@@ -29,7 +29,9 @@ def run(args: argparse.Namespace) -> int:
     report = reconstruct(method, args, photos, out / "photos")
     with writing_to(out):
         draw_emotions(method.face_model, method.renderer, out / "emotions.png")
+    optimised = optimise_emotion(method, photos, out / "optimised", overwrite=args.overwrite)
     print("Look at:")
-    for picture in (*sorted(out.glob("photos/*/face_*/overlay.png")), out / "photos/index.html", out / "emotions.png"):
+    faces = sorted(out.glob("photos/*/face_*/overlay.png"))
+    for picture in (*faces, out / "photos/index.html", out / "emotions.png", *optimised):
         print(f"  {picture}")
     return exit_code(report)

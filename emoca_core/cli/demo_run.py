@@ -15,6 +15,12 @@ from emoca_core.files import atomic_write
 from emoca_core.geometry.lighting import SH_CONSTANTS
 from emoca_core.images.photo_search import PHOTO_SUFFIXES
 from emoca_core.interfaces import EXPRESSIONS, FaceModel, FaceParameters, PerspectiveCamera, Renderer
+from emoca_core.method import Method
+from emoca_core.optimisation import default_terms
+from emoca_core.optimisation.optimisation import DEFAULT_JUDGE
+from emoca_core.optimisation.pair import one_face
+from emoca_core.optimisation.starts import DEFAULT_START
+from emoca_core.optimisation.to_folder import PAGE, Plan, optimise_to_folder
 from emoca_core.rendering.face import render_face
 from emoca_core.vocabulary.arkit import EmotionPrototype, emotion_prototype
 
@@ -24,6 +30,8 @@ _DISTANCE, _SEEN, _RAISED = 1.2, 0.31, 0.012
 """Metres: from the camera to the face, height that a tile shows there, and by how much it looks above the face."""
 _LIGHT = (0.95, -0.08, 0.18, 0.26)
 """Irradiance of the bands 1, x, y, z: soft light from the upper front, a little from the subject's right."""
+_STEPS = 25
+"""Of the optimisation."""
 _GAZE_AXES = (0, 3)
 """Pitch of the left and of the right eye in ``eye_pose``."""
 
@@ -64,6 +72,21 @@ def draw_emotions(face_model: FaceModel, renderer: Renderer, path: Path) -> None
     ]
     with atomic_write(path) as temporary:
         _sheet(rows, [prototype.name for prototype in prototypes]).save(temporary)
+
+
+def optimise_emotion(method: Method, photos: Sequence[Path], out: Path, *, overwrite: bool) -> list[Path]:
+    """Give the person of the last photo the expression of the first; a few steps, which show how it goes.
+
+    Returns:
+        The page; nothing where there are no two photos.
+    """
+    if len(photos) < 2:
+        return []
+    source, target = (one_face(method, photo) for photo in (photos[-1], photos[0]))
+    settings = {"steps": _STEPS, "size": 96}
+    plan = Plan(default_terms(target.parameters), ("expression",), DEFAULT_JUDGE, None, (DEFAULT_START,), settings)
+    optimise_to_folder(method, source, target, plan, out, overwrite=overwrite, say=lambda line: None)
+    return [out / PAGE]
 
 
 def _people(face_model: FaceModel) -> Iterator[tuple[Float[Tensor, "1 S"], Float[Tensor, "1 A"]]]:
