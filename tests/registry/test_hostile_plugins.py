@@ -3,6 +3,7 @@
 import importlib
 import os
 import signal
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -179,3 +180,21 @@ def test_the_output_stays_clean_with_two_threads_in_plugins(capfd):
     os.write(1, b"ours\n")
     assert said.text == "HELLO"
     assert capfd.readouterr() == ("ours\n", "astray\n")
+
+
+C_CODE = """
+import ctypes
+from emoca_core.registry.containment import contained
+library = ctypes.CDLL(None)
+library.printf(b"ours, ")
+with contained() as said:
+    library.printf(b"HELLO")
+print(f"said {said.text}")
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="C's own buffers are reached by name there")
+def test_what_c_code_prints_does_not_come_later():
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}  # which C obeys too
+    done = subprocess.run([sys.executable, "-c", C_CODE], env=buffered, capture_output=True, text=True, check=True)
+    assert done.stdout == "ours, said HELLO\n"
