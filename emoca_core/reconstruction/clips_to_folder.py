@@ -139,7 +139,7 @@ class ClipRun:
     def _tell(self, path: Path, clip: Clip, people: People) -> None:
         """What people should know before they look at the result."""
         if clip.length is not None and people.frames < clip.length:
-            self.say(f"{path}: {clip.length - people.frames} of {clip.length} frames cannot be decoded: left out")
+            self.say(f"{path}: {clip.length - people.frames} of {clip.length} frames are missing or damaged: left out")
         if not people.labels:
             self.report.without_face.append(path)
             seen = f" for longer than a moment ({people.short} shorter)" if people.short else ""
