@@ -25,7 +25,8 @@ ROOMS = (  # from the ground to the roof
     *("vocabulary", "interfaces", "registry", "geometry", "kernels", "measures", "images", "video", "rendering"),
     *("weights", "formats", "method", "export", "runs", "reconstruction"),
     *("retargeting", "optimisation", "live", "api"),
-    *("deployment", "datasets", "train", "probe", "retrieval", "study", "sweep", "testing", "", "cli", "__main__"),
+    *("deployment", "datasets", "train", "probe", "encoding", "retrieval", "study", "sweep", "testing"),
+    *("", "cli", "__main__"),
 )
 HEAVY = {"torch", "numpy", "timm", "mediapipe", "numba", "scipy", "accelerate", "PIL", "av"}
 NOT_SHIPPED = {"tests", "tools", "benchmarks", "examples", "pytest"}

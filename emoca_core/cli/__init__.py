@@ -43,6 +43,7 @@ COMMANDS = (
     "sweep",
     "package",
     "export",
+    "encode",
     "benchmark",
     "index",
     "retrieve",

@@ -33,7 +33,8 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
         "--methods",
         required=True,
         metavar="A,B,...",
-        help="recipes, emotion backbones or presets of them, run folders of `emoca train`, or packages",
+        help="recipes, emotion backbones or presets of them, run folders of `emoca train`, packages, or "
+        "folders of `emoca encode`",
     )
     parser.add_argument("--data", required=True, type=Path, metavar="FILE", help="manifest, .parquet or .csv")
     parser.add_argument(

@@ -7,6 +7,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ from numpy import ndarray
 from torch import Tensor
 
 from emoca_core.datasets import Manifest
+from emoca_core.datasets.encoded import Encoded
+from emoca_core.errors import EmocaError
 from emoca_core.files import sha256_of
 from emoca_core.images.crops import SHARED_CROP, CropPolicy, choose_crop, crops_to_batch
 from emoca_core.images.photos import read_photo
@@ -59,6 +62,10 @@ class CodeSource(ABC):
     @abstractmethod
     def encode(self, crop: FaceCrop) -> Float[Tensor, "B D"]:
         """The code of every face of a batch, on the CPU."""
+
+    def encode_rows(self, manifest: Manifest, detections: Detections, rows: Sequence[int]) -> Float[Tensor, "B D"]:
+        """The codes of some rows with a face."""
+        return self.encode(_crops(self.rule, manifest, detections, rows))
 
     @abstractmethod
     def description(self) -> dict[str, object]:
@@ -145,6 +152,52 @@ class BackboneSource(CodeSource):
         }
 
 
+@dataclass(frozen=True)
+class EncodedSource(CodeSource):
+    """Codes that ``emoca encode`` wrote, by the path of the image.
+
+    Attributes:
+        encoded: The codes.
+    """
+
+    name: str
+    encoded: Encoded
+
+    @property
+    def crop(self) -> CropPolicy:  # type: ignore[override]
+        """How the faces were cut."""
+        return self.encoded.card.crop
+
+    @property
+    def rule(self) -> CropRule:
+        """Any: nothing is cut."""
+        return SHARED_CROP
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return self.encoded.card.probe
+
+    @cached_property
+    def _codes(self) -> tuple[dict[str, int], Float[ndarray, "N D"]]:
+        paths = self.encoded.table(["path"])["path"].to_pylist()
+        return {path: row for row, path in enumerate(paths)}, self.encoded.blocks(self.inputs)
+
+    def encode(self, crop: FaceCrop) -> Float[Tensor, "B D"]:
+        return self._of(crop.keys or ())
+
+    def encode_rows(self, manifest: Manifest, detections: Detections, rows: Sequence[int]) -> Float[Tensor, "B D"]:
+        return self._of([manifest[row].path for row in rows])
+
+    def _of(self, paths: Sequence[str]) -> Float[Tensor, "B D"]:
+        rows, codes = self._codes
+        if unknown := [path for path in paths if path not in rows]:
+            raise EmocaError(f"{self.encoded.folder} has no code of {unknown[0]}: encode this manifest")
+        return torch.from_numpy(codes[[rows[path] for path in paths]])
+
+    def description(self) -> dict[str, object]:
+        return {"encoded": self.encoded.card.made_of, "blocks": list(self.inputs)}
+
+
 def code_hash(part: Component) -> str:
     """SHA-256 of the Python files beside the one that defines a part: edited code gives other codes."""
     digest = hashlib.sha256(type(part).__qualname__.encode())
@@ -194,7 +247,7 @@ def _encode_rows(
     found: list[tuple[list[int], Tensor]] = []
     for start in range(0, len(present), batch_size):
         batch = present[start : start + batch_size]
-        found.append((batch, source.encode(_crops(source.rule, manifest, detections, batch))))
+        found.append((batch, source.encode_rows(manifest, detections, batch)))
     width = found[0][1].shape[1] if found else 0
     codes = np.full((len(rows), width), np.nan, np.float32)
     for batch, values in found:

@@ -2,15 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import nn
 
+from emoca_core.datasets.encoded import CARD, Encoded
 from emoca_core.errors import ComponentImportError, MissingAssetError, RecipeError, unknown_name
 from emoca_core.images.crops import CropPolicy
 from emoca_core.interfaces import Component, EmotionBackbone, Encoder, Parts
 from emoca_core.method.assembly import build_part, takes_parts
-from emoca_core.probe.codes import BackboneSource, CodeSource, RecipeSource
+from emoca_core.probe.codes import BackboneSource, CodeSource, EncodedSource, RecipeSource
 from emoca_core.registry import Registry, get_registry
 from emoca_core.registry.catalogue import Catalogue, Recipe, backbones_by_name, get_catalogue
 from emoca_core.registry.spec import Kind
@@ -33,7 +35,8 @@ def find_sources(
     """What the names mean, and those that lack a file or a package.
 
     Args:
-        names: Recipes, emotion backbones, presets of them, run folders of ``emoca train``, or packages.
+        names: Recipes, emotion backbones, presets of them, run folders of ``emoca train``, packages, or folders of
+            ``emoca encode``.
         crop: How faces are cut for methods that have a rule of their own.
         device: Where encoders run; the CPU by default.
 
@@ -60,6 +63,8 @@ def _source(name: str, catalogue: Catalogue, registry: Registry, crop: CropPolic
         use = backbones[name]
         backbone = registry.build("emotion_backbone", use.uses, catalogue.params("emotion_backbone", use))
         return _backbone_source(name, use.uses, backbone, device)
+    if (Path(name) / CARD).is_file():
+        return EncodedSource(Path(name).name, Encoded.open(name))
     trained = find_trained(name)
     if trained is None:
         raise unknown_name("recipe, emotion backbone or run folder", name, {*catalogue.recipes, *backbones})

@@ -1,0 +1,180 @@
+"""A manifest to a folder of codes: shared among processes, resumed by shard."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from emoca_core.api import load_method
+from emoca_core.claims import Claim
+from emoca_core.datasets import Manifest
+from emoca_core.datasets.encoded import CARD, Encoded, EncodedCard
+from emoca_core.encoding.rows import RowEncoder, shards_of
+from emoca_core.errors import EmocaError, OutputError, ParamsError
+from emoca_core.files import atomic_write, delete_made, sha256_of, write_text, writing_to
+from emoca_core.images.crops import CropPolicy
+from emoca_core.interfaces import Component
+from emoca_core.method import Method
+from emoca_core.parsing import read_record
+from emoca_core.probe.codes import code_hash
+from emoca_core.probe.detections import manifest_hash
+from emoca_core.probe.processes import Part, fill_parts
+from emoca_core.runs.backbones import load_emotion_backbone
+from emoca_core.train.world import go_on_alone, processes
+
+
+@dataclass(frozen=True)
+class EncodeSettings:
+    """How faces are encoded.
+
+    Attributes:
+        emotion: Backbone of the columns of emotion, as ``load_emotion_backbone`` takes it; ``None`` leaves them out.
+        crop: ``native`` cuts faces as the method was published, ``shared`` by one rule for all methods.
+        second_look: Look again at every face: two more figures of quality, half the speed.
+        shard: Rows of one file: what a stop can cost each process.
+        batch_size: Faces encoded at once.
+    """
+
+    emotion: str | None = None
+    crop: CropPolicy = "native"
+    second_look: bool = False
+    shard: int = 1024
+    batch_size: int = 32
+
+
+def encode_manifest(
+    manifest: Manifest,
+    recipe: str,
+    out: Path | str,
+    settings: EncodeSettings = EncodeSettings(),
+    device: torch.device | None = None,
+    overwrite: bool = False,
+) -> Counter[str] | None:
+    """Encode the largest face of every image; the same call goes on where a stopped one ended.
+
+    Several processes share the shards, and the main one writes them.
+
+    Args:
+        manifest: The images.
+        recipe: A method, as ``emoca_core.load_method`` takes it.
+        out: Folder of the shards.
+        settings: How.
+        device: Where networks run; the CPU by default.
+        overwrite: Replace codes that others settings made.
+
+    Returns:
+        How many rows are ``ok``, ``no_face`` and ``unreadable``; ``None`` in processes other than the main one.
+
+    Raises:
+        EmocaError: A file is missing, the method has no landmarker, or no image shows a face.
+        OutputError: ``out`` holds something else, or another run writes to it.
+
+    Example: ``encode_manifest(Manifest.open("faces.csv"), "open_fit", "codes.parquet")``
+    """
+    if not len(manifest):
+        raise ParamsError("the manifest has no rows")
+    out, device = Path(out), device or torch.device("cpu")
+    method = load_method(recipe, device=str(device))
+    backbone = load_emotion_backbone(settings.emotion, device) if settings.emotion else None
+    encoder = RowEncoder(method, backbone, settings.crop, settings.second_look, settings.batch_size)
+    card = _card(manifest, recipe, method, backbone, settings)
+    _check_out(out, card, overwrite)
+    parts = [Part(rows, out / name) for rows, name in shards_of(len(manifest), settings.shard)]
+    claim = _begin(out, card) if processes().is_main_process else None
+    try:
+        fill_parts(parts, lambda rows: encoder(manifest, rows), _write, recipe)
+        if not go_on_alone():
+            return None
+        _unify([part.file for part in parts])
+        counts = Counter(Encoded.open(out).table(["status"])["status"].to_pylist())
+    finally:
+        if claim is not None:
+            claim.release()
+    if not counts["ok"]:
+        raise EmocaError(f"no face in {len(manifest)} images, {counts['unreadable']} of them unreadable")
+    return counts
+
+
+def _card(
+    manifest: Manifest, recipe: str, method: Method, backbone: Component | None, settings: EncodeSettings
+) -> EncodedCard:
+    parts = method.parts() | ({"judge": backbone} if backbone else {})
+    assets = {name: path for part in parts.values() for name, path in part.asset_paths.items()}
+    made_of: Mapping[str, object] = {
+        "images": manifest_hash(manifest),
+        "parts": {kind: part.params.model_dump(mode="json") for kind, part in parts.items()},
+        "code": {kind: code_hash(part) for kind, part in parts.items()},
+        "weights": {kind: _weights_hash(part) for kind, part in parts.items()},
+        "assets": {name: sha256_of(path) for name, path in assets.items() if path.is_file()},
+        "settings": asdict(settings),
+    }
+    return EncodedCard(
+        recipe=recipe,
+        probe=method.recipe.probe,
+        emotion=settings.emotion,
+        crop=settings.crop,
+        rows=len(manifest),
+        made_of=hashlib.sha256(json.dumps(made_of, sort_keys=True, default=str).encode()).hexdigest(),
+        files=tuple(name for _, name in shards_of(len(manifest), settings.shard)),
+    )
+
+
+def _weights_hash(part: Component) -> str:
+    """SHA-256 of all weights: those of a trained folder are no assets."""
+    digest = hashlib.sha256()
+    if isinstance(part, torch.nn.Module):
+        for name, tensor in sorted(part.state_dict().items()):
+            digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _check_out(out: Path, card: EncodedCard, overwrite: bool) -> None:
+    """Refuse to mix; every process looks before the main one writes."""
+    if not out.exists() or overwrite:
+        return
+    if not (out / CARD).is_file():
+        raise OutputError(f"{out} exists and holds no codes: choose another --out")
+    if read_record(out / CARD, EncodedCard, OutputError).made_of != card.made_of:
+        raise OutputError(
+            f"{out} holds codes of other images, another method or other settings: choose another --out, "
+            "or replace them by --overwrite"
+        )
+
+
+def _begin(out: Path, card: EncodedCard) -> Claim:
+    """The folder with its card, and the right to write to it."""
+    with writing_to(out):
+        known = read_record(out / CARD, EncodedCard, OutputError) if (out / CARD).is_file() else None
+        if known is None or known.made_of != card.made_of:
+            if not delete_made(out, CARD):
+                raise OutputError(f"{out} holds files that 'emoca encode' did not make: choose another --out")
+            out.mkdir(parents=True)
+            write_text(out / CARD, card.model_dump_json(indent=2) + "\n")
+        if (claim := Claim.take(out)) is None:
+            raise OutputError(f"another run is writing to {out}")
+    return claim
+
+
+def _write(part: Part, table: pa.Table) -> None:
+    with writing_to(part.file.parent), atomic_write(part.file) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def _unify(files: list[Path]) -> None:
+    """Give shards in which no face was found the columns of the others, so that all are one table."""
+    schemas = {file: pq.read_schema(file) for file in files}
+    fullest = max(schemas.values(), key=len)
+    for file, schema in schemas.items():
+        if schema.names != fullest.names:
+            table = pq.read_table(file)
+            nulls = [
+                table[field.name] if field.name in schema.names else pa.nulls(len(table), field.type)
+                for field in fullest
+            ]
+            _write(Part(range(0), file), pa.table(nulls, schema=fullest))
