@@ -68,9 +68,6 @@ def export_onnx(
         ComponentImportError: The extra ``onnx`` is not installed.
         EmocaError: ONNX cannot express a network, or a file gives other numbers.
         OutputError: ``out`` exists already.
-
-    Example:
-        >>> card = export_onnx(load_method("runs/deca"), Path("deca-onnx"), get_catalogue())
     """
     require_onnx()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):

@@ -26,9 +26,9 @@ def load_emotion_backbone(name: str, device: torch.device | None = None, *, untr
         RecipeError: Its weights are random.
 
     Example:
-        >>> from emoca_core.runs.backbones import load_emotion_backbone
-        >>> seen = load_emotion_backbone("open_emotion")(images)  # [B, 3, H, W] in [0, 1]
-        >>> seen.features["pooled"].shape, seen.logits.shape
+        >>> seen = load_emotion_backbone("open_emotion")(torch.rand(2, 3, 112, 112))
+        >>> seen.features["pooled"].shape[0], seen.logits.shape[0]
+        (2, 2)
     """
     registry, catalogue = get_registry(), get_catalogue()
     named = backbones_by_name(catalogue, registry)
