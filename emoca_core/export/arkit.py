@@ -141,7 +141,7 @@ class ArkitSolver:
         expected = self._expected(parameters)
         lower, upper = np.zeros_like(expected), np.ones_like(expected)
         upper[:, ARKIT_NAMES.index(_NEVER_MEASURED)] = 0.0
-        right = moved.reshape(len(moved), -1) @ self.targets.reshape(len(self.targets), -1).T
+        right = _products(moved, self.targets)
         matrix = np.repeat(self.products[None], len(moved), axis=0)
         for eye in self.eyes:
             blink, wide = eye.lids.blink, ARKIT_NAMES.index(f"eyeWide{eye.lids.side}")
@@ -154,7 +154,7 @@ class ArkitSolver:
                 upper[np.arange(len(moved)), np.where(turn > 0, second, first)] = 0.0
             hidden = 1 - (1 - (1 - _HIDDEN) * share) ** 2
             matrix -= hidden[:, None, None] * eye.products
-            right -= hidden[:, None] * (ball @ eye.columns.T)
+            right -= hidden[:, None] * _products(ball, eye.columns)
         return self._solve(matrix, right, expected, lower, upper)
 
     def _expected(self, parameters: FaceParameters) -> Float[ndarray, "N 52"]:
@@ -329,6 +329,12 @@ def _opening(side: str, points: Float[ndarray, "N 68 3"]) -> Float[ndarray, "N 3
     """From the lower to the upper lid."""
     pairs = IBUG68_EYELID_PAIRS[np.isin(IBUG68_EYELID_PAIRS[:, 0], IBUG68[f"{side.lower()}_eye"])]
     return np.asarray((points[:, pairs[:, 0]] - points[:, pairs[:, 1]]).mean(axis=1))
+
+
+def _products(moved: Float[ndarray, "N *D"], targets: Float[ndarray, "T *D"]) -> Float[ndarray, "N T"]:
+    """Scalar products, by torch, which uses as many threads as it is told to."""
+    one, other = (torch.from_numpy(np.ascontiguousarray(each)).double().flatten(1) for each in (moved, targets))
+    return np.asarray(one @ other.mT)
 
 
 def _smooth_step(x: Float[ndarray, "N"]) -> Float[ndarray, "N"]:

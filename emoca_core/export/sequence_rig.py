@@ -17,6 +17,7 @@ from emoca_core.export.arkit import EXPRESSIVE, ArkitSolver, at_rest, has_arkit_
 from emoca_core.export.mesh import textured_mesh
 from emoca_core.geometry.rotations import rotation_vector_to_matrix
 from emoca_core.interfaces import Block, ExpressionRig, FaceGeometry, FaceModel, FaceParameters, SequenceRig
+from emoca_core.kernels.threads import one_thread
 from emoca_core.progress import progress_bar
 from emoca_core.vocabulary.arkit import ARKIT_NAMES
 
@@ -69,8 +70,9 @@ def sequence_rig(
     targets: _Targets = make(face_model, unturned, parameters, meshes)
     weights = np.empty((len(parameters), len(targets.names)), np.float32)
     residual = np.empty(len(parameters))
-    for rows in _slices(len(parameters)):
-        weights[rows], residual[rows] = _weigh(targets, rows, *meshes(rows))
+    with one_thread():
+        for rows in _slices(len(parameters)):
+            weights[rows], residual[rows] = _weigh(targets, rows, *meshes(rows))
     rig = ExpressionRig(targets.neutral, targets.moves, dict.fromkeys(targets.names, 0.0), targets.source)
     return SequenceRig(
         mesh=textured_mesh(face_model, person, targets.neutral, rig),
@@ -124,8 +126,9 @@ def _weigh(
     """Weights of some frames, and how far the weighted targets stay away from the mesh: mean distance, millimetres."""
     moved = vertices - targets.neutral.astype(np.float32)
     weights = targets.weights(rows, moved, landmarks).round(_DECIMALS)
-    shown = (weights @ targets.moves.reshape(weights.shape[1], -1)).reshape(moved.shape)
-    return weights, 1000 * np.linalg.norm(moved - shown, axis=2).mean(axis=1)
+    one, all_moves = torch.from_numpy(weights), torch.from_numpy(targets.moves).flatten(1)
+    left = torch.from_numpy(moved) - (one.float() @ all_moves.float()).reshape(moved.shape)
+    return weights, 1000 * left.norm(dim=2).mean(dim=1).numpy()
 
 
 class _Targets(Protocol):

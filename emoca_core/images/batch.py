@@ -4,6 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from jaxtyping import Float, UInt8
+from numpy import ndarray
+from torch import Tensor
 
 from emoca_core.images.warp import transform_points
 from emoca_core.interfaces import CroppedFace, Detection, FaceCrop
@@ -29,7 +32,7 @@ def crops_to_batch(
     names = set.intersection(*(set(detection.landmarks) for detection in detections))
     scores = [detection.blendshapes for detection in detections if detection.blendshapes is not None]
     return FaceCrop(
-        image=torch.from_numpy(np.stack([crop.image for crop in crops])).permute(0, 3, 1, 2).float().div_(255),
+        image=_pictures([crop.image for crop in crops]),
         landmarks={name: _landmarks_ndc(crops, detections, name) for name in sorted(names)},
         blendshapes=_float32(np.stack(scores)) if len(scores) == len(detections) else None,
         crop_to_image=_float32(np.stack([crop.crop_to_image for crop in crops])),
@@ -37,7 +40,14 @@ def crops_to_batch(
     )
 
 
-def _landmarks_ndc(crops: Sequence[CroppedFace], detections: Sequence[Detection], name: str) -> torch.Tensor:
+def _pictures(images: Sequence[UInt8[ndarray, "H W 3"]]) -> Float[Tensor, "B 3 H W"]:
+    """One that stands for all, as black ones do, is kept once."""
+    different = images[:1] if all(image is images[0] for image in images) else images
+    batch = torch.from_numpy(np.stack(different)).permute(0, 3, 1, 2).float().div_(255)
+    return batch.expand(len(images), *batch.shape[1:])
+
+
+def _landmarks_ndc(crops: Sequence[CroppedFace], detections: Sequence[Detection], name: str) -> Tensor:
     points = [
         transform_points(crop.image_to_crop, detection.landmarks[name])
         for crop, detection in zip(crops, detections, strict=True)
@@ -46,5 +56,5 @@ def _landmarks_ndc(crops: Sequence[CroppedFace], detections: Sequence[Detection]
     return _float32((2 * np.stack(points) + 1) / (width, height) - 1)
 
 
-def _float32(array: np.ndarray) -> torch.Tensor:
+def _float32(array: ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))

@@ -17,5 +17,5 @@ def sharpness(photo: UInt8[ndarray, "H W 3"], box: Float[ndarray, "4"]) -> float
     right, bottom = np.clip(np.ceil(box[2:]).astype(int) + 1, 0, (width, height))
     if right - left < 2 or bottom - top < 2:
         return 0.0
-    face = cv2.resize(photo[top:bottom, left:right], (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
-    return float(cv2.Laplacian(cv2.cvtColor(face, cv2.COLOR_RGB2GRAY), cv2.CV_32F).std())
+    face = cv2.cvtColor(photo[top:bottom, left:right], cv2.COLOR_RGB2GRAY)
+    return float(cv2.Laplacian(cv2.resize(face, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA), cv2.CV_32F).std())

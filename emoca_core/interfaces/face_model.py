@@ -52,6 +52,10 @@ class FaceModel(ModuleComponent):
     def forward(self, parameters: FaceParameters) -> FaceGeometry:
         """Pose the mesh; vertices and landmarks in metres, rotated by ``global_pose``, without translation."""
 
+    def for_landmarks(self) -> "FaceModel":
+        """The same face for those who need its landmarks alone: models may leave out the rest of the mesh."""
+        return self
+
     def albedo(self, parameters: FaceParameters) -> Albedo:
         """Reflectance of each face. Models without an appearance return an empty ``Albedo``."""
         return Albedo()

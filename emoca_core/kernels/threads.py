@@ -80,6 +80,23 @@ def for_each(count: int, work: Callable[[int], None]) -> None:
 
 
 @contextmanager
+def one_thread(wanted: bool = True) -> Iterator[None]:
+    """Let this thread's tensors be, within, a matter of this thread alone: for tensors that are too small to split.
+
+    Torch's other threads keep their cores busy while they wait, and waiting for a busy core stalls all of them.
+    """
+    threads = torch.get_num_threads()
+    if threads == 1 or not wanted:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@contextmanager
 def _signals_later() -> Iterator[None]:
     """Hold back what stops the program.
 

@@ -1,8 +1,8 @@
 """The first look at a clip: every frame once, its cuts, its faces, and which of them are the same person."""
 
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, closing
 from dataclasses import replace
 
 from emoca_core.errors import RecipeError
@@ -10,6 +10,7 @@ from emoca_core.images.sharpness import sharpness
 from emoca_core.interfaces import Clip, Detection, Follower, Landmarker
 from emoca_core.interfaces.clip import ClipFrame
 from emoca_core.interfaces.tracker import Frame
+from emoca_core.kernels.ahead import ahead
 from emoca_core.method import Method
 from emoca_core.reconstruction.observations import Observations, ObservedFrame, in_single_precision
 from emoca_core.reconstruction.sequence_settings import SequenceSettings
@@ -17,6 +18,8 @@ from emoca_core.video.cuts import CutFinder
 
 _WARM_UP = 10
 """Frames that a follower sees again before it goes on where a stopped run was."""
+_MOST_AHEAD, _PIXELS_AHEAD = 4, 16_000_000
+"""Frames, and pixels of them, that wait between decoding, finding faces and following them."""
 
 
 def follow_faces(
@@ -46,30 +49,45 @@ def follow_faces(
         lacking = "landmarker" if method.landmarker is None else "tracker"
         raise RecipeError(f"recipe '{method.name}' has no {lacking}, so it cannot follow faces through clips")
     pending: deque[ObservedFrame] = deque()
+    height, width = clip.size
+    room = max(1, min(_MOST_AHEAD, _PIXELS_AHEAD // (height * width)))
+    known = len(observations)
     with _Faces(method.landmarker, settings) as faces:
-        known = len(observations)
-        for index, tracks in enumerate(method.tracker.track(_seen(clip, faces, observations, pending))):
-            frame = pending.popleft()
-            if index >= known:
-                observations.add(replace(frame, tracks=tracks))
-            progress()
+        looking = _seen(ahead(_with_cuts(clip), room), faces, observations, pending)
+        with closing(ahead(looking, room)) as seen:  # decoding, the landmarker and the rest beside one another
+            for index, tracks in enumerate(method.tracker.track(seen)):
+                frame = pending.popleft()
+                if index >= known:
+                    observations.add(replace(frame, tracks=tracks))
+                progress()
     observations.finish()
 
 
-def _seen(clip: Clip, faces: "_Faces", observations: Observations, pending: deque[ObservedFrame]) -> Iterator[Frame]:
+def _with_cuts(clip: Clip) -> Generator[tuple[ClipFrame, bool], None, None]:
+    """Every frame, and whether a cut lies before it."""
+    cuts = CutFinder()
+    for frame in clip.frames():
+        yield frame, cuts.is_cut(frame.pixels)
+
+
+def _seen(
+    frames: Generator[tuple[ClipFrame, bool], None, None],
+    faces: "_Faces",
+    observations: Observations,
+    pending: deque[ObservedFrame],
+) -> Generator[Frame, None, None]:
     """Frames for the tracker, which is shown again what was observed before: it remembers nothing else."""
-    cuts, known, stored = CutFinder(), len(observations), iter(observations)
-    for index, frame in enumerate(clip.frames()):
-        starts_shot, found = cuts.is_cut(frame.pixels), []
-        if index >= known - _WARM_UP:
-            found = faces.detect(frame, starts_shot)
-        if index < known:
-            observed = next(stored)
-        else:
-            sharp = [sharpness(frame.pixels, face.box) for face in found]
-            observed = ObservedFrame(frame.number, frame.time, starts_shot, found, sharp)
-        pending.append(observed)
-        yield Frame(frame.time, observed.faces, frame.pixels, starts_shot)
+    known, stored = len(observations), iter(observations)
+    with closing(frames):
+        for index, (frame, starts_shot) in enumerate(frames):
+            found = faces.detect(frame, starts_shot) if index >= known - _WARM_UP else []
+            if index < known:
+                observed = next(stored)
+            else:
+                sharp = [sharpness(frame.pixels, face.box) for face in found]
+                observed = ObservedFrame(frame.number, frame.time, starts_shot, found, sharp)
+            pending.append(observed)
+            yield Frame(frame.time, observed.faces, frame.pixels, starts_shot)
 
 
 class _Faces:

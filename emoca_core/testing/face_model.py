@@ -22,6 +22,7 @@ def check(subject: Subject[FaceModel]) -> None:
     _check_axes(subject, model)
     _check_rigid_motion(subject, model, code)
     _check_codes(subject, model)
+    _check_landmarks_alone(subject, model, code, geometry)
     _check_albedo(subject, model, albedo)
     _check_gradients(subject, model)
 
@@ -114,6 +115,14 @@ def _check_codes(subject: Subject[FaceModel], model: FaceModel) -> None:
             subject.require_same(
                 _run(model, short), _run(model, long), 1e-6, f"a shorter {name} code must be padded with zeros"
             )
+
+
+def _check_landmarks_alone(
+    subject: Subject[FaceModel], model: FaceModel, code: FaceParameters, geometry: FaceGeometry
+) -> None:
+    """The same landmarks to rounding: products of another size are added up in another order."""
+    alone = model.for_landmarks()(code).landmarks
+    subject.require_same(alone, dict(geometry.landmarks), 1e-6, "for_landmarks must give the same landmarks")
 
 
 def _check_albedo(subject: Subject[FaceModel], model: FaceModel, albedo: Albedo) -> None:

@@ -123,6 +123,17 @@ def test_frames_need_no_pixels_and_do_not_wait_for_each_other():
         torch.testing.assert_close(block, frames.blocks()[name], atol=2e-3, rtol=1e-3)
 
 
+def test_threads_share_the_frames(monkeypatch):
+    person, frames = _found()
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    calls, one = [], LandmarkFit._encode_frames
+    monkeypatch.setattr(LandmarkFit, "_encode_frames", lambda *args: calls.append(len(args[1])) or one(*args))
+    shared = _fitter().encode_frames(_crop(), person)
+    assert calls == [FRAMES // 2] * 2
+    for name, block in shared.blocks().items():  # as far as rounding decides when a step is small enough
+        torch.testing.assert_close(block, frames.blocks()[name], atol=2e-3, rtol=1e-3)
+
+
 def test_light_of_frames_follows_the_light():
     fitter = _fitter(light_of_frames=True)
     assert fitter.frames_have_pixels

@@ -365,3 +365,17 @@ def test_semantic_shape(head):
     assert width[0] > width[1]  # men's jaws are wider
     with pytest.raises(UnknownNameError, match="Did you mean 'gender'"):
         head.semantic_shape(gendre=1.0)
+
+
+def test_the_head_for_landmarks_is_small_and_moves_as_the_whole(head):
+    small, code = head.for_landmarks(), face(torch.randn(2, 100), jaw_pose=torch.tensor([[0.3, 0.0, 0.0]] * 2))
+    turned = code.replace(global_pose=torch.tensor([[0.0, 0.5, 0.0], [0.0, -0.7, 0.1]]))
+    leaves = [torch.zeros(2, 52, requires_grad=True) for _ in range(2)]
+    points = [model(turned.replace(expression=leaf)).landmarks for model, leaf in zip((head, small), leaves)]  # noqa: B905
+    for name, expected in points[0].items():
+        torch.testing.assert_close(points[1][name], expected, atol=1e-6, rtol=0)
+    for each in points:
+        each["mediapipe478"].square().sum().backward()
+    torch.testing.assert_close(leaves[1].grad, leaves[0].grad, atol=1e-5, rtol=1e-4)
+    assert int(small.faces.max()) + 1 < 0.3 * (int(head.faces.max()) + 1)
+    assert head.uv is not None and int(head.faces.max()) > 5000, "the whole is as it was"

@@ -1,6 +1,7 @@
 """Heads that joints bend, with landmarks on their surface: what FLAME and the open head share."""
 
 from collections.abc import Mapping
+from copy import copy
 
 import numpy as np
 import torch
@@ -14,6 +15,9 @@ from emoca_core.geometry.surface_points import barycentric_points, dynamic_conto
 from emoca_core.interfaces import FaceParameters
 from emoca_plugins.face_models.morphable import MorphableModel, from_planes, planes
 
+_BY_VERTEX = frozenset({"modes", "eyelid_modes"})
+_OF_ALL = ("joint_mean", "joint_modes", "fixed_weights", "contour_weights")
+"""Constants that the pose needs, by vertex and others."""
 Embedding = tuple[ndarray, ndarray]
 """Triangle of each point, and its barycentric weights."""
 
@@ -66,6 +70,23 @@ class JointedHead(MorphableModel):
         self.fixed_points = {name: len(triangles) for name, (triangles, _) in fixed.items()}
         self._constant("fixed_triangles", np.concatenate([triangles for triangles, _ in fixed.values()]))
         self._constant("fixed_weights", np.concatenate([weights for _, weights in fixed.values()]))
+
+    def for_landmarks(self) -> "JointedHead":
+        """The head with the triangles alone that carry landmarks, which are a fraction of it; on the same device."""
+        fixed, contour = self.fixed_triangles, self.contour_triangles
+        triangles, place = torch.cat([fixed, contour.flatten()]).unique(return_inverse=True)
+        vertices, corners = self.faces[triangles].unique(return_inverse=True)
+        small = copy(self)
+        small._modules, small._buffers = {}, {name: self._buffers[name] for name in _OF_ALL}
+        for name in _BY_VERTEX & self._buffers.keys():
+            whole = self.get_buffer(name)
+            flat = whole.reshape(-1, len(self.skinning_weights))
+            small._buffers[name] = flat[:, vertices].reshape(len(whole), -1)
+        small._buffers["skinning_weights"] = self.skinning_weights[vertices]
+        small._buffers["faces"] = corners
+        small._buffers["fixed_triangles"] = place[: len(fixed)]
+        small._buffers["contour_triangles"] = place[len(fixed) :].reshape(contour.shape)
+        return small
 
     def _rotations(self, parameters: FaceParameters) -> Float[Tensor, "B 5 3 3"]:
         pose = [self._block(parameters, block) for block in ("global_pose", "neck_pose", "jaw_pose", "eye_pose")]

@@ -1,8 +1,7 @@
 """Analysis by synthesis: fits any face model with landmarks to the points and pixels of a crop."""
 
 import math
-from collections.abc import Hashable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar, Literal
@@ -25,6 +24,7 @@ from emoca_core.interfaces import (
     PerspectiveCamera,
     Renderer,
 )
+from emoca_core.kernels.threads import for_each, one_thread
 from emoca_core.registry.spec import ComponentParams, ImageSize
 from emoca_plugins.encoders.landmark_fit import photometric
 from emoca_plugins.encoders.landmark_fit.camera import (
@@ -51,6 +51,7 @@ _BLOCK_OF: Mapping[Part, Block] = {
 _KNOWN = ("shape", "albedo", "lighting")
 _FRAME_STEPS = 3  # where the person is known, more change nothing
 _FEW_FACES = 8
+_FEW_FRAMES = 16
 _PHOTO_ROUNDS, _PHOTO_STEPS = 3, 4
 _FULLY_TURNED = math.radians(60)
 
@@ -119,13 +120,14 @@ class LandmarkFit(Encoder):
         self._parts: _Inverted | None = None
         self._directions: dict[Hashable, Directions] = {}
         self._change: tuple[torch.device, photometric.AlbedoChange] | None = None
+        self._points: tuple[torch.device, FaceModel] | None = None
 
     def attach(self, parts: Parts) -> None:
         face_model = parts.face_model
         counts = _landmark_counts(face_model)
         unknowns = Unknowns.of(face_model.blocks, face_model.expression_names, self.params.jaw)
         self._parts = _Inverted(face_model, parts.renderer, counts)
-        self._unknowns, self._directions, self._change = unknowns, {}, None
+        self._unknowns, self._directions, self._change, self._points = unknowns, {}, None, None
         moving = {block: size for block, size in face_model.blocks.items() if block != "shape"}
         self._moving = Unknowns.of(moving, face_model.expression_names, self.params.jaw)
         blocks = {block: face_model.blocks[block] for part, block in _BLOCK_OF.items() if unknowns.has(part)}
@@ -140,9 +142,8 @@ class LandmarkFit(Encoder):
 
     def _fitted(self, crop: FaceCrop, shape_sigma: float) -> FaceParameters:
         parts = self._attached()
-        # derivatives work under no_grad, but tensors made in inference mode take no part in them
-        with torch.inference_mode(False), torch.no_grad(), _threads_for(len(crop)):
-            crop = crop.map(torch.clone)
+        with torch.inference_mode(False), torch.no_grad(), one_thread(len(crop) <= _FEW_FACES):
+            crop = crop.map(_differentiable)
             parameters = self._fit_landmarks(crop, parts, self._unknowns, shape_sigma)
             return self._with_appearance(crop, parameters, parts) if self.params.appearance else parameters
 
@@ -166,10 +167,25 @@ class LandmarkFit(Encoder):
         return FaceParameters(**first, lighting=light, others=others, units={"lens": "raw"})
 
     def encode_frames(self, crop: FaceCrop, person: FaceParameters) -> FaceParameters:
-        """Everything but the person, for all frames at once; smoothing joins them, so that none waits for another."""
+        """Everything but the person, for all frames at once; smoothing joins them, so that none waits for another.
+
+        Threads share the frames, not their tensors, which are too small to split.
+        """
+        if len(crop) < 2 * _FEW_FRAMES or crop.image.device.type != "cpu" or torch.get_num_threads() == 1:
+            return self._encode_frames(crop, person)
+        pieces = torch.arange(len(crop)).tensor_split(min(torch.get_num_threads(), len(crop) // _FEW_FRAMES))
+        codes: list[FaceParameters | None] = [None] * len(pieces)
+
+        def work(piece: int) -> None:
+            codes[piece] = self._encode_frames(crop.map(lambda tensor: tensor[pieces[piece]]), person)
+
+        for_each(len(pieces), work)
+        return FaceParameters.cat([code for code in codes if code is not None])
+
+    def _encode_frames(self, crop: FaceCrop, person: FaceParameters) -> FaceParameters:
         parts = self._attached()
-        with torch.inference_mode(False), torch.no_grad(), _threads_for(len(crop)):
-            crop, person = crop.map(torch.clone), person.map(torch.clone)
+        with torch.inference_mode(False), torch.no_grad(), one_thread():
+            crop, person = crop.map(_differentiable), person.map(_differentiable)
             code = self._fit_landmarks(crop, parts, self._moving, self.params.shape_sigma, person)
             known = {
                 n: None if (b := getattr(person, n)) is None else b.expand(len(crop), *b.shape[1:]) for n in _KNOWN
@@ -186,16 +202,16 @@ class LandmarkFit(Encoder):
         person: FaceParameters | None = None,
     ) -> FaceParameters:
         """The unknowns that explain the landmarks, with the shape and lens of a person where they are known."""
-        p = self.params
+        p, model = self.params, self._landmark_model(parts.face_model)
         shape, lens = (None, None) if person is None else (person.shape, person.others["lens"][:, 0])
         targets = match_points(crop, parts.landmark_counts)
         activation = p.activation_sigma * (2 if crop.blendshapes is None else 1)
         strength = Strength(shape_sigma, p.expression_sigma, activation)
         prior = unknowns.prior(_scores(crop), strength)
-        expected = targets.of(parts.face_model(unknowns.parameters(_upright(prior.mean, unknowns), shape)).landmarks)
+        expected = targets.of(model(unknowns.parameters(_upright(prior.mean, unknowns), shape)).landmarks)
         intrinsics, view = _first_view(crop, targets, expected, p.field_of_view, p.minimum_distance, lens)
         objective = LandmarkObjective(
-            model=parts.face_model,
+            model=model,
             unknowns=unknowns,
             targets=targets,
             weight=targets.weight * targets.contour_factor(_turned(view)),
@@ -257,6 +273,12 @@ class LandmarkFit(Encoder):
             self._directions[key] = every.directions(objective.half_size.new_zeros(1, self._unknowns.size))
         return self._directions[key]
 
+    def _landmark_model(self, face_model: FaceModel) -> FaceModel:
+        """Kept for each device."""
+        if self._points is None or self._points[0] != face_model.faces.device:
+            self._points = face_model.faces.device, face_model.for_landmarks()
+        return self._points[1]
+
     def _albedo_change(self, face_model: FaceModel, like: Tensor) -> photometric.AlbedoChange:
         """Found at the first photo on each device, and kept."""
         if self._change is None or self._change[0] != like.device:
@@ -264,18 +286,9 @@ class LandmarkFit(Encoder):
         return self._change[1]
 
 
-@contextmanager
-def _threads_for(faces: int) -> Iterator[None]:
-    """One thread for a few faces: their tensors are too small to split, and waiting for a busy core stalls the rest."""
-    threads = torch.get_num_threads()
-    if threads == 1 or faces > _FEW_FACES:
-        yield
-        return
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+def _differentiable(tensor: Tensor) -> Tensor:
+    """Tensors made in inference mode take no part in derivatives."""
+    return tensor.clone() if tensor.is_inference() else tensor
 
 
 def _landmark_counts(face_model: FaceModel) -> dict[str, int]:

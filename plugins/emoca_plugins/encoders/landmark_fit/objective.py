@@ -60,7 +60,11 @@ class LandmarkObjective:
 
     def residuals(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B 2 M"]:
         """Whitened reprojection errors: of each point, then of the vector between the two points of each pair."""
-        return self._whiten((self.project(x) - self.targets.points).mT)
+        error = (self.project(x) - self.targets.points).mT
+        first, second = self.targets.pairs.unbind(1)
+        gap = error.index_select(-1, first) - error.index_select(-1, second)
+        point_scale, pair_scale = self._scales()
+        return torch.cat([error * point_scale, gap * pair_scale], dim=-1)
 
     def directions(self, x: Float[Tensor, "B P"]) -> "Directions":
         """How the unknowns move the points at x, by differentiation: works with any model."""
@@ -75,15 +79,11 @@ class LandmarkObjective:
         """Orientation of the head."""
         return rotation_vector_to_matrix(x[:, self.unknowns.columns["rotation"]])
 
-    def _whiten(self, error: Float[Tensor, "B *C 2 N"]) -> Float[Tensor, "B *C 2 M"]:
-        """Errors of points in NDC to errors of points and of pairs, in sigmas."""
-        extra = [1] * (error.ndim - 3)
-        to_size = (self.half_size / self.targets.size[:, None]).reshape(len(error), *extra, 2, 1)
-        point_scale = (self.weight.sqrt() / self.sigma).reshape(len(error), *extra, 1, -1)
-        pair_scale = (self.targets.pair_weight.sqrt() / self.pair_sigma).reshape(len(error), *extra, 1, -1)
-        first, second = self.targets.pairs.unbind(1)
-        gap = error.index_select(-1, first) - error.index_select(-1, second)
-        return torch.cat([error * (to_size * point_scale), gap * (to_size * pair_scale)], dim=-1)
+    def _scales(self) -> tuple[Float[Tensor, "B 2 N"], Float[Tensor, "B 2 K"]]:
+        """Sigmas in an error of a point in NDC, and in one of a pair."""
+        to_size = (self.half_size / self.targets.size[:, None])[..., None]
+        points, pairs = self.weight.sqrt() / self.sigma, self.targets.pair_weight.sqrt() / self.pair_sigma
+        return to_size * points[:, None], to_size * pairs[:, None]
 
     def jacobian(self, x: Float[Tensor, "B P"], directions: "Directions") -> Float[Tensor, "B P 2 M"]:
         """Derivatives of ``residuals``, unknowns first: d(f X/Z + c) = f (dX - X/Z dZ) / Z.
@@ -97,12 +97,20 @@ class LandmarkObjective:
         slope = points[..., :2] / points[..., 2:]
         across = rotation[:, None, :2] * rotation.new_tensor([[1.0], [-1.0]])  # camera y and z oppose the model's
         by_axis = (scale[..., None] * (across + slope[..., None] * rotation[:, None, 2:])).permute(3, 0, 2, 1)
-        columns = x.new_empty(*x.shape, *by_axis.shape[2:])
-        columns[:, list(known.directed)] = _combine(directions.planes, by_axis)
-        turning = directions.turning(known, right_jacobian(x[:, known.columns["rotation"]]))
-        columns[:, known.columns["rotation"]] = _combine(turning, by_axis)
-        columns[:, known.columns["place"]] = _placing(scale.mT, slope.mT, translation)
-        return self._whiten(columns)
+        point_scale, pair_scale = self._scales()
+        place, count = known.columns["place"], points.shape[1]
+        rows = x.new_empty(*x.shape, 2, count + len(self.targets.pairs))
+        at_points = rows[..., :count]
+        planes, turning = directions.planes, directions.turning(known, right_jacobian(x[:, known.columns["rotation"]]))
+        _combine(planes[:, :, : place.start], by_axis, at_points[:, : place.start])
+        _combine(turning, by_axis, at_points[:, known.columns["rotation"]])
+        at_points[:, place] = _placing(scale.mT, slope.mT, translation)
+        _combine(planes[:, :, place.start :], by_axis, at_points[:, place.stop :])
+        first, second = self.targets.pairs.unbind(1)
+        gap = at_points.index_select(-1, first) - at_points.index_select(-1, second)
+        torch.mul(gap, pair_scale[:, None], out=rows[..., count:])
+        at_points *= point_scale[:, None]
+        return rows
 
 
 @dataclass(frozen=True)
@@ -149,12 +157,13 @@ def right_jacobian(vector: Float[Tensor, "B 3"]) -> Float[Tensor, "B 3 3"]:
     return identity - linear * cross + quadratic * (cross @ cross)
 
 
-def _combine(directions: Float[Tensor, "3 #B C N"], by_axis: Float[Tensor, "3 B 2 N"]) -> Float[Tensor, "B C 2 N"]:
+def _combine(
+    directions: Float[Tensor, "3 #B C N"], by_axis: Float[Tensor, "3 B 2 N"], out: Float[Tensor, "B C 2 N"]
+) -> None:
     """Motion in the image of points that move along directions of the head."""
-    out = directions[0, :, :, None] * by_axis[0, :, None]
+    torch.mul(directions[0, :, :, None], by_axis[0, :, None], out=out)
     for axis in (1, 2):
-        out = out.addcmul_(directions[axis, :, :, None], by_axis[axis, :, None])
-    return out
+        out.addcmul_(directions[axis, :, :, None], by_axis[axis, :, None])
 
 
 def _placing(
