@@ -1,6 +1,7 @@
 """Crops of several photos as one batch of tensors."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -38,6 +39,16 @@ def crops_to_batch(
         crop_to_image=_float32(np.stack([crop.crop_to_image for crop in crops])),
         photo_size=torch.tensor(photo_sizes, dtype=torch.int64),
     )
+
+
+def black_crop(size: int, crop_to_image: Float[ndarray, "3 3"]) -> CroppedFace:
+    """For those who do not look at pixels: one picture for all crops."""
+    return CroppedFace(_black(size), crop_to_image)
+
+
+@lru_cache(maxsize=4)
+def _black(size: int) -> UInt8[ndarray, "S S 3"]:
+    return np.broadcast_to(np.uint8(0), (size, size, 3))
 
 
 def _pictures(images: Sequence[UInt8[ndarray, "H W 3"]]) -> Float[Tensor, "B 3 H W"]:

@@ -7,7 +7,7 @@ Every rule is a frozen dataclass that turns a photo and a detection into a ``Cro
 from typing import Literal, get_args
 
 from emoca_core.errors import ComponentImportError, PluginError, unknown_name
-from emoca_core.images.batch import crops_to_batch
+from emoca_core.images.batch import black_crop, crops_to_batch
 from emoca_core.images.box_crop import BoxCrop
 from emoca_core.images.warp import transform_points, warp
 from emoca_core.interfaces import CropRule
@@ -19,6 +19,7 @@ __all__ = [
     "SHARED_CROP",
     "BoxCrop",
     "CropPolicy",
+    "black_crop",
     "choose_crop",
     "crop_names",
     "crops_to_batch",

@@ -15,7 +15,7 @@ from emoca_core.errors import RecipeError
 from emoca_core.export.angles import head_and_eyes
 from emoca_core.export.arkit import ArkitSolver, has_arkit_names
 from emoca_core.export.camera import crop_camera_to_photo
-from emoca_core.images.crops import choose_crop, crops_to_batch
+from emoca_core.images.crops import black_crop, choose_crop, crops_to_batch
 from emoca_core.interfaces import (
     CV_AXES,
     CapturedFace,
@@ -28,6 +28,7 @@ from emoca_core.interfaces import (
     LiveFrame,
     Photo,
 )
+from emoca_core.kernels.threads import one_thread
 from emoca_core.live.source import LiveSource, Taken
 from emoca_core.method import Method
 from emoca_core.reconstruction.captured import ReconstructedFace
@@ -104,7 +105,7 @@ class LiveCapture:
         Raises:
             ImageError: The camera fails.
         """
-        with self._landmarker.follow(1) as follower, ThreadPoolExecutor(1, "person") as pool:
+        with self._landmarker.follow(1) as follower, ThreadPoolExecutor(1, "person") as pool, one_thread():
             for count, taken in enumerate(source):
                 found = follower.detect(taken.pixels, taken.time)
                 face = self._captured(taken, found[0], pool) if found else None
@@ -112,7 +113,11 @@ class LiveCapture:
                 yield LiveFrame(count, taken.time, latency, source.dropped, taken.pixels, face)
 
     def _captured(self, taken: Taken, face: Detection, pool: ThreadPoolExecutor) -> LiveFace | None:
-        cropped = self._rule(taken.pixels, self._calm(face, taken.time))
+        calm, size = self._calm(face, taken.time), taken.pixels.shape[:2]
+        if self._method.encoder.frames_have_pixels or self._is_wanted(taken.time):
+            cropped = self._rule(taken.pixels, calm)
+        else:
+            cropped = black_crop(self._rule.size, self._rule.place(calm, (size[0], size[1])))
         photo = Photo(taken.pixels, Path("camera"), "")
         crop = crops_to_batch([cropped], [face], [photo.size])
         person = self._known(crop, _Sight(photo, face, cropped), taken.time, pool)
@@ -144,7 +149,7 @@ class LiveCapture:
         if self._person is None:
             self._person = self._meet_person(crop)
             self._beside.append(pool.submit(self._introduce, self._person, crop.size, sight))
-        if len(self._seen) < PERSON_CROPS and now - self._last_kept >= PERSON_INTERVAL:
+        if self._is_wanted(now):
             self._seen.append(crop)
             self._last_kept = now
             if len(self._seen) == PERSON_CROPS:
@@ -155,6 +160,10 @@ class LiveCapture:
                 self._person = better
                 self._beside.append(pool.submit(self._introduce, better, crop.size, sight))
         return self._person
+
+    def _is_wanted(self, now: float) -> bool:
+        """Whether another frame is looked at to know the person better."""
+        return len(self._seen) < PERSON_CROPS and now - self._last_kept >= PERSON_INTERVAL
 
     def _meet_person(self, crop: FaceCrop) -> _Person:
         model = self._method.face_model

@@ -18,7 +18,7 @@ from emoca_core.video.cuts import CutFinder
 
 _WARM_UP = 10
 """Frames that a follower sees again before it goes on where a stopped run was."""
-_MOST_AHEAD, _PIXELS_AHEAD = 4, 16_000_000
+_MOST_AHEAD, _PIXELS_AHEAD = 2, 16_000_000
 """Frames, and pixels of them, that wait between decoding, finding faces and following them."""
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from itertools import repeat
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,7 +12,7 @@ import torch
 from jaxtyping import Float, UInt8
 from numpy import ndarray
 
-from emoca_core.images.crops import choose_crop, crops_to_batch
+from emoca_core.images.crops import black_crop, choose_crop, crops_to_batch
 from emoca_core.images.warp import to_uint8, warp
 from emoca_core.interfaces import (
     IDENTITY,
@@ -189,16 +188,10 @@ class _Look:
     def _cut(self, row: int, detection: Detection, pixels: UInt8[ndarray, "H W 3"] | None) -> CroppedFace:
         place, size = self.places[row], self.rule.size
         if pixels is None:
-            return CroppedFace(_black(size), place)
+            return black_crop(size, place)
         if self.exact:
             return self.rule(pixels, detection)
         return CroppedFace(to_uint8(warp(pixels, place, size, antialias=True)), place)
-
-
-@lru_cache(maxsize=1)
-def _black(size: int) -> UInt8[ndarray, "S S 3"]:
-    """One for all crops."""
-    return np.broadcast_to(np.uint8(0), (size, size, 3))
 
 
 def _moving(code: FaceParameters) -> FaceParameters:
