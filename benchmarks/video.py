@@ -1,14 +1,15 @@
 """Clips: speed, truth, jitter, lag, blinks, memory; in one run, against capturing every frame as a photo.
 
     python benchmarks/video.py [CLIP_OR_FOLDER ...] [--frames 250] [--size 512] [--smooth 0 0.25 0.5 0.75 1]
-        [--pairs 3] [--minutes 0]
+        [--pairs 3] [--minutes 0] [--sheet PICTURE]
 
-1. Speed: the whole chain (following, tracks, person, frames, smoothing, ARKit values) against MediaPipe's video mode
-   alone on the same frames, in turn, so that a busy machine slows both.
+1. Speed: the whole chain (following, tracks, person, frames, smoothing, ARKit values), and that with overlay.mp4,
+   against MediaPipe's video mode alone on the same frames, in turn, so that a busy machine slows all.
 2. Two synthetic clips with known truth. Vertices are those of the face; their error is that in the head's own axes at
    equal size, which a picture does not tell; jitter is how much their error accelerates, with the turn of the head.
 3. Real clips, if given: how far the fitted landmarks are from the detected ones, how much the vertices accelerate, and
-   how far identity wanders where every frame is a photo.
+   how far identity wanders where every frame is a photo. Heads move: how much of that is movement, the landmarks tell,
+   which nothing has smoothed.
 4. With --minutes: the synthetic clip again and again; memory after ten seconds and at the end.
 """
 
@@ -27,6 +28,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from numpy import ndarray
+from PIL import Image
 from synthetic_clip import KnownClip, blink_times, known_code, photographed
 
 from emoca_core import load_method
@@ -44,6 +46,7 @@ from emoca_core.video.open import is_clip, open_clip
 from emoca_core.vocabulary.arkit import ARKIT_NAMES
 
 RATE = 25.0
+FEWEST_FRAMES = 50
 NOISE = 6.0
 """Levels of 255."""
 BLINK = [ARKIT_NAMES.index(name) for name in ("eyeBlinkLeft", "eyeBlinkRight")]
@@ -120,7 +123,7 @@ def by_photo(method: Method, clip: Clip) -> tuple[Shown, Float[ndarray, "N 68 2"
     return show(method, FaceParameters.cat(parts), np.array(numbers), places, rule.size), points
 
 
-def accelerations(points: Float[ndarray, "N V 3"], numbers: Int[ndarray, "N"]) -> float:
+def accelerations(points: Float[ndarray, "N V D"], numbers: Int[ndarray, "N"]) -> float:
     """Mean length of the second difference of successive frames."""
     steady = (np.diff(numbers)[1:] == 1) & (np.diff(numbers)[:-1] == 1)
     return float(np.linalg.norm(np.diff(points, n=2, axis=0)[steady], axis=-1).mean())
@@ -223,6 +226,11 @@ def real(method: Method, paths: Sequence[Path], options: argparse.Namespace) -> 
         with tempfile.TemporaryDirectory() as folder:
             track, followed = follow(method, clip, folder)
             print(f"   {path.name}: {len(photos.numbers)} frames as photos, {len(track)} in the track")
+            shaken = [_landmarks_accelerate(detected, photos.numbers), _landmarks_accelerate(followed, track.numbers)]
+            print(
+            line = "      landmarks accelerate, % of the eye distance: as photos {:.2f}, followed {:.2f}"
+            print(line.format(*shaken))
+            )
             base = _miss(photos.points, detected), accelerations(photos.turned, photos.numbers)
             wander = float(photos.code.shape.diff(dim=0).abs().mean()) if photos.code.shape is not None else 0.0
             print(f"      photos   {base[0]:5.2f}        {base[1]:6.3f}        {wander:.2f}")
@@ -235,6 +243,11 @@ def real(method: Method, paths: Sequence[Path], options: argparse.Namespace) -> 
     print("   accepted: landmarks at most 1.05, vertices at most 0.30 of photos, identity 0")
 
 
+def _landmarks_accelerate(points: Float[ndarray, "N 68 2"], numbers: Int[ndarray, "N"]) -> float:
+    eyes = np.linalg.norm(points[:, 36] - points[:, 45], axis=-1).mean()
+    return 100 * accelerations(points, numbers) / float(eyes)
+
+
 def _miss(points: Float[ndarray, "N 68 2"], detected: Float[ndarray, "N 68 2"]) -> float:
     eyes = np.linalg.norm(detected[:, 36] - detected[:, 45], axis=-1)
     return 100 * float((np.linalg.norm(points - detected, axis=-1).mean(1) / eyes).mean())
@@ -242,11 +255,12 @@ def _miss(points: Float[ndarray, "N 68 2"], detected: Float[ndarray, "N 68 2"]) 
 
 def speed(method: Method, clip: KnownClip, options: argparse.Namespace) -> None:
     """Figures 1."""
-    seconds: dict[str, list[tuple[float, float]]] = {"MediaPipe": [], "chain": []}
+    seconds: dict[str, list[tuple[float, float]]] = {"MediaPipe": [], "chain": [], "overlay": []}
     long = KnownClip.of(clip.pictures, RATE, rounds=max(1, round(options.speed_frames / len(clip.pictures))))
     for _ in range(options.pairs):
         seconds["MediaPipe"].append(clocked(lambda: video_mode(long)))
         seconds["chain"].append(clocked(lambda: [s.rig.weights for s in reconstruct_sequence(method, long)]))
+        seconds["overlay"].append(clocked(lambda: with_overlay(method, long)))
     frames = long.length or 0
     size = f"{clip.size[1]} x {clip.size[0]} px"
     print(f"\n1. speed: {frames} frames of {size}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
@@ -255,10 +269,18 @@ def speed(method: Method, clip: KnownClip, options: argparse.Namespace) -> None:
         print(
             f"   {name:10} {frames / wall:6.1f} frames/s by the clock, {1000 * processor / frames:5.1f} ms of processor"
         )
-    for column, what in ((0, "clock"), (1, "processor")):
-        ratios = [m[column] / c[column] for m, c in zip(seconds["MediaPipe"], seconds["chain"], strict=True)]
-        spread = f"pairs {min(ratios):.2f} to {max(ratios):.2f}"
-        print(f"   {what}: {statistics.median(ratios):.2f} of MediaPipe's frames/s (accepted: 0.60; {spread})")
+    for name, accepted in (("chain", 0.6), ("overlay", 0.35)):
+        for column, what in ((0, "clock"), (1, "processor")):
+            ratios = [m[column] / c[column] for m, c in zip(seconds["MediaPipe"], seconds[name], strict=True)]
+            spread = f"accepted: {accepted}; pairs {min(ratios):.2f} to {max(ratios):.2f}"
+            print(f"   {name}, {what}: {statistics.median(ratios):.2f} of MediaPipe's frames/s ({spread})")
+
+
+def with_overlay(method: Method, clip: Clip) -> None:
+    """Codes, curves and ``overlay.mp4``."""
+    for sequence in reconstruct_sequence(method, clip):
+        with tempfile.TemporaryDirectory() as folder:
+            sequence.save(folder, ["arkit_csv", "codes", "overlay"])
 
 
 def clocked(work: Callable[[], object]) -> tuple[float, float]:
@@ -289,6 +311,18 @@ def video_mode(clip: Clip) -> int:
     return found
 
 
+def draw_sheet(method: Method, clip: KnownClip, path: Path) -> None:
+    """Some frames of ``overlay.mp4``, two beside each other."""
+    (sequence,) = reconstruct_sequence(method, clip)
+    frames = [frame.pixels for frame in sequence.overlay() or ()]
+    some = [Image.fromarray(frames[k]).reduce(2) for k in np.linspace(4, len(frames) - 5, 8).astype(int)]
+    width, height = some[0].size
+    sheet = Image.new("RGB", (2 * width + 8, 4 * height), "white")
+    for number, picture in enumerate(some):
+        sheet.paste(picture, (number % 2 * (width + 8), number // 2 * height))
+    sheet.save(path, quality=85)
+
+
 def memory(method: Method, clip: KnownClip, minutes: float) -> None:
     """Figures 4."""
     print(f"\n4. {minutes:g} minutes of frames")
@@ -310,12 +344,17 @@ def main() -> None:
     parser.add_argument("--smooth", type=float, nargs="*", default=[0.0, 0.25, 0.5, 0.75, 1.0])
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--minutes", type=float, default=0.0)
+    parser.add_argument("--sheet", type=Path, help="write frames of overlay.mp4 of the synthetic clip to this picture")
     options = parser.parse_args()
+    if options.frames < FEWEST_FRAMES:
+        parser.error(f"--frames must be {FEWEST_FRAMES} or more: the first blink is that late")
     method = load_method("open_fit")
     clip = synthetic(method, options)
     paths = [each for path in options.clips for each in (sorted(path.iterdir()) if path.is_dir() else [path])]
     if paths:
         real(method, [path for path in paths if is_clip(path)], options)
+    if options.sheet:
+        draw_sheet(method, clip, options.sheet)
     if options.pairs:
         speed(method, clip, options)
     if options.minutes:

@@ -159,10 +159,12 @@ class _Head:
 
     def paint(self, panel: UInt8[ndarray, "H W 3"], opacity: float) -> None:
         """Draw it over a panel, in place."""
+        import cv2
+
         part = panel[self.top :, self.left :][: len(self.grey), : self.grey.shape[1]]
-        share = round(256 * opacity)
-        cover = (opacity * (256 / 255) * self.mask).astype(np.uint16)[..., None]
-        part[:] = np.right_shift(part * (256 - cover) + self.grey[..., None] * np.uint16(share), 8)
+        left = cv2.merge([255 - cv2.convertScaleAbs(self.mask, alpha=opacity)] * 3)
+        added = cv2.merge([cv2.convertScaleAbs(self.grey, alpha=opacity)] * 3)
+        part[:] = cv2.add(cv2.multiply(part, left, scale=1 / 255), added)
 
 
 def overlay_frames(

@@ -29,6 +29,9 @@ _FASTEST, _SLOWEST = 20.0, 1.5
 """Hz that pass with half their amplitude at a strength just above 0, and at 1."""
 _NOISE: dict[Unit, float] = {"activation": 0.01, "radians": 0.002, "spherical_harmonics": 0.01}
 """Least noise assumed, by unit: what lies below it is not worth following."""
+_MOST_AIM_NOISE = 0.005
+"""Most noise assumed of where in the crop a camera sees the head, half-images: landmarks tell it to a fraction of this.
+What a head that is shaken seems to have more of is movement. How far it is they tell far worse."""
 _ROUNDS = 4
 _WINDOW = np.array([1, 2, 3, 2, 1]) / 9
 _SURPRISE = 1.7
@@ -68,6 +71,7 @@ def smooth_signal(
     confidence: Float[ndarray, "N"] | None = None,
     segments: Int[ndarray, "N"] | None = None,
     noise: float = 0.0,
+    most_noise: float = math.inf,
     together: bool = False,
 ) -> Float[ndarray, "N *D"]:
     """Smooth numbers along time, without lag.
@@ -79,6 +83,7 @@ def smooth_signal(
         confidence: How far each row is to be trusted, [0, 1]; rows of 0 are filled in, whatever the strength.
         segments: Number of the stretch of each row (``find_segments``); none is influenced by another.
         noise: Least noise assumed, in the units of the values; more is found in the values themselves.
+        most_noise: More is not assumed, whatever the values do.
         together: The numbers of a row are one thing, such as a position: they are followed or smoothed together.
 
     Returns:
@@ -99,7 +104,8 @@ def smooth_signal(
     for label in np.unique(labels):
         own = labels == label
         if (strength > 0 or not trust[own].all()) and trust[own].any() and rows.size:
-            out[own] = _smooth_stretch(rows[own], times[own], strength, trust[own], noise, together)
+            limits = noise, most_noise
+            out[own] = _smooth_stretch(rows[own], times[own], strength, trust[own], limits, together)
     return out.reshape(np.shape(values))
 
 
@@ -197,13 +203,14 @@ def smooth_code(
     def smooth(name: str, block: Tensor, rotations: bool) -> Tensor:
         values, unit = block.numpy(), parameters.unit_of(name.partition(".")[0])
         noise = _NOISE.get(unit, 0.0)
+        most = _MOST_AIM_NOISE if unit == "camera" and values.shape[1] == 2 else math.inf
         if rotations:
             smoothed = np.stack([turns(values[:, one], noise=noise) for one in range(values.shape[1])], axis=1)
         else:
             together = unit in _TOGETHER
             groups = [values] if together else np.split(values, values.shape[1], axis=1)  # one by one: less memory
             smoothed = np.concatenate(
-                [signal(one, noise=noise, together=together).astype(values.dtype) for one in groups], 1
+                [signal(one, noise=noise, most_noise=most, together=together).astype(values.dtype) for one in groups], 1
             )
         if unit == "activation":  # a spline swings beyond its ends
             smoothed = smoothed.clip(values.min(0), values.max(0))
@@ -259,7 +266,7 @@ def _smooth_stretch(
     times: Float[ndarray, "N"],
     strength: float,
     trust: Float[ndarray, "N"],
-    noise: float,
+    noise: tuple[float, float],
     together: bool,
 ) -> Float[ndarray, "N D"]:
     if strength == 0:
@@ -267,7 +274,7 @@ def _smooth_stretch(
     interval = float(np.median(np.diff(times))) if len(times) > 1 else 1.0
     # half the amplitude passes where noise * interval / push = 1 / (2 pi f)^4
     push = (2 * np.pi * cutoff_of(strength)) ** 4 * interval
-    scale = np.maximum(_noise_of(values, times, trust), noise)
+    scale = np.clip(_noise_of(values, times, trust), *noise)
     if together:
         scale = np.sqrt(np.mean(scale**2, keepdims=True))
     groups = [slice(None)] if together else [slice(one, one + 1) for one in range(values.shape[1])]

@@ -202,13 +202,14 @@ def test_a_code_keeps_its_person_and_its_lens():
     def draw(*size: int) -> torch.Tensor:
         return torch.randn(250, *size, generator=random)
 
+    noise = torch.tensor([0.002, 0.002, 0.1])
     code = FaceParameters(
         shape=draw(1).expand(250, 4),
         expression=draw(3).clamp(0, 1),
         global_pose=0.1 * draw(3),
         eye_pose=0.1 * draw(6),
         lighting=draw(9, 3),
-        camera=PerspectiveCamera(draw(2).abs() + 1, draw(2), 0.1 * draw(3) + torch.tensor([0.0, 0.0, 2.0])),
+        camera=PerspectiveCamera(draw(2).abs() + 1, draw(2), draw(3) * noise + torch.tensor([0.0, 0.0, 2.0])),
         others={"wrinkles": draw(2)},
         units={"expression": "activation", "wrinkles": "raw"},
     )
@@ -241,3 +242,14 @@ def test_a_frame_that_is_shown_twice_has_one_code_and_does_not_count_twice():
     crops = smooth_crops(places, 224, TIMES, 0.6)
     np.testing.assert_array_equal(crops, crops[shown])
     assert np.abs(crops[:, 0, 2] - 100 * turn[shown]).max() < 2
+
+
+def test_what_has_more_than_the_most_noise_is_movement():
+    """A head that is shaken with every frame: to the signal alone, this looks like noise."""
+    values = 0.05 * np.random.default_rng(5).normal(size=(200, 1)).cumsum(axis=0)
+    times = np.arange(200) / 25
+    free, held = (smooth_signal(values, times, 0.6, most_noise=most) for most in (np.inf, 0.005))
+    assert np.abs(free - values).mean() > 0.015 and np.abs(held - values).mean() < 0.008
+    calm = 0.002 * np.random.default_rng(6).normal(size=(200, 1))
+    same, as_before = (smooth_signal(calm, times, 0.6, most_noise=most) for most in (0.005, np.inf))
+    assert np.array_equal(same, as_before) and same.std() < 0.8 * calm.std()

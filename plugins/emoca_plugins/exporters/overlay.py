@@ -1,6 +1,7 @@
 """The picture, or the clip, that tells whether a reconstruction is right."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from itertools import chain
 from pathlib import Path
 
@@ -9,8 +10,12 @@ from PIL import Image
 
 from emoca_core.export.png import png_bytes
 from emoca_core.files import atomic_write
-from emoca_core.interfaces import CapturedFace, CapturedSequence, ExportedFile, Exporter
+from emoca_core.interfaces import CapturedFace, CapturedSequence, ClipFrame, ExportedFile, Exporter
+from emoca_core.kernels.ahead import ahead
 from emoca_core.progress import progress_bar
+
+_AHEAD = 4
+"""Frames of the clip that are drawn and not yet encoded."""
 
 
 class Overlay(Exporter):
@@ -36,11 +41,18 @@ class Overlay(Exporter):
     def export_sequence(
         self, sequence: CapturedSequence, folder: Path, files: Sequence[ExportedFile] = ()
     ) -> Sequence[ExportedFile]:
+        overlay = sequence.overlay()
+        frames = ahead((frame for frame in overlay or ()), _AHEAD)  # drawn while others are encoded
+        with closing(frames):
+            return self._export_frames(sequence, folder, frames)
+
+    def _export_frames(
+        self, sequence: CapturedSequence, folder: Path, frames: Iterator[ClipFrame]
+    ) -> Sequence[ExportedFile]:
         from emoca_core.video.writer import clip_writer  # loads FFmpeg
 
-        frames = sequence.overlay()
-        first = None if frames is None else next(frames, None)
-        if frames is None or first is None:
+        first = next(frames, None)
+        if first is None:
             return []
         video, small = folder / "overlay.mp4", folder / "thumbnail.jpg"
         size, rate, middle = first.pixels.shape[:2], sequence.clip.frame_rate, sequence.numbers[len(sequence) // 2]
