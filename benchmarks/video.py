@@ -227,10 +227,8 @@ def real(method: Method, paths: Sequence[Path], options: argparse.Namespace) -> 
             track, followed = follow(method, clip, folder)
             print(f"   {path.name}: {len(photos.numbers)} frames as photos, {len(track)} in the track")
             shaken = [_landmarks_accelerate(detected, photos.numbers), _landmarks_accelerate(followed, track.numbers)]
-            print(
             line = "      landmarks accelerate, % of the eye distance: as photos {:.2f}, followed {:.2f}"
             print(line.format(*shaken))
-            )
             base = _miss(photos.points, detected), accelerations(photos.turned, photos.numbers)
             wander = float(photos.code.shape.diff(dim=0).abs().mean()) if photos.code.shape is not None else 0.0
             print(f"      photos   {base[0]:5.2f}        {base[1]:6.3f}        {wander:.2f}")
