@@ -74,8 +74,8 @@ class JointedHead(MorphableModel):
     def for_landmarks(self) -> "JointedHead":
         """The head with the triangles alone that carry landmarks, which are a fraction of it; on the same device."""
         fixed, contour = self.fixed_triangles, self.contour_triangles
-        triangles, place = torch.cat([fixed, contour.flatten()]).unique(return_inverse=True)
-        vertices, corners = self.faces[triangles].unique(return_inverse=True)
+        triangles, place = torch.unique(torch.cat([fixed, contour.flatten()]), return_inverse=True)
+        vertices, corners = torch.unique(self.faces[triangles], return_inverse=True)
         small = copy(self)
         small._modules, small._buffers = {}, {name: self._buffers[name] for name in _OF_ALL}
         for name in _BY_VERTEX & self._buffers.keys():
