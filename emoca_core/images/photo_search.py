@@ -128,6 +128,8 @@ def _behind(one: str | Path, not_taken: Tell, suffixes: Collection[str]) -> list
         if path.exists() or path.is_symlink():
             return [path]
         matches = sorted(map(Path, glob(str(path), recursive=True)), key=natural_key) if has_magic(str(path)) else []
+    except ImageError:
+        raise
     except OSError as error:
         raise ImageError(f"{path}: cannot be looked for ({error.strerror}).") from None
     except (RuntimeError, ValueError) as error:  # ~nobody, a zero byte

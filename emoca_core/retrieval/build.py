@@ -84,7 +84,9 @@ def build_index(
     manifest, detections, images = _faces(photos, split, landmarker)
     unreadable = tuple(detections.unreadable.values())
     if not detections.faces:
-        raise EmocaError(f"no face in {images} images{f', {len(unreadable)} unreadable' if unreadable else ''}")
+        raise EmocaError(
+            f"no face in {images} image{'s' * (images != 1)}{f', {len(unreadable)} unreadable' if unreadable else ''}"
+        )
     codes = extract_codes(source, manifest, detections, batch_size)
     rows = np.flatnonzero(np.isfinite(codes).all(1)) if codes.shape[1] else np.zeros(0, np.int64)
     if not len(rows):

@@ -82,8 +82,12 @@ def find_sources(plan: StudyPlan) -> tuple[list[Source], list[LeftOut]]:
     """The photos with their labels, and those that cannot be used."""
     labels = _labels_of_manifest(plan.labels) if plan.labels else None
     sources: dict[str, Source] = {}
-    left_out = []
-    for path in find_photos(plan.photos):
+    left_out: list[LeftOut] = []
+
+    def leave(path: Path, reason: str) -> None:
+        left_out.append(LeftOut(file=path.name, reason=reason))
+
+    for path in find_photos(plan.photos, not_taken=leave):
         label = _label_of_folder(path, plan) if labels is None else labels.get(path.resolve())
         reason = None
         try:
@@ -98,7 +102,7 @@ def find_sources(plan: StudyPlan) -> tuple[list[Source], list[LeftOut]]:
             else:
                 sources[source.sha256] = source
         if reason:
-            left_out.append(LeftOut(file=path.name, reason=reason))
+            leave(path, reason)
     return list(sources.values()), left_out
 
 

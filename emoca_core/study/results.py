@@ -193,9 +193,7 @@ def study_results(folder: Path, rule: Rule | None = None) -> StudyResults:
     if not counted:
         reasons = Counter(rater.left_out for rater in raters.values())
         why = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
-        raise EmocaError(
-            f"{folder}: no participant counts yet ({why}); --unfinished takes in those who have not finished"
-        )
+        raise EmocaError(f"{folder}: no participant counts yet ({why}); see --unfinished, --missed-catch and --of")
     order = sorted(counted, key=lambda one: raters[one.number].alias)
     labels, milliseconds = _label_table(study, order, answers)
     truth = np.array([-1 if face.label is None else study.choices.index(face.label) for face in study.faces])

@@ -142,11 +142,15 @@ def test_classes_of_a_backbone_are_found_by_meaning():
 
 def test_labels_come_from_a_manifest(photos, tmp_path):
     table = tmp_path / "labels.csv"
+    (photos / "raw.dng").write_bytes(b"raw")
     rows = [f"{photos / 'Happiness' / 'astronaut.jpg'},surprise", f"{photos / 'neutral' / 'grace_hopper.jpg'},awe"]
     table.write_text("path,expression\n" + "\n".join(rows) + "\n")
     sources, left_out = find_sources(StudyPlan([photos], ["open_fit"], labels=table))
     assert {one.path.name: one.label for one in sources} == {"astronaut.jpg": "surprise", "sky.png": None}
-    assert "its label 'awe' is not among the choices" in [one.reason for one in left_out]
+    reasons = {one.file: one.reason for one in left_out}
+    assert reasons["grace_hopper.jpg"] == "its label 'awe' is not among the choices"
+    assert "a camera raw file" in reasons["raw.dng"]  # named, as everything that looks like a picture
+    (photos / "raw.dng").unlink()
 
 
 def test_boxes_overlap():

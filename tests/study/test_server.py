@@ -155,10 +155,10 @@ def test_forms_of_other_sites_cannot_post(port):
 def test_requests_are_bounded(port):
     anna = Browser(port)
     assert anna.post("/api/state", b" " * BODY_BYTES + b"x")[0] == 413
-    with socket.create_connection(("127.0.0.1", port)) as endless:  # headers without an end
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as endless:  # headers without an end
         endless.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 40_000)
         assert endless.recv(64).startswith(b"HTTP/1.1 400")
-    with socket.create_connection(("127.0.0.1", port)) as endless:  # a body without an end
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as endless:  # a body without an end
         endless.sendall(
             b"POST /api/state HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
             b"Transfer-Encoding: chunked\r\n\r\n" + (b"400\r\n" + b"x" * 1024 + b"\r\n") * 8
