@@ -31,8 +31,8 @@ class CodeGaussian(Loss):
     no doubts about, fear to surprise and neutral in nearly equal parts; only their mean and covariance were kept.
 
     Source: this project. EMOCA (Danecek et al., CVPR 2022), supplementary material, section 4, found no prior that
-    keeps a free jaw from adversarial optima; it had tried the jaw alone. This one keeps the landmarks in place, but does
-    not make a witness agree (docs/optimisation.md).
+    keeps a free jaw from adversarial optima; it had tried the jaw alone. This one keeps the landmarks in place, but
+    does not make a witness agree (docs/optimisation.md).
     """
 
     class Params(ComponentParams):
