@@ -4,12 +4,14 @@
     python benchmarks/open_emotion.py --faces FER.parquet --synthetic SYNTHETIC.parquet --ship RUN
 
 measures accuracy and calibration on the split ``validation`` of the first manifest, valence and arousal on that of the
-second, with 95 % bootstrap intervals over faces, into ``benchmarks/results/open_emotion.json`` and the table of
-docs/open-weights.md. ``--ship`` divides the logits of a run by the temperature that calibrates them, and writes its
-weights as float16 into the package, and what they say of seven synthetic faces to the goldens.
+second, with 95 % bootstrap intervals over faces, for ``benchmarks/results/open_emotion.json`` and the table of
+docs/open-weights.md; backbones that were measured before stay in both. ``--ship`` divides the logits of a run by the
+temperature that calibrates them, writes its weights as float16 into the package, and what they say of seven synthetic
+faces to the goldens.
 """
 
 import argparse
+import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -27,7 +29,7 @@ from emoca_core.measures.metrics import ccc
 from emoca_core.progress import progress_bar
 from emoca_core.runs.backbones import load_emotion_backbone
 from emoca_core.weights.write_tensors import write_tensors
-from emoca_plugins.emotion.open_emotion import WEIGHTS
+from emoca_plugins.emotion.open_emotion import WEIGHTS, OpenEmotion
 
 ROOT = Path(__file__).parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "open_emotion.json"
@@ -59,7 +61,8 @@ def main() -> None:
     if args.ship:
         ship(args.ship, args.faces)
         return
-    result = {name: measured(name, args.faces, args.synthetic) for name in args.backbones.split(",")}
+    result = json.loads(args.out.read_text(encoding="utf-8")) if args.out.exists() else {}
+    result |= {name: measured(name, args.faces, args.synthetic) for name in args.backbones.split(",")}
     write_json(args.out, result)
     if args.out == RESULT:
         before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
@@ -69,6 +72,9 @@ def main() -> None:
 def ship(run: str, faces: Path) -> None:
     """Write the weights of a run, calibrated, in half precision, and say what the card needs."""
     backbone = load_emotion_backbone(run)
+    own, shipped = backbone.get_submodule("normalise"), OpenEmotion(OpenEmotion.Params(weights="random")).normalise
+    if not all(torch.equal(a, b) for a, b in zip(own.buffers(), shipped.buffers(), strict=True)):
+        raise SystemExit("the run has another mean and deviation than open_emotion.py: change its `options` first")
     seen = predictions(backbone, faces)
     temperature = best_temperature(seen["logits"], seen["true_expression"])
     state = backbone.state_dict()
