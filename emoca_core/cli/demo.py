@@ -19,8 +19,8 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Reconstruct the example photos, draw the emotions, carry one over, and say where the pictures are."""
-    from emoca_core.cli.demo_run import draw_emotions, example_photos, optimise_emotion
+    """Reconstruct the example photos, draw the emotions, carry one over, let a photo move, and say where they are."""
+    from emoca_core.cli.demo_run import draw_emotions, example_photos, move_photo, optimise_emotion
     from emoca_core.files import writing_to
 
     out = Path(args.out)
@@ -30,8 +30,9 @@ def run(args: argparse.Namespace) -> int:
     with writing_to(out):
         draw_emotions(method.face_model, method.renderer, out / "emotions.png")
     optimised = optimise_emotion(method, photos, out / "optimised", overwrite=args.overwrite)
+    film = move_photo(method, photos[0], out / "retargeting", overwrite=args.overwrite)
     print("Look at:")
     faces = sorted(out.glob("photos/*/face_*/overlay.png"))
-    for picture in (*faces, out / "photos/index.html", out / "emotions.png", *optimised):
+    for picture in (*faces, out / "photos/index.html", out / "emotions.png", *optimised, film):
         print(f"  {picture}")
     return exit_code(report)

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from emoca_core.errors import MissingAssetError, RecipeError
+from emoca_core.errors import EmocaError, MissingAssetError, RecipeError
 from emoca_core.export.arkit import has_arkit_names
 from emoca_core.files import atomic_write
 from emoca_core.geometry.lighting import SH_CONSTANTS
@@ -22,6 +22,8 @@ from emoca_core.optimisation.pair import one_face
 from emoca_core.optimisation.starts import DEFAULT_START
 from emoca_core.optimisation.to_folder import PAGE, Plan, optimise_to_folder
 from emoca_core.rendering.face import render_face
+from emoca_core.retargeting import Curve, RetargetSettings, retarget_to_folder
+from emoca_core.runs.backbones import find_witness
 from emoca_core.vocabulary.arkit import EmotionPrototype, emotion_prototype
 
 _HEIGHT, _WIDTH, _LABEL, _SUPERSAMPLING = 340, 250, 34, 2
@@ -32,6 +34,8 @@ _LIGHT = (0.95, -0.08, 0.18, 0.26)
 """Irradiance of the bands 1, x, y, z: soft light from the upper front, a little from the subject's right."""
 _STEPS = 25
 """Of the optimisation."""
+_SURPRISE, _FILM_RATE, _FILM = "0:0,0.4:1,0.8:1,1.2:0", 15.0, ("glb", "overlay", "page")
+"""Curve, frames a second and formats of the photo that moves."""
 _GAZE_AXES = (0, 3)
 """Pitch of the left and of the right eye in ``eye_pose``."""
 
@@ -87,6 +91,29 @@ def optimise_emotion(method: Method, photos: Sequence[Path], out: Path, *, overw
     plan = Plan(default_terms(target.parameters), ("expression",), DEFAULT_JUDGE, None, (DEFAULT_START,), settings)
     optimise_to_folder(method, source, target, plan, out, overwrite=overwrite, say=lambda line: None)
     return [out / PAGE]
+
+
+def move_photo(method: Method, photo: Path, out: Path, *, overwrite: bool) -> Path:
+    """Let the face of a photo be surprised; the film.
+
+    Raises:
+        EmocaError: It cannot move.
+    """
+    settings = RetargetSettings(curve=Curve.parse(_SURPRISE), rate=_FILM_RATE)
+    report = retarget_to_folder(
+        method,
+        photo,
+        ["emotion:surprise"],
+        out,
+        settings=settings,
+        witness=find_witness(device=method.device),
+        recognition=None,
+        write=_FILM,
+        overwrite=overwrite,
+    )
+    if report.failed:
+        raise EmocaError(report.failed[0][1])
+    return out / [*report.done, *report.skipped][0] / "overlay.mp4"
 
 
 def _people(face_model: FaceModel) -> Iterator[tuple[Float[Tensor, "1 S"], Float[Tensor, "1 A"]]]:

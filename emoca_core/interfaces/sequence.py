@@ -153,6 +153,11 @@ class CapturedSequence(ABC):
         return self.rig.weights if self.rig.source == "arkit" else self.detected_arkit
 
     @property
+    def title(self) -> str:
+        """What pages call it."""
+        return f"{self.clip.path.name}, person {self.track}"
+
+    @property
     def panels(self) -> tuple[str, ...]:
         """What the pictures of ``overlay`` show, from left to right; pages show the first two of them."""
         return "original", "mesh over it", "mesh"

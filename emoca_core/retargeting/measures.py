@@ -137,7 +137,7 @@ def measured(
     if sequence.cameras is None:
         missing |= dict.fromkeys(("emotion", "identity"), f"'{sequence.recipe}' has no camera, so nothing is drawn")
     elif witness is None:
-        missing["emotion"] = "no trained emotion backbone is here to witness: see `emoca assets`"
+        missing["emotion"] = "no emotion backbone was there to witness"
     else:
         emotion = emotion_kept(sequence, *witness)
         figures = emotion.figures(sequence.driving.emotion, sequence.driving.intensity)

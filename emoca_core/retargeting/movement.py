@@ -130,7 +130,11 @@ def _strength(driving: Driving, moving: FaceParameters) -> Float[ndarray, "N"]:
 
 
 def _relative_to(moving: FaceParameters, rest: int) -> FaceParameters:
-    """What is left after the rest is taken away; activations do not go below 0."""
+    """What is left after the rest is taken away.
+
+    Activations may go below 0: what cancels out in the driver's face (an open jaw behind closed lips) does so in the
+    difference, too, which it would not between bounds.
+    """
     changed: dict[str, Tensor] = {}
     for name in moving.blocks():
         block = moving.get(name)
@@ -138,8 +142,7 @@ def _relative_to(moving: FaceParameters, rest: int) -> FaceParameters:
         if name in _ROTATIONS:
             changed[name] = _turned_from(block, block[rest : rest + 1])
         else:
-            difference = block - block[rest : rest + 1]
-            changed[name] = difference.clamp_min(0) if moving.unit_of(name) == "activation" else difference
+            changed[name] = block - block[rest : rest + 1]
     return moving.replace(**changed)
 
 

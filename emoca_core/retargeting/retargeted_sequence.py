@@ -47,6 +47,11 @@ class RetargetedSequence(ReconstructedSequence):
         return f"RetargetedSequence({self.source.photo.path.name!r} by {self.driving.name!r}, {len(self)} frames)"
 
     @property
+    def title(self) -> str:
+        """See ``CapturedSequence``."""
+        return f"{self.source.photo.path.name} by {self.driving.name}"
+
+    @property
     def panels(self) -> tuple[str, ...]:
         """See ``CapturedSequence``: the driver, where there is something to see of them, and the source."""
         source = f"source: {self.source.photo.path.name}"

@@ -214,7 +214,7 @@ class _Run:
             "format": "emoca-retarget-1",
             "fingerprint": fingerprint,
             "owner": self._owner(text),
-            "title": f"{self.source.name} by {moved.driving.name}",
+            "title": moved.title,
             "recipe": self.method.name,
             **moved.describe(),
             "measures": measures.describe(),

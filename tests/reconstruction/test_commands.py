@@ -177,11 +177,11 @@ def test_demo_says_where_its_pictures_are(run, tmp_path, monkeypatch, take_photo
     assert code == 0
     pictures = [Path(line.strip()) for line in out[1:]]
     assert out[0] == "Look at:" and all(path.is_file() for path in pictures)
-    assert [path.name for path in pictures] == ["overlay.png", "index.html", "emotions.png"]
-    first = sha256_of(pictures[-1])
+    assert [path.name for path in pictures] == ["overlay.png", "index.html", "emotions.png", "overlay.mp4"]
+    first = sha256_of(pictures[-2])
     run("demo", "--out", tmp_path / "again")
     assert sha256_of(tmp_path / "again/emotions.png") == first
-    emotions = np.asarray(Image.open(pictures[-1])).astype(int)
+    emotions = np.asarray(Image.open(pictures[-2])).astype(int)
     neutral, *others = np.split(emotions[:340, : 8 * 250], 8, axis=1)
     assert all(np.abs(other - neutral).mean() > 0.05 for other in others)
 

@@ -67,7 +67,7 @@ class Page(Exporter):
         text = _viewer(
             _head(files) or _written(Glb().export_sequence, sequence),
             _curves(sequence),
-            title=f"{sequence.clip.path.name}, person {sequence.track}",
+            title=sequence.title,
             subtitle=f"{sequence.recipe}, {len(sequence)} frames, smoothing {sequence.smoothing:g}",
             warning=f"doubtful in {doubtful:.0%} of the frames" if doubtful > _WORTH_SAYING else "",
             picture=None,
