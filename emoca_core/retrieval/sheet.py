@@ -86,7 +86,7 @@ def sheet_of(
     if every:
         far = index.search(asked, (top - 1) * every + 1, metric, None, [query.row])
         ranks = range(0, far.rows.shape[1], every)
-        sections.append((f"Every {every}th neighbour, whoever it is", tuple(_cells(index, far, ranks))))
+        sections.append((f"Ranks 0, {every}, {2 * every}, ..., whoever it is", tuple(_cells(index, far, ranks))))
     known = index.faces[query.row] if query.row >= 0 else ManifestRow(query.path.name)
     head = Cell(face_in(query.pixels, query.box), "query", tuple(facts_of(known)), query.path.name)
     card = index.card
