@@ -331,6 +331,8 @@ def _flatten(
 ) -> Iterator[str]:
     """Sort tensors and settings by dotted names, and give the names of what is no tensor."""
     PICKLE_DEPTH.check(depth, name, AssetFormatError)
+    if isinstance(value, Inert) and (held := value.tensors()):
+        value = {key: item for key, item in held.items() if item is not None}  # a layer without a bias, say
     if isinstance(value, Tensor):
         tensors[name] = value.detach()
     elif isinstance(value, Mapping) and value:

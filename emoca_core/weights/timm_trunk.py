@@ -6,7 +6,6 @@ from operator import attrgetter, methodcaller
 import timm
 import torch
 from jaxtyping import Float
-from pydantic import JsonValue
 from torch import Tensor, nn
 
 from emoca_core.errors import MissingAssetError, ParamsError, unknown_name
@@ -14,7 +13,7 @@ from emoca_core.weights.hub import downloading, has_file, in_cache
 
 
 def create_trunk(
-    name: str, pretrained: bool, options: Mapping[str, JsonValue] | None = None, outputs: int = 0
+    name: str, pretrained: bool, options: Mapping[str, object] | None = None, outputs: int = 0
 ) -> nn.Module:
     """A network without its classifier: images to pooled features.
 

@@ -36,9 +36,10 @@ _STORAGES = {
 }
 _INERT_MODULES = (
     *("omegaconf.", "yacs.", "pytorch_lightning.", "lightning.", "lightning_fabric."),
+    *("timm.", "torch.nn."),  # whole networks, pickled with their classes
     *("typing.", "pathlib.", "argparse.", "collections.", "numpy.", "_codecs."),
 )
-"""Where the bookkeeping of Lightning checkpoints comes from; its objects are replaced by inert ones."""
+"""Where the bookkeeping of Lightning checkpoints and pickled networks come from; inert objects take their place."""
 _PLAIN = ("dict", "list", "tuple", "str", "int", "float", "bool", "set", "frozenset", "slice", "complex", "object")
 
 
@@ -56,6 +57,12 @@ class Inert(Passive):
 
     def extend(self, values: object) -> None:
         """Forget them."""
+
+    def tensors(self) -> Mapping[str, Any]:
+        """What a pickled network holds under each name: parameters, buffers, networks; nothing for other objects."""
+        state = self.state if isinstance(self.state, Mapping) else {}
+        held = [state.get(part) for part in ("_parameters", "_buffers", "_modules")]
+        return {name: value for part in held if isinstance(part, Mapping) for name, value in part.items()}
 
     def plain(self) -> Any:
         """The dictionary or the value that it stands for, as far as it can be told; else ``None``."""
@@ -244,6 +251,8 @@ def _once(storage: Callable[..., Any]) -> Callable[[Any], Any]:
     known: dict[Any, Any] = {}
 
     def meaning(pid: Any) -> Any:
+        if isinstance(pid, tuple) and len(pid) == 4 and pid[0] == "module":
+            return pid[1]  # the class of a pickled network, which comes with its source, is inert like all others
         if not isinstance(pid, tuple) or len(pid) < 5 or pid[0] != "storage" or not isinstance(pid[2], str):
             raise AssetFormatError("refers to data outside the file")
         MEMBERS.check(len(known), "", AssetFormatError)

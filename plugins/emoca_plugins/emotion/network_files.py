@@ -99,4 +99,32 @@ EFFICIENTNET_LITE0 = Format(
     convert=lite0_to_timm,
     containers=("weights",),
 )
+
+
+def emotiefflib_to_timm(content: Content) -> Arrays:
+    """The backbone of ``timm`` with its head: classes, valence, arousal."""
+    arrays: Arrays = {}
+    for name in content.shapes:
+        layer, _, parameter = name.rpartition(".")
+        ours = f"head.{parameter}" if layer.startswith("classifier") else f"trunk.{name}"
+        arrays[ours] = content.array(name)
+    return arrays
+
+
+def _emotiefflib(classifier: str) -> Format:
+    return Format(
+        "weights_emotiefflib_b0",
+        assets=("emotiefflib_b0",),
+        entries={
+            "conv_stem.weight": "32 3 3 3",
+            "blocks.6.0.conv_pwl.weight": "320 1152 1 1",
+            "blocks.0.0.se.conv_reduce.weight": "8 32 1 1",
+            f"{classifier}.weight": "10 1280",
+        },
+        convert=emotiefflib_to_timm,
+        containers=("weights",),
+    )
+
+
 FORMATS = (*_emonet(8, 10), *_emonet(5, 7), FER_MINI_XCEPTION, FACE_API_EXPRESSION, EFFICIENTNET_LITE0)
+FORMATS = (*FORMATS, _emotiefflib("classifier"), _emotiefflib("classifier.0"))
