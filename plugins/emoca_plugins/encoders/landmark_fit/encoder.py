@@ -173,6 +173,7 @@ class LandmarkFit(Encoder):
         """
         if len(crop) < 2 * _FEW_FRAMES or crop.image.device.type != "cpu" or torch.get_num_threads() == 1:
             return self._encode_frames(crop, person)
+        crop = replace(crop, keys=None)  # of all frames
         pieces = torch.arange(len(crop)).tensor_split(min(torch.get_num_threads(), len(crop) // _FEW_FRAMES))
         codes: list[FaceParameters | None] = [None] * len(pieces)
 
