@@ -29,7 +29,7 @@ def krippendorff_alpha(
     section C.
 
     Example:
-        >>> krippendorff_alpha(np.array([[2, 0], [0, 2], [2, 0], [1, 1]])).round(3)
+        >>> round(float(krippendorff_alpha(np.array([[2, 0], [0, 2], [2, 0], [1, 1]]))), 3)
         0.533
     """
     counts = counts[counts.sum(1) > 1].astype(np.float64)

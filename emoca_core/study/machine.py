@@ -41,8 +41,7 @@ def answer_as_machine(folder: Path, name: str, device: str = "auto") -> int:
     Raises:
         RecipeError: It knows none of the choices.
 
-    Example:
-        >>> answer_as_machine(Path("study"), "open_emotion")
+    Example: ``answer_as_machine(Path("study"), "open_emotion")``
     """
     study = read_study(folder)
     backbone = load_emotion_backbone(name, pick_device(device))

@@ -73,8 +73,7 @@ def make_study(plan: StudyPlan, out: Path, say: Tell = lambda line: None) -> Stu
         UnknownNameError: There is no such method.
         OutputError: The folder cannot be written.
 
-    Example:
-        >>> study = make_study(StudyPlan(photos=["photos/"], methods=["open_fit"]), Path("study"))
+    Example: ``make_study(StudyPlan(photos=["photos/"], methods=["open_fit"]), Path("study"))``
     """
     sources, left_out = find_sources(plan)
     digest = plan_digest(plan, sources, read_texts(plan.texts, plan.choices))

@@ -48,9 +48,7 @@ def plan_session(study: Study, number: int, shown: Sequence[int]) -> Session:
         number: Of the participant; with the study's seed it decides everything.
         shown: How often each face was given to others.
 
-    Example:
-        >>> from emoca_core.study.design import read_study
-        >>> session = plan_session(read_study(folder), number=0, shown=[0] * 20)
+    Example: ``plan_session(read_study(folder), number=0, shown=[0] * 20).trials``
     """
     chance = random.Random(f"{study.seed}/{number}")
     faces = least_shown(shown, study.faces_each, chance)

@@ -176,9 +176,7 @@ def study_results(folder: Path, rule: Rule | None = None) -> StudyResults:
     Raises:
         EmocaError: Nobody has answered, or nobody counts.
 
-    Example:
-        >>> results = study_results(Path("study"))
-        >>> results.accuracies[0].share
+    Example: ``study_results(Path("study")).accuracies[0].share``
     """
     rule = rule or Rule()
     study = read_study(folder)

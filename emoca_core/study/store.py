@@ -118,10 +118,7 @@ class Participant:
 class Store:
     """The answers of one study. Several threads and several processes may use it at once.
 
-    Example:
-        >>> with Store.open(folder, study) as store:
-        ...     now = store.begin("anna")
-        ...     now = store.answer("anna", position=0, label="happy", milliseconds=850)
+    Example: ``with Store.open(folder, study) as store: store.begin("anna")``
     """
 
     def __init__(self, connection: sqlite3.Connection, study: Study, path: Path) -> None:
