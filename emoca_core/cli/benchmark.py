@@ -66,6 +66,9 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
         metavar="NAME=VALUE",
         help="a setting of the probe, e.g. width=256 or standardise=off; may be repeated",
     )
+    parser.add_argument(
+        "--visible", action="store_true", help="after each method, what its posed face shows of the code, too"
+    )
     parser.add_argument("--landmarker", default="mediapipe", help="finds the faces (default: %(default)s)")
     parser.add_argument("--resamples", type=whole(0, 10**6), default=2000, help="of the bootstrap (default: 2000)")
     parser.add_argument("--batch-size", type=whole(1, BATCH), default=32, help="faces at a time (default: %(default)s)")
@@ -100,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
     )
     protocol.probe_settings()  # a misspelt setting is found before anything is computed
     manifest, title = _data(args)
-    sources, unavailable = find_sources(names, args.crop, device_of_process(args.device))
+    sources, unavailable = find_sources(names, args.crop, device_of_process(args.device), args.visible)
     landmarker = get_registry().build("landmarker", args.landmarker)
     collected = collect_codes(sources, manifest, landmarker, args.landmarker, protocol, unavailable, title)
     alone = process_count() == 1

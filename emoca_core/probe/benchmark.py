@@ -168,7 +168,7 @@ def _all_codes(
     codes, failed = {}, []
     for source in sources:
         try:
-            found = extract_codes(source, manifest, detections, batch_size)
+            found = source.as_seen(extract_codes(source, manifest, detections, batch_size))
         except EmocaError as error:
             failed.append(Unavailable(source.name, str(error)))
             continue

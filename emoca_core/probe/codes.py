@@ -34,6 +34,7 @@ from emoca_core.interfaces import (
 )
 from emoca_core.probe.detections import Detections, cache_folder, manifest_hash
 from emoca_core.probe.processes import PART, Part, fill_parts, parts_of, read_part
+from emoca_core.registry.catalogue import Recipe
 from emoca_core.registry.spec import Kind
 from emoca_core.weights.write_tensors import write_tensors
 
@@ -67,6 +68,10 @@ class CodeSource(ABC):
         """The codes of some rows with a face."""
         return self.encode(_crops(self.rule, manifest, detections, rows))
 
+    def as_seen(self, codes: Float[ndarray, "N D"]) -> Float[ndarray, "N D"]:
+        """The codes as the probe gets them; they are kept without what is added here."""
+        return codes
+
     @abstractmethod
     def description(self) -> dict[str, object]:
         """Everything that the codes depend on besides the images."""
@@ -77,6 +82,7 @@ class RecipeSource(CodeSource):
     """Blocks of a method's face code.
 
     Attributes:
+        recipe: Which parts go together.
         encoder: Predicts the code.
         parts: The encoder and whatever else of the recipe the code needs.
         blocks: What the probe reads, in this order.
@@ -84,6 +90,7 @@ class RecipeSource(CodeSource):
     """
 
     name: str
+    recipe: Recipe
     encoder: Encoder
     parts: Mapping[Kind, Component]
     blocks: tuple[str, ...]
@@ -100,11 +107,15 @@ class RecipeSource(CodeSource):
         return self.blocks
 
     def encode(self, crop: FaceCrop) -> Float[Tensor, "B D"]:
+        return self.parameters(crop).select(self.blocks).float().cpu()
+
+    def parameters(self, crop: FaceCrop) -> FaceParameters:
+        """The whole code."""
         crop = crop.map(lambda tensor: tensor.to(self.device))
         parameters: FaceParameters = self.encoder(crop)
         if isinstance(detail := self.parts.get("detail"), DetailModel):
             parameters = detail(crop, parameters)
-        return parameters.select(self.blocks).float().cpu()
+        return parameters
 
     def description(self) -> dict[str, object]:
         assets = {name: path for part in self.parts.values() for name, path in part.asset_paths.items()}

@@ -9,6 +9,7 @@ from emoca_core.datasets.labels import class_notes
 from emoca_core.measures.tables import UNDEFINED, aligned, markdown_table
 from emoca_core.probe.published import AFEW_VA, SOURCE
 from emoca_core.probe.result import BenchmarkResult, MethodResult, Score
+from emoca_core.probe.visible import NOISE_MM, VISIBLE
 
 COLUMNS = {
     "valence_pcc": "V-PCC",
@@ -102,6 +103,11 @@ def notes(result: BenchmarkResult) -> Iterator[str]:
     counted = f"{data.used} of {data.labelled} labelled faces of {data.manifest} were used ({lost})"
     yield f"{counted}; {result.tested} were tested."
     yield from (f"Labels: {note}." for note in class_notes(data.labels, data.left_out))
+    if any(method.inputs == (VISIBLE,) for method in result.methods):
+        yield (
+            "(visible): the same probe on what the face model shows of the code: mean displacements of the regions "
+            f"around the landmarks, head pose removed, {NOISE_MM} mm of noise added."
+        )
     how = f"{len(split.sizes)}-fold cross-validation" if split.kind == "folds" else "the manifest's own split"
     layers, width = result.settings["hidden_layers"], result.settings["width"]
     network = f"{layers} layers of {width}" if layers else "linear"

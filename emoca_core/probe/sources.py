@@ -10,9 +10,10 @@ from torch import nn
 from emoca_core.datasets.encoded import CARD, Encoded
 from emoca_core.errors import ComponentImportError, MissingAssetError, RecipeError, unknown_name
 from emoca_core.images.crops import CropPolicy
-from emoca_core.interfaces import Component, EmotionBackbone, Encoder, Parts
+from emoca_core.interfaces import Component, EmotionBackbone, Encoder, FaceModel, Parts
 from emoca_core.method.assembly import build_part, takes_parts
 from emoca_core.probe.codes import BackboneSource, CodeSource, EncodedSource, RecipeSource
+from emoca_core.probe.visible import VisibleSource
 from emoca_core.registry import Registry, get_registry
 from emoca_core.registry.catalogue import Catalogue, Recipe, backbones_by_name, get_catalogue
 from emoca_core.registry.spec import Kind
@@ -30,7 +31,7 @@ class Unavailable:
 
 
 def find_sources(
-    names: Sequence[str], crop: CropPolicy = "shared", device: torch.device | None = None
+    names: Sequence[str], crop: CropPolicy = "shared", device: torch.device | None = None, visible: bool = False
 ) -> tuple[list[CodeSource], list[Unavailable]]:
     """What the names mean, and those that lack a file or a package.
 
@@ -39,6 +40,7 @@ def find_sources(
             ``emoca encode``.
         crop: How faces are cut for methods that have a rule of their own.
         device: Where encoders run; the CPU by default.
+        visible: After each method what its face model shows of the code, too.
 
     Raises:
         UnknownNameError: A name that means nothing; the message lists what exists.
@@ -49,10 +51,26 @@ def find_sources(
     unavailable = []
     for name in names:
         try:
-            found.append(_source(name, catalogue, registry, crop, device))
+            source = _source(name, catalogue, registry, crop, device)
         except (MissingAssetError, ComponentImportError) as error:
             unavailable.append(Unavailable(name, _reason(error)))
+            continue
+        found.append(source)
+        if visible and isinstance(source, RecipeSource):
+            try:
+                found.append(_visible(source, catalogue, registry))
+            except (MissingAssetError, ComponentImportError) as error:
+                unavailable.append(Unavailable(f"{name} (visible)", _reason(error)))
     return found, unavailable
+
+
+def _visible(source: RecipeSource, catalogue: Catalogue, registry: Registry) -> VisibleSource:
+    """A method whose codes become meshes; most encoders do without their face model."""
+    face_model = source.parts.get("face_model")
+    if face_model is None:
+        face_model = build_part("face_model", source.recipe, catalogue, registry, {})
+    assert isinstance(face_model, FaceModel)  # as the registry has made sure
+    return VisibleSource(source, face_model.eval().to(source.device))
 
 
 def _source(name: str, catalogue: Catalogue, registry: Registry, crop: CropPolicy, device: torch.device) -> CodeSource:
@@ -122,7 +140,7 @@ def recipe_source(
     for part in parts.values():
         if isinstance(part, nn.Module):
             part.eval().to(device)  # once more: networks may have been made when the encoder met its face model
-    return RecipeSource(name, encoder, parts, recipe.probe, device, crop)
+    return RecipeSource(name, recipe, encoder, parts, recipe.probe, device, crop)
 
 
 def _backbone_source(name: str, uses: str, backbone: EmotionBackbone, device: torch.device) -> BackboneSource:
