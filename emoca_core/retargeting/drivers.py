@@ -75,10 +75,6 @@ def open_driving(text: str | Path, method: Method, settings: RetargetSettings | 
         AssetFormatError: A table or a sequence is damaged.
         UnknownNameError: There is no such emotion.
         EmocaError: There is no such file.
-
-    Example:
-        >>> open_driving("emotion:happy", method, RetargetSettings()).emotion
-        'happy'
     """
     chosen, text = settings or RetargetSettings(), str(text)
     if not text.startswith(EMOTION) and not Path(text).expanduser().exists():

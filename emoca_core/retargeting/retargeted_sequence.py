@@ -121,10 +121,7 @@ def retarget(
         RecipeError: The movement cannot be said in terms of the method's face model.
         EmocaError: What else is wrong with the input.
 
-    Example:
-        >>> method = load_method("open_fit")
-        >>> moved = retarget(method, "photo.jpg", "emotion:happy")
-        >>> moved.save("moved", ["glb", "overlay", "arkit_csv"])
+    ``retarget(load_method("open_fit"), "me.jpg", "emotion:happy").save("moved")`` is a whole use.
 
     Source: Danecek et al., EMOCA, CVPR 2022, supplementary material, section 7; Feng et al., DECA, SIGGRAPH 2021
     (animation of the detail: the source's detail code with the driver's expression and jaw).
