@@ -167,11 +167,11 @@ def optimise(
         RecipeError: The method makes no picture, a term cannot be computed, or an unknown has no influence.
         ParamsError: A setting is out of range.
 
-    Example:
-        >>> from emoca_core import load_method, optimise
-        >>> result = optimise(load_method("open_fit"), "me.jpg", "surprised.jpg")
-        >>> result.capture.save("me_surprised")
-        >>> result.best.energies, result.best.adversarial
+    In Python::
+
+        result = optimise(load_method("open_fit"), "me.jpg", "surprised.jpg")
+        result.capture.save("me_surprised")
+        result.best.energies, result.best.adversarial
 
     Source: EMOCA (Danecek et al., CVPR 2022), supplementary material, section 4.
     """
