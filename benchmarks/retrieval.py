@@ -160,7 +160,7 @@ def sources_table(results: Mapping[str, Result]) -> str:
         row = [name, str(numbers)]
         for result in results.values():
             found = result.measured.get(name, {}).get("l2")
-            row += [_cell(by[at]) if found else "" for by, at in _columns(found)]
+            row += [_cell(by[at]) for by, at in _columns(found)] if found else ["", "", ""]
         rows.append(row)
     chance = ["chance, exact", ""]
     for result in results.values():
