@@ -1,13 +1,12 @@
 """What emotion backbones get right on real and synthetic faces, and the shipped weights of one of them.
 
     python benchmarks/open_emotion.py --faces FER.parquet --synthetic SYNTHETIC.parquet --backbones open_emotion,RUN
-    python benchmarks/open_emotion.py --faces FER.parquet --synthetic SYNTHETIC.parquet --ship RUN
+    python benchmarks/open_emotion.py --ship RUN
 
 measures accuracy and calibration on the split ``validation`` of the first manifest, valence and arousal on that of the
 second, with 95 % bootstrap intervals over faces, for ``benchmarks/results/open_emotion.json`` and the table of
-docs/open-weights.md; backbones that were measured before stay in both. ``--ship`` divides the logits of a run by the
-temperature that calibrates them, writes its weights as float16 into the package, and what they say of seven synthetic
-faces to the goldens.
+docs/open-weights.md; backbones that were measured before stay in both. ``--ship`` writes the weights of a run as
+float16 into the package, and what they say of seven synthetic faces to the goldens.
 """
 
 import argparse
@@ -52,15 +51,17 @@ DRAWS = 1000
 def main() -> None:
     """Measure, or ship."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--faces", type=Path, required=True, help="manifest with expressions")
-    parser.add_argument("--synthetic", type=Path, required=True, help="manifest with valence and arousal")
+    parser.add_argument("--faces", type=Path, help="manifest with expressions")
+    parser.add_argument("--synthetic", type=Path, help="manifest with valence and arousal")
     parser.add_argument("--backbones", default="open_emotion,face_api_expression,fer_mini_xception")
     parser.add_argument("--ship", metavar="RUN", help="run folder of emoca train emotion")
     parser.add_argument("--out", type=Path, default=RESULT)
     args = parser.parse_args()
     if args.ship:
-        ship(args.ship, args.faces)
+        ship(args.ship)
         return
+    if not (args.faces and args.synthetic):
+        parser.error("--faces and --synthetic are needed to measure")
     result = json.loads(args.out.read_text(encoding="utf-8")) if args.out.exists() else {}
     result |= {name: measured(name, args.faces, args.synthetic) for name in args.backbones.split(",")}
     write_json(args.out, result)
@@ -69,18 +70,13 @@ def main() -> None:
         write_text(PAGE, f"{before}{BEGIN}\n\n{table(result)}\n\n{END}{rest.partition(END)[2]}")
 
 
-def ship(run: str, faces: Path) -> None:
-    """Write the weights of a run, calibrated, in half precision, and say what the card needs."""
+def ship(run: str) -> None:
+    """Write the weights of a run in half precision, and say what the card needs."""
     backbone = load_emotion_backbone(run)
     own, shipped = backbone.get_submodule("normalise"), OpenEmotion(OpenEmotion.Params(weights="random")).normalise
     if not all(torch.equal(a, b) for a, b in zip(own.buffers(), shipped.buffers(), strict=True)):
         raise SystemExit("the run has another mean and deviation than open_emotion.py: change its `options` first")
-    seen = predictions(backbone, faces)
-    temperature = best_temperature(seen["logits"], seen["true_expression"])
     state = backbone.state_dict()
-    classes = len(backbone.labels)
-    state["head.weight"][:classes] /= temperature
-    state["head.bias"][:classes] /= temperature
     half = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
     if not all(bool(tensor.isfinite().all()) for tensor in half.values()):
         raise SystemExit("a weight is too large for half precision")
@@ -89,7 +85,7 @@ def ship(run: str, faces: Path) -> None:
     golden = {"features": seen.features["pooled"][:, ::16], "logits": seen.logits}
     golden |= {"valence": seen.valence, "arousal": seen.arousal}
     np.savez(GOLDEN, **{name: tensor.numpy() for name, tensor in golden.items()})
-    print(f"{WEIGHTS}: {WEIGHTS.stat().st_size:,} bytes, temperature {temperature:.3f}, sha256 {sha256_of(WEIGHTS)}")
+    print(f"{WEIGHTS}: {WEIGHTS.stat().st_size:,} bytes, sha256 {sha256_of(WEIGHTS)}")
 
 
 def golden_faces() -> Tensor:

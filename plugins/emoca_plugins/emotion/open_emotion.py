@@ -13,8 +13,8 @@ WEIGHTS = Path(__file__).parent / "data" / "open_emotion.safetensors"
 class OpenEmotion(TimmBackbone):
     """MobileNetV1 at 96 pixels, trained on FER2013, faces from the web and synthetic faces: for research only.
 
-    Seven expressions, valence and arousal; features as of ``timm``. The logits are calibrated (their softmax is the
-    share of faces that people call so). Give it the face as the shared crop has it, or tighter.
+    Seven expressions, valence and arousal; features as of ``timm``. Give it the face as the shared crop has
+    it, or tighter.
 
     Source: this project, docs/open-weights.md; architecture of Howard et al., MobileNets, 2017.
     """
