@@ -39,6 +39,13 @@ def commands(folder: Path) -> dict[str, list[str]]:
         "sweep": ["sweep", absent + ".yaml", "--out", absent],
         "package": ["package", absent, "--out", absent],
         "benchmark": ["benchmark", "--methods", "open_fti", "--data", str(folder / "faces.csv"), "--out", absent],
+        "optimise": ["optimise", absent + ".jpg", absent + ".jpg", "--out", absent, "--recipe", "open_fti"],
+        "retarget": ["retarget", absent + ".jpg", absent + ".csv", "--out", absent, "--recipe", "open_fti"],
+        "index": ["index", absent, "--by", "emotion:nobody", "--out", absent],
+        "retrieve": ["retrieve", absent + ".jpg", "--index", absent],
+        "study": ["study", "results", absent],
+        "export": ["export", "onnx", "open_fti", "--out", absent],
+        "encode": ["encode", str(folder / "faces.csv"), "--recipe", "open_fti", "--out", absent],
         "new": ["new", "plugin", "photometric", "--kind", "loss", "--into", absent],
     }
 
