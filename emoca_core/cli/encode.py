@@ -32,7 +32,11 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder of the shards")
     parser.add_argument("--split", metavar="NAME", help="only the rows of this split")
     parser.add_argument(
-        "--emotion", metavar="NAME", help="emotion backbone, preset or run whose classes, valence, arousal are added"
+        "--emotion",
+        type=_backbone,
+        default="open_emotion",
+        metavar="NAME",
+        help="emotion backbone, preset or run whose answers are added; or none (default: %(default)s)",
     )
     parser.add_argument(
         "--crop",
@@ -50,6 +54,10 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: %(default)s)")
     parser.add_argument("--overwrite", action="store_true", help="replace codes that other settings made")
     return parser
+
+
+def _backbone(text: str) -> str | None:
+    return None if text == "none" else text
 
 
 def run(args: argparse.Namespace) -> int:

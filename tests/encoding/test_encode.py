@@ -125,7 +125,8 @@ def test_the_size_of_shards_changes_nothing_but_the_files(toy, faces, tmp_path):
 
 
 def test_a_killed_run_goes_on_at_the_shard(faces, tmp_path, toy):
-    command = ["encode", str(faces.folder / "faces.csv"), "--recipe", "toy", "--shard", "2", "--catalogue", str(toy)]
+    command = ["encode", str(faces.folder / "faces.csv"), "--recipe", "toy", "--shard", "2", "--emotion", "none"]
+    command += ["--catalogue", str(toy)]
     command = [sys.executable, str(HERE / "toy_encode.py"), *command, "--out", str(tmp_path / "codes")]
     environment = os.environ | {"TOY_WORK": str(tmp_path / "work")}
     died = subprocess.run(command, env=environment | {"TOY_DIES_AT": "6"}, capture_output=True, check=False)
@@ -150,7 +151,8 @@ def test_a_killed_run_goes_on_at_the_shard(faces, tmp_path, toy):
 
 def test_two_processes_share_the_shards(faces, tmp_path, toy, monkeypatch):
     monkeypatch.setenv("TOY_WORK", str(tmp_path / "work"))
-    command = ["encode", str(faces.folder / "faces.csv"), "--recipe", "toy", "--shard", "2", "--catalogue", str(toy)]
+    command = ["encode", str(faces.folder / "faces.csv"), "--recipe", "toy", "--shard", "2", "--emotion", "none"]
+    command += ["--catalogue", str(toy)]
     done = run_workers(str(HERE / "toy_encode.py"), *command, "--out", str(tmp_path / "codes"))  # counts them
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(tmp_path / "codes"), "one speaks"
@@ -188,7 +190,15 @@ def test_other_settings_and_other_folders_are_not_mixed(toy, faces, tmp_path):
     ],
 )
 def test_bad_commands_are_one_line(toy, faces, tmp_path, capsys, options, message):
-    command = ["encode", str(faces.folder / "faces.csv"), *options, "--out", str(tmp_path / "codes")]
+    command = [
+        "encode",
+        str(faces.folder / "faces.csv"),
+        *options,
+        "--emotion",
+        "none",
+        "--out",
+        str(tmp_path / "codes"),
+    ]
     assert main([*command, "--catalogue", str(toy)]) == 2
     error = capsys.readouterr().err
     assert message in error
