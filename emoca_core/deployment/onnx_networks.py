@@ -30,16 +30,16 @@ class EncoderNetwork(nn.Module):
         code: A code of the same structure; a batch of one.
 
     Raises:
-        RecipeError: The encoder reads more than the picture.
+        RecipeError: The encoder reads more than the picture, or has no weights.
     """
 
     def __init__(self, encoder: Encoder, size: int) -> None:
         super().__init__()
-        if encoder.needs:
-            raise RecipeError(
-                f"{type(encoder).__name__} reads {', '.join(sorted(encoder.needs))} beside the picture: only encoders "
-                "that are one network can leave torch"
+        if encoder.needs or next(encoder.parameters(), None) is None:
+            reads = (
+                f"reads {', '.join(sorted(encoder.needs))} beside the picture" if encoder.needs else "has no weights"
             )
+            raise RecipeError(f"{type(encoder).__name__} {reads}: only encoders that are one network can leave torch")
         self.encoder, self.size = encoder.eval(), size
         with torch.no_grad():
             self.code: FaceParameters = self.encoder(FaceCrop(self.example(1)))

@@ -54,7 +54,8 @@ def place(tmp_path, monkeypatch, method):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr(method.landmarker, "detect", lambda photo: [method.landmarker._face(photo, 0)])
-    monkeypatch.setattr("emoca_core.cli.reconstruct.load", lambda args: method)
+    for command in ("reconstruct", "retarget"):
+        monkeypatch.setattr(f"emoca_core.cli.{command}.load", lambda args: method)
     monkeypatch.setattr("emoca_core.export.overlay.PANEL", 60)
     return tmp_path / "work"
 

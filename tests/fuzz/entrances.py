@@ -2,9 +2,10 @@
 
 import json
 import random
+import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,11 @@ import torch
 import yaml
 from PIL import Image
 from safetensors.torch import save_file
+from square_study import answer_all, make_squares
 from tiny_flame import tiny_arrays, write_all
 
 from emoca_core import get_registry
+from emoca_core.datasets import Manifest
 from emoca_core.files import sha256_of
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "train"))
@@ -190,6 +193,47 @@ def results(folder: Path) -> None:
     assert main(["reconstruct", "photos", "--out", "out"]) == 0
 
 
+def study(folder: Path) -> None:
+    """A study that two people have taken part in."""
+    from emoca_core.study.store import Store
+
+    made = make_squares(folder / "study")
+    with Store.open(folder / "study", made) as store:
+        for name in ("anna", "bert"):
+            answer_all(store, name, lambda trial: None)
+
+
+def index(folder: Path) -> None:
+    from emoca_core.probe.codes import BackboneSource
+    from emoca_core.retrieval.index import Counts, write_index
+
+    manifest_csv(folder)
+    source = BackboneSource("tiny", toy_stage.TinyEmotion().eval(), {})
+    listed = Manifest.open(folder / "faces.csv")
+    rows = [replace(listed[number % 3], identity=f"p{number}", clip=None) for number in range(24)]
+    counts = Counts(images=24, faces=24, unreadable=0, without_face=0, without_code=0)
+    features = np.random.default_rng(0).normal(size=(24, 8))
+    write_index(folder / "faces.index", "emotion:TinyEmotion", source, "mediapipe", counts, features, rows)
+
+
+def drivers(folder: Path) -> None:
+    """Movement as Live Link Face writes it, as this project does, and a head with targets."""
+    from emoca_core.cli import main
+    from emoca_core.vocabulary.arkit import ARKIT_NAMES
+
+    photo_folder(folder)
+    names = [name[0].upper() + name[1:] for name in ARKIT_NAMES]
+    lines = [f"00:00:0{second}:00.000,61,{','.join(['0.25'] * len(names))}" for second in range(3)]
+    (folder / "drive.csv").write_text("\n".join([f"Timecode,BlendShapeCount,{','.join(names)}", *lines]) + "\n")
+    assert main(["reconstruct", "photos", "--out", "made", "--write", "glb,codes"]) == 0
+    (face,) = folder.glob("made/*/face_0")
+    for name in ("face.glb", "face.safetensors", "face.json"):
+        (folder / name).write_bytes((face / name).read_bytes())
+    shutil.rmtree(folder / "made")
+
+
+RETARGET = ("retarget", "photos/a.png", "--out", "out", "--write", "arkit_csv,codes", "--witness", "none")
+
 ENTRANCES = (
     Entrance("catalogue list", catalogue, ("list", "--registry", "mine.yaml"), ("mine.yaml",)),
     Entrance("catalogue show", catalogue, ("show", "child", "--registry", "mine.yaml"), ("mine.yaml",)),
@@ -245,6 +289,11 @@ ENTRANCES = (
         ("reconstruct", "photos", "--out", "out"),
         ("out/*/*.json", "out/*/face_0/face.json"),
     ),
+    Entrance("study results", study, ("study", "results", "study", "--out", "out/r"), ("study/*.*",)),
+    Entrance("retrieve", index, ("retrieve", "--index", "faces.index", "--evaluate", "--out", "out"), ("*.index/*",)),
+    Entrance("retarget, table", drivers, (*RETARGET, "drive.csv"), ("drive.csv",)),
+    Entrance("retarget, code", drivers, (*RETARGET, "face.safetensors"), ("face.safetensors", "face.json")),
+    Entrance("retarget onto a head", drivers, (*RETARGET, "drive.csv", "--onto", "face.glb"), ("face.glb",)),
 )
 ARGUMENTS = (
     (catalogue, ("list", "recipe", "--registry", "mine.yaml")),
@@ -273,6 +322,12 @@ ARGUMENTS = (
         manifest_csv,
         ("benchmark", "--methods", "gone", "--data", "faces.csv", "--out", "out", "--set", "width=8", "--folds", "2"),
     ),
+    (study, ("study", "results", "study", "--out", "out/r")),
+    (index, ("retrieve", "--index", "faces.index", "--evaluate", "--out", "out", "--metric", "cosine")),
+    (manifest_csv, ("index", "faces.csv", "--by", "emotion:gone", "--out", "out/i", "--split", "train")),
+    (manifest_csv, ("encode", "faces.csv", "--recipe", "gone", "--out", "out/c", "--shard", "8")),
+    (drivers, (*RETARGET, "emotion:happy", "--curve", "0:0,1:1", "--gain", "brows=1.2")),
+    (catalogue, ("export", "onnx", "gone", "--out", "out/o")),
     (photo_folder, ("new", "plugin", "mine", "--kind", "loss", "--into", "out")),
 )
 """Commands that do little, whatever is changed in them."""
