@@ -30,7 +30,10 @@ ROOMS = (  # from the ground to the roof
 )
 HEAVY = {"torch", "numpy", "timm", "mediapipe", "numba", "scipy", "accelerate", "PIL", "av"}
 NOT_SHIPPED = {"tests", "tools", "benchmarks", "examples", "pytest"}
-OF_AN_EXTRA = {"pxr": "usd-core"}  # packages with a name of their own, which need not be installed
+OF_AN_EXTRA = {
+    "pxr": "usd-core",
+    "faiss": "faiss-cpu",
+}  # named otherwise; need not be installed
 COMES_WITH_TORCH = {"triton"}  # in its CUDA builds; whoever uses it works without
 ONLY_TRAINING = ("emoca_core/train", "emoca_core/probe")
 

@@ -17,7 +17,7 @@ from emoca_core.datasets import Manifest
 from emoca_core.datasets.encoded import CARD, Encoded, EncodedCard
 from emoca_core.encoding.rows import RowEncoder, shards_of
 from emoca_core.errors import EmocaError, OutputError, ParamsError
-from emoca_core.files import atomic_write, delete_made, sha256_of, write_text, writing_to
+from emoca_core.files import atomic_write, delete_made, sha256_of, write_json, writing_to
 from emoca_core.images.crops import CropPolicy
 from emoca_core.interfaces import Component
 from emoca_core.method import Method
@@ -155,7 +155,7 @@ def _begin(out: Path, card: EncodedCard) -> Claim:
             if not delete_made(out, CARD):
                 raise OutputError(f"{out} holds files that 'emoca encode' did not make: choose another --out")
             out.mkdir(parents=True)
-            write_text(out / CARD, card.model_dump_json(indent=2) + "\n")
+            write_json(out / CARD, card.model_dump(mode="json"))
         if (claim := Claim.take(out)) is None:
             raise OutputError(f"another run is writing to {out}")
     return claim

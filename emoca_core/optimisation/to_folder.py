@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from emoca_core.claims import Claim
-from emoca_core.errors import EmocaError
+from emoca_core.errors import EmocaError, OutputError
 from emoca_core.export.codes import read_codes, write_codes
 from emoca_core.files import json_text, write_json, write_text, writing_to
 from emoca_core.interfaces import Block, CapturedFace, EmotionBackbone, FaceParameters
@@ -84,10 +84,11 @@ def optimise_to_folder(
     with writing_to(out):
         out.mkdir(parents=True, exist_ok=True)
         with Claim.wait(out, lambda: say(f"waiting for another process, which works on {out}")):
-            if not overwrite and (done := finished(out)) is not None and done.fingerprint == fingerprint:
+            done = finished(out)
+            if done is not None and done.fingerprint == fingerprint and not overwrite:
                 say(f"{out}: finished before (--overwrite does it again)")
                 return done
-            (out / RESULT).unlink(missing_ok=True)
+            _take_back(out, done)
             result = optimise(
                 method,
                 source,
@@ -155,12 +156,23 @@ def _write(result: Optimisation, record: ResultRecord, plan: Plan, out: Path) ->
     draw_sheet(method, result.source, result.target, rows_of(out, record), out / SHEET)
     if plan.film:
         write_film(method, result.source, result.target, result.best.trajectory, out / FILM)
-    else:
-        (out / FILM).unlink(missing_ok=True)
     links = [*(file.relative_to(out) for file in files), Path(HISTORY), Path(RESULT)]
     histories = [(run.start, run.trajectory.history) for run in result.runs]
     write_page(out / PAGE, record, histories, links, film=plan.film)
     write_json(out / RESULT, record.model_dump(mode="json"))
+
+
+def _take_back(out: Path, done: ResultRecord | None) -> None:
+    """Remove the marks of an earlier optimisation, so that a stop leaves none; what is not ours stays.
+
+    Raises:
+        OutputError: A file of ours has the name of somebody else's.
+    """
+    if done is not None:
+        for name in (RESULT, FILM):
+            (out / name).unlink(missing_ok=True)
+    elif (out / RESULT).exists():
+        raise OutputError(f"{out / RESULT} is damaged, or not of `emoca optimise`: move it, or choose another --out")
 
 
 def _history(result: Optimisation) -> str:

@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import BaseModel
 
 from emoca_core.claims import Claim
-from emoca_core.errors import EmocaError, RecipeError, first_line
+from emoca_core.errors import EmocaError, OutputError, RecipeError, first_line
 from emoca_core.export.codes import write_record
 from emoca_core.export.contact_sheet import SheetRow, write_contact_sheet
 from emoca_core.files import leads_out, path_below, plain_name, sha256_of, writing_to
@@ -197,7 +197,10 @@ class _Run:
         return record is not None and record.fingerprint == fingerprint and (folder / SEQUENCE_RECORD).is_file()
 
     def _work(self, text: str, face: CapturedFace, folder: Path, fingerprint: str) -> None:
-        (folder / RECORD).unlink(missing_ok=True)
+        if _record(folder) is not None:
+            (folder / RECORD).unlink()
+        elif (folder / RECORD).exists():
+            raise OutputError(f"{folder / RECORD} is damaged, or not of `emoca retarget`: move it away")
         moved = retarget(self.method, face, text, self.settings)
         for note in moved.driving.notes:
             self.say(f"{text}: {note}")

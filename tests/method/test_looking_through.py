@@ -1,6 +1,6 @@
 """A method with another judge shares its parts."""
 
-from optimisation.backbones import Patches
+from patch_backbones import Patches
 
 from emoca_core import load_method
 

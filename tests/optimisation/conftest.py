@@ -1,18 +1,15 @@
 """A real head and two real photos."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import torch
+from patch_backbones import PHOTOS, Others, Patches
 
 from emoca_core import load_method
 from emoca_core.interfaces import CapturedFace, EmotionBackbone
 from emoca_core.method import Method
 from emoca_core.optimisation.pair import one_face
-from optimisation.backbones import Others, Patches
-
-PHOTOS = Path(__file__).parents[2] / "examples" / "photos"
 
 
 @pytest.fixture(scope="session")

@@ -2,8 +2,9 @@
 
 import json
 
+from patch_backbones import PHOTOS
+
 from emoca_core.cli import demo_run
-from optimisation.conftest import PHOTOS
 
 
 def test_the_demo_optimises_with_what_is_shipped(method, source, target, tmp_path, monkeypatch):

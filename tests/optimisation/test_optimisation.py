@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from patch_backbones import Others, Patches
 
 from emoca_core import optimise
 from emoca_core.errors import ParamsError, RecipeError, UnknownNameError
@@ -14,7 +15,6 @@ from emoca_core.optimisation.pair import crop_of
 from emoca_core.optimisation.settings import OptimisationSettings
 from emoca_core.optimisation.starts import distinct_starts, start_code
 from emoca_core.optimisation.unknowns import Unknowns
-from optimisation.backbones import Others, Patches
 
 FEW = {"steps": 4, "size": 48}
 

@@ -4,6 +4,7 @@ import csv
 import json
 
 import pytest
+from patch_backbones import PHOTOS
 from PIL import Image
 
 from emoca_core.cli import main
@@ -11,7 +12,6 @@ from emoca_core.export.codes import read_codes
 from emoca_core.optimisation import STARTS, pair, to_folder
 from emoca_core.runs.backbones import load_emotion_backbone
 from emoca_core.video import open_clip
-from optimisation.conftest import PHOTOS
 
 SOURCE, TARGET = str(PHOTOS / "grace_hopper.jpg"), str(PHOTOS / "astronaut.jpg")
 FAST = ("--steps", "2", "--size", "32", "--write", "codes")
@@ -128,3 +128,10 @@ def test_a_backbone_that_is_not_there(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(to_folder, "load_emotion_backbone", load_emotion_backbone)
     assert run(tmp_path / "out", judge=("--judge", "open_emotin")) == 2
     assert "open_emotin" in capsys.readouterr().err
+
+
+def test_what_others_left_in_the_folder_stays(tmp_path, capsys):
+    (tmp_path / "result.json").write_text('{"mine": 1}')
+    assert run(tmp_path) == 2
+    assert "not of `emoca optimise`" in capsys.readouterr().err
+    assert (tmp_path / "result.json").read_text() == '{"mine": 1}'

@@ -1,9 +1,13 @@
-"""Two small backbones that see something in a face."""
+"""Two small backbones that see something in a face, and where photos for them are."""
+
+from pathlib import Path
 
 import torch
 from torch.nn import functional as F
 
 from emoca_core.interfaces import EmotionBackbone, EmotionPrediction
+
+PHOTOS = Path(__file__).parents[2] / "examples" / "photos"
 
 
 class Patches(EmotionBackbone):
