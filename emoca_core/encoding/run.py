@@ -85,6 +85,7 @@ def encode_manifest(
     encoder = RowEncoder(method, backbone, settings.crop, settings.second_look, settings.batch_size)
     card = _card(manifest, recipe, method, backbone, settings)
     _check_out(out, card, overwrite)
+    processes().wait_for_everyone()  # all have looked before the main one writes
     parts = [Part(rows, out / name) for rows, name in shards_of(len(manifest), settings.shard)]
     claim = _begin(out, card) if processes().is_main_process else None
     try:
@@ -135,7 +136,7 @@ def _weights_hash(part: Component) -> str:
 
 
 def _check_out(out: Path, card: EncodedCard, overwrite: bool) -> None:
-    """Refuse to mix; every process looks before the main one writes."""
+    """Refuse to mix."""
     if not out.exists() or overwrite:
         return
     if not (out / CARD).is_file():
