@@ -13,7 +13,6 @@ from pydantic import BaseModel
 
 from emoca_core.errors import AssetFormatError, EmocaError, ImageError
 from emoca_core.export.angles import rotation_of_angles
-from emoca_core.export.arkit import at_rest
 from emoca_core.export.codes import read_codes
 from emoca_core.export.sequence_codes import read_sequence
 from emoca_core.files import sha256_of
@@ -29,21 +28,20 @@ from emoca_core.method import Method
 from emoca_core.parsing import read_record
 from emoca_core.reconstruction import reconstruct_sequence
 from emoca_core.reconstruction.capture import reconstruct
-from emoca_core.reconstruction.captured import describe_assets
 from emoca_core.retargeting.arkit_table import read_arkit_table
 from emoca_core.retargeting.driving import Driving, Pictures
+from emoca_core.retargeting.face_model_facts import face_model_facts, same_face_model
 from emoca_core.retargeting.heads import seen_heads, to_sight
+from emoca_core.retargeting.lips import lip_openings
 from emoca_core.retargeting.retarget_settings import RetargetSettings
 from emoca_core.retargeting.still_clip import StillClip
 from emoca_core.video import is_clip
 from emoca_core.vocabulary.arkit import ARKIT_NAMES, emotion_prototype
 from emoca_core.vocabulary.emotions import expression_name
-from emoca_core.vocabulary.landmark_sets import IBUG68_LIP_PAIRS, IBUG68_OUTER_EYE_CORNERS
 
 EMOTION = "emotion:"
 SEQUENCE, FACE = "sequence.safetensors", "face.safetensors"
 _TABLES = frozenset({".csv", ".tsv", ".txt"})
-_SLICE = 256
 
 
 @dataclass(frozen=True)
@@ -207,20 +205,6 @@ def _facts_beside(path: Path, record: str) -> Mapping[str, object] | None:
     return {"uses": uses, "assets": {name: asset.sha256 for name, asset in found.assets.items()}}
 
 
-def face_model_facts(method: Method) -> Mapping[str, object]:
-    """Name of a method's face model, and hashes of the files behind it."""
-    own = set(method.face_model.asset_paths)
-    assets = {name: facts["sha256"] for name, facts in describe_assets(method).items() if name in own}
-    return {"uses": method.recipe.parts()["face_model"].uses, "assets": assets}
-
-
-def same_face_model(facts: Mapping[str, object], method: Method) -> bool:
-    """Whether codes belong to the face model of a method: same component, built from the same files."""
-    own, theirs = face_model_facts(method), facts["assets"]
-    assert isinstance(theirs, Mapping) and isinstance(own["assets"], Mapping)
-    return facts["uses"] == own["uses"] and all(theirs.get(name) == sha for name, sha in own["assets"].items())
-
-
 # clips and photos
 
 
@@ -344,28 +328,6 @@ READERS: tuple[Reader, ...] = (
 
 
 # what all share
-
-
-def lip_openings(method: Method, parameters: FaceParameters) -> Float[ndarray, "N"]:
-    """How much farther than at rest the inner lips are apart on the mesh, in units of the outer eye corners' distance.
-
-    Args:
-        method: Its face model poses the mesh.
-        parameters: One person in all frames, on the CPU.
-    """
-    rest = _lip_distances(method, at_rest(parameters.map(lambda tensor: tensor[:1])))
-    starts = range(0, len(parameters), _SLICE)
-    some = [parameters.map(lambda tensor, at=at: tensor[at : at + _SLICE]) for at in starts]  # type: ignore[misc]
-    return np.concatenate([_lip_distances(method, code) for code in some]) - rest
-
-
-def _lip_distances(method: Method, parameters: FaceParameters) -> Float[ndarray, "N"]:
-    with torch.no_grad():
-        points = method.face_model(parameters.map(lambda tensor: tensor.to(method.device))).landmarks["ibug68"]
-    at = points.double().cpu().numpy()
-    right, left = (at[:, corner] for corner in IBUG68_OUTER_EYE_CORNERS)
-    gaps = at[:, IBUG68_LIP_PAIRS[:, 0]] - at[:, IBUG68_LIP_PAIRS[:, 1]]
-    return np.asarray(np.linalg.norm(gaps, axis=2).mean(axis=1) / np.linalg.norm(right - left, axis=1))
 
 
 def _of_numbers(

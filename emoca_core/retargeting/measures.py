@@ -23,7 +23,7 @@ from emoca_core.interfaces import (
 from emoca_core.progress import progress_bar
 from emoca_core.reconstruction.captured_sequence import frames_of
 from emoca_core.registry import get_registry
-from emoca_core.retargeting.drivers import lip_openings
+from emoca_core.retargeting.lips import lip_openings
 from emoca_core.retargeting.retargeted_sequence import RetargetedSequence
 from emoca_core.vocabulary.emotions import expression_name
 from emoca_core.vocabulary.landmark_sets import IBUG68_OUTER_EYE_CORNERS

@@ -14,8 +14,8 @@ from emoca_core.geometry.rotations import matrix_to_rotation_vector, rotation_ve
 from emoca_core.interfaces import CV_AXES, CapturedFace, FaceParameters
 from emoca_core.method import Method
 from emoca_core.retargeting.arkit_codes import arkit_to_code
-from emoca_core.retargeting.drivers import same_face_model
 from emoca_core.retargeting.driving import Driving
+from emoca_core.retargeting.face_model_facts import same_face_model
 from emoca_core.retargeting.heads import camera_to_sight, seen_heads
 from emoca_core.retargeting.regions import with_gain
 from emoca_core.retargeting.retarget_settings import KEPT, RetargetSettings

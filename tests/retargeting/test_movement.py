@@ -10,7 +10,8 @@ from toy_clips import frame, toy_clip
 
 from emoca_core.errors import EmocaError, ParamsError, RecipeError
 from emoca_core.retargeting import Curve, RetargetSettings, open_driving, retarget
-from emoca_core.retargeting.drivers import face_model_facts, largest_face
+from emoca_core.retargeting.drivers import largest_face
+from emoca_core.retargeting.face_model_facts import face_model_facts
 from emoca_core.retargeting.heads import seen_heads
 from emoca_core.vocabulary.arkit import ARKIT_NAMES
 
