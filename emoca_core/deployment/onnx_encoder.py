@@ -6,7 +6,7 @@ from pathlib import Path
 import platformdirs
 import torch
 
-from emoca_core.deployment.onnx_networks import WRITTEN, EncoderNetwork, difference, require_onnx, write_onnx
+from emoca_core.deployment.onnx_networks import EncoderNetwork, difference, require_onnx, write_onnx
 from emoca_core.errors import RecipeError
 from emoca_core.files import atomic_write
 from emoca_core.interfaces import Encoder, FaceCrop, FaceParameters
@@ -63,6 +63,6 @@ def _kept(network: EncoderNetwork) -> Path:
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as temporary:
-            write_onnx(network, [network.example(WRITTEN)], ["image"], network.names, temporary)
-            difference(temporary, network, ["image"])
+            write_onnx(network, temporary)
+            difference(temporary, network)
     return path

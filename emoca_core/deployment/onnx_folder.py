@@ -9,7 +9,6 @@ from torch import Tensor
 
 from emoca_core.deployment.int8 import int8_cost_mm, write_int8
 from emoca_core.deployment.onnx_networks import (
-    WRITTEN,
     EncoderNetwork,
     FaceModelNetwork,
     difference,
@@ -76,12 +75,10 @@ def export_onnx(
     encoder = EncoderNetwork(method.encoder, rule.size)
     face_model = FaceModelNetwork(method.face_model, encoder.code)
     with writing_to(out), atomic_folder(out) as folder:
-        write_onnx(encoder, [encoder.example(WRITTEN)], ["image"], encoder.names, folder / ENCODER)
-        write_onnx(face_model, face_model.example(WRITTEN), face_model.names, face_model.outputs, folder / FACE_MODEL)
-        differences = {
-            ENCODER: difference(folder / ENCODER, encoder, ["image"]),
-            FACE_MODEL: difference(folder / FACE_MODEL, face_model, face_model.names),
-        }
+        differences = {}
+        for name, network in ((ENCODER, encoder), (FACE_MODEL, face_model)):
+            write_onnx(network, folder / name)
+            differences[name] = difference(folder / name, network)
         cost = None
         if calibration is not None:
             write_int8(folder / ENCODER, calibration, folder / INT8)

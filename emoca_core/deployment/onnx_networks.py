@@ -5,6 +5,7 @@ import importlib.util
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -17,21 +18,24 @@ from emoca_core.interfaces import Camera, Encoder, FaceCrop, FaceModel, FacePara
 TOLERANCE = 1e-4
 """Of the largest number of an output: float32 sums in another order, through some fifty layers."""
 _PACKAGES = ("onnx", "onnxscript", "onnxruntime")
-WRITTEN, _TRIED = 7, 3
+_WRITTEN, _TRIED = 7, 3
 """Faces in the batches with which a file is written and then compared, so that its batch is free. The first is a number
 that no network has as a size of its own: torch would take them for the same."""
 
 
 class EncoderNetwork(nn.Module):
-    """An encoder as a function of a picture: image [B, 3, H, W] in [0, 1] to the tensors that ``names`` names.
+    """An encoder as a function of a picture: image [B, 3, H, W] in [0, 1] to the tensors of its code.
 
     Attributes:
-        names: Of the outputs: blocks, ``camera.<field>`` for the tensors of the camera.
+        inputs: ``image``.
+        outputs: Blocks, ``camera.<field>`` for the tensors of the camera.
         code: A code of the same structure; a batch of one.
 
     Raises:
         RecipeError: The encoder reads more than the picture, or has no weights.
     """
+
+    inputs: tuple[str, ...] = ("image",)
 
     def __init__(self, encoder: Encoder, size: int) -> None:
         super().__init__()
@@ -42,33 +46,34 @@ class EncoderNetwork(nn.Module):
             raise RecipeError(f"{type(encoder).__name__} {reads}: only encoders that are one network can leave torch")
         self.encoder, self.size = encoder.eval(), size
         with torch.no_grad():
-            self.code: FaceParameters = self.encoder(FaceCrop(self.example(1)))
-        self.names = tuple(name for name, _ in named_tensors(self.code))
+            self.code: FaceParameters = self.encoder(FaceCrop(self.example(1)[0]))
+        self.outputs = tuple(name for name, _ in named_tensors(self.code))
 
-    def forward(self, image: Float[Tensor, "B 3 H W"]) -> tuple[Tensor, ...]:
-        """The tensors of the code, in the order of ``names``."""
-        return tuple(tensor for _, tensor in named_tensors(self.encoder(FaceCrop(image))))
+    def forward(self, *images: Float[Tensor, "B 3 H W"]) -> tuple[Tensor, ...]:
+        """The tensors that ``outputs`` names, in its order."""
+        return tuple(tensor for _, tensor in named_tensors(self.encoder(FaceCrop(images[0]))))
 
-    def example(self, batch: int) -> Float[Tensor, "B 3 H W"]:
+    def example(self, batch: int) -> tuple[Float[Tensor, "B 3 H W"], ...]:
         """Made-up pictures, always the same."""
         device = next(self.encoder.parameters()).device
-        return torch.rand(batch, 3, self.size, self.size, generator=torch.Generator().manual_seed(batch)).to(device)
+        drawn = torch.Generator().manual_seed(batch)
+        return (torch.rand(batch, 3, self.size, self.size, generator=drawn).to(device),)
 
 
 class FaceModelNetwork(nn.Module):
-    """A face model as a function of blocks, in the order of ``names``, to vertices, landmarks and triangles.
+    """A face model as a function of blocks, in the order of ``inputs``, to vertices, landmarks and triangles.
 
     Attributes:
-        names: Of the inputs.
-        outputs: Of the outputs: ``vertices``, ``landmarks.<set>``, ``faces``.
+        inputs: Blocks.
+        outputs: ``vertices``, ``landmarks.<set>``, ``faces``.
     """
 
     def __init__(self, face_model: FaceModel, code: FaceParameters) -> None:
         super().__init__()
         self.face_model = face_model.eval()
         read = {name: block for name, block in code.blocks().items() if name in face_model.blocks}
-        self.names = tuple(name for name in read if name != "albedo")
-        self.sizes = {name: read[name].shape[1] for name in self.names}
+        self.sizes = {name: block.shape[1] for name, block in read.items() if name != "albedo"}
+        self.inputs = tuple(self.sizes)
         self._empty = FaceParameters(units=code.units)
         with torch.no_grad():
             geometry = self.face_model(self._code(self.example(1)))
@@ -85,7 +90,7 @@ class FaceModelNetwork(nn.Module):
         return tuple(0.1 * torch.randn(batch, size, generator=drawn).to(device) for size in self.sizes.values())
 
     def _code(self, blocks: Sequence[Tensor]) -> FaceParameters:
-        return self._empty.replace(**dict(zip(self.names, blocks, strict=True)))
+        return self._empty.replace(**dict(zip(self.inputs, blocks, strict=True)))
 
 
 def named_tensors(code: FaceParameters) -> Iterator[tuple[str, Tensor]]:
@@ -101,9 +106,10 @@ def named_tensors(code: FaceParameters) -> Iterator[tuple[str, Tensor]]:
             yield from ((name, part) for name, part in value.items() if isinstance(part, Tensor))
 
 
-def write_onnx(
-    network: nn.Module, example: Sequence[Tensor], inputs: Sequence[str], outputs: Sequence[str], path: Path
-) -> None:
+Exportable: TypeAlias = EncoderNetwork | FaceModelNetwork
+
+
+def write_onnx(network: Exportable, path: Path) -> None:
     """Write a network whose batch size is free.
 
     Raises:
@@ -111,18 +117,16 @@ def write_onnx(
         EmocaError: torch cannot express the network in ONNX.
     """
     require_onnx()
-    batch = torch.export.Dim("batch")
-    shapes = [{0: batch} for _ in example]
-    takes_all = isinstance(network, FaceModelNetwork)
+    example, batch = network.example(_WRITTEN), torch.export.Dim("batch")
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the exporter, about itself
             program = torch.onnx.export(
                 network.eval(),
-                tuple(example),
-                input_names=list(inputs),
-                output_names=list(outputs),
-                dynamic_shapes=(tuple(shapes),) if takes_all else tuple(shapes),
+                example,
+                input_names=list(network.inputs),
+                output_names=list(network.outputs),
+                dynamic_shapes=(tuple({0: batch} for _ in example),),
                 dynamo=True,
                 verbose=False,
             )
@@ -147,17 +151,16 @@ def run_onnx(path: Path, given: Mapping[str, Tensor]) -> list[Tensor]:
     return [torch.from_numpy(output) for output in session.run(None, arrays)]
 
 
-def difference(path: Path, network: EncoderNetwork | FaceModelNetwork, inputs: Sequence[str]) -> float:
+def difference(path: Path, network: Exportable) -> float:
     """The largest difference between a file and its network, relative to the largest number of each output.
 
     Raises:
         EmocaError: It is above ``TOLERANCE``.
     """
     example = network.example(_TRIED)
-    given = (example,) if isinstance(example, Tensor) else example
     with torch.no_grad():
-        expected = network(*given)
-    found = run_onnx(path, dict(zip(inputs, given, strict=True)))
+        expected = network(*example)
+    found = run_onnx(path, dict(zip(network.inputs, example, strict=True)))
     worst = max(
         float((a.cpu().double() - b.double()).abs().max() / a.abs().max().clamp_min(1e-12))
         for a, b in zip(expected, found, strict=True)

@@ -26,6 +26,7 @@ from emoca_core.probe.codes import code_hash
 from emoca_core.probe.detections import manifest_hash
 from emoca_core.probe.processes import Part, fill_parts
 from emoca_core.runs.backbones import load_emotion_backbone
+from emoca_core.runs.trained_part import sha256_of_tensors
 from emoca_core.train.world import go_on_alone, processes
 
 
@@ -111,7 +112,11 @@ def _card(
         "images": manifest_hash(manifest),
         "parts": {kind: part.params.model_dump(mode="json") for kind, part in parts.items()},
         "code": {kind: code_hash(part) for kind, part in parts.items()},
-        "weights": {kind: _weights_hash(part) for kind, part in parts.items()},
+        "weights": {
+            kind: sha256_of_tensors(part.state_dict())
+            for kind, part in parts.items()
+            if isinstance(part, torch.nn.Module)
+        },
         "assets": {name: sha256_of(path) for name, path in assets.items() if path.is_file()},
         "settings": asdict(settings),
     }
@@ -124,15 +129,6 @@ def _card(
         made_of=hashlib.sha256(json.dumps(made_of, sort_keys=True, default=str).encode()).hexdigest(),
         files=tuple(name for _, name in shards_of(len(manifest), settings.shard)),
     )
-
-
-def _weights_hash(part: Component) -> str:
-    """SHA-256 of all weights: those of a trained folder are no assets."""
-    digest = hashlib.sha256()
-    if isinstance(part, torch.nn.Module):
-        for name, tensor in sorted(part.state_dict().items()):
-            digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _check_out(out: Path, card: EncodedCard, overwrite: bool) -> None:

@@ -1,13 +1,10 @@
 """An optimisation as a folder: figures, pictures, film, page, and the face."""
 
 import csv
-import hashlib
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-
-import torch
 
 from emoca_core.claims import Claim
 from emoca_core.errors import EmocaError, OutputError
@@ -24,6 +21,7 @@ from emoca_core.parsing import read_record
 from emoca_core.reconstruction.results import fingerprint_of
 from emoca_core.reconstruction.saving import build_exporters, save_face
 from emoca_core.runs.backbones import load_emotion_backbone
+from emoca_core.runs.trained_part import sha256_of_tensors
 
 DEFAULT_WRITE = ("glb", "codes", "overlay")
 SHEET, FILM, HISTORY, PAGE, FACE = "faces.png", "film.mp4", "history.csv", "index.html", "face"
@@ -203,13 +201,8 @@ def _fingerprint(method: Method, source: CapturedFace, target: CapturedFace, pla
 
 
 def _digest(backbone: EmotionBackbone) -> str:
-    """Of all its weights."""
-    digest = hashlib.sha256(json_text(backbone.params.model_dump(mode="json")).encode())
-    for name, tensor in sorted(backbone.state_dict().items()):
-        digest.update(
-            name.encode() + tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
-        )
-    return digest.hexdigest()
+    """Of its parameters and all its weights."""
+    return f"{json_text(backbone.params.model_dump(mode='json'))} {sha256_of_tensors(backbone.state_dict())}"
 
 
 def _plain(terms: Mapping[str, object]) -> dict[str, dict[str, object]]:

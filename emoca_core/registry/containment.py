@@ -187,10 +187,9 @@ def _flush() -> None:
     with contextlib.suppress(OSError, ValueError):  # nobody reads it, or it was closed
         if sys.__stdout__ is not None:
             sys.__stdout__.flush()
-    if (
-        os.name == "posix" and "ctypes" in sys.modules
-    ):  # as whatever computes imports it; on its own it is slow to import
-        sys.modules["ctypes"].CDLL(None).fflush(None)  # what C code has printed, and its library holds back
+    # what C code has printed and its library holds back; whatever computes has imported ctypes, which is slow
+    if os.name == "posix" and (ctypes := sys.modules.get("ctypes")) is not None:
+        ctypes.CDLL(None).fflush(None)
 
 
 def _copy_of(handle: int) -> int | None:

@@ -75,8 +75,8 @@ def open_driving(text: str | Path, method: Method, settings: RetargetSettings | 
         EmocaError: There is no such file.
     """
     chosen, text = settings or RetargetSettings(), str(text)
-    if not text.startswith(EMOTION) and not Path(text).expanduser().exists():
-        raise ImageError(f"{text}: no such file or folder. A named emotion is written {EMOTION}happy")
+    if not text.startswith(EMOTION):
+        _require_file(text)
     reader = next(reader for reader in READERS if reader.takes(text))
     return reader.read(text, method, chosen)
 
@@ -374,9 +374,13 @@ def driver_hash(text: str, settings: RetargetSettings) -> str:
     path = _stored(text) or Path(text).expanduser()
     if text.startswith(EMOTION):
         return _text_hash(text, settings)
-    if not path.exists():
-        raise ImageError(f"{text}: no such file or folder. A named emotion is written {EMOTION}happy")
+    _require_file(text)
     return settings.clip.open(path).sha256 if path.is_dir() else sha256_of(path)
+
+
+def _require_file(text: str) -> None:
+    if not Path(text).expanduser().exists():
+        raise ImageError(f"{text}: no such file or folder. A named emotion is written {EMOTION}happy")
 
 
 def driver_label(text: str) -> str:

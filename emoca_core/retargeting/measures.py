@@ -10,6 +10,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from emoca_core.errors import ComponentImportError, MissingAssetError
+from emoca_core.export.arkit import EXPRESSIVE
 from emoca_core.images.warp import warp
 from emoca_core.interfaces import (
     Capture,
@@ -210,8 +211,7 @@ def _renderings(sequence: RetargetedSequence, rows: Sequence[int]) -> Iterator[F
 def _at_rest(sequence: RetargetedSequence) -> FaceParameters:
     """The source's own code without expression."""
     code = sequence.source.parameters
-    names = ("expression", "jaw_pose", "eye_pose", "eyelids")
-    return code.replace(**{name: torch.zeros_like(b) for name in names if isinstance(b := code.get(name), Tensor)})
+    return code.replace(**{name: torch.zeros_like(b) for name in EXPRESSIVE if isinstance(b := code.get(name), Tensor)})
 
 
 def _drawn(sequence: RetargetedSequence, code: FaceParameters) -> Rendering:
