@@ -8,7 +8,7 @@ JOBS ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -q
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all bench docs lint fix clean
+.PHONY: help demo test test-all bench gpu-check docs lint fix clean
 
 help: ## what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,12 +30,16 @@ test-all: lint ## also the slow tests
 	$(PYTEST)
 
 ON_PHOTOS := benchmarks/landmark_fit.py benchmarks/quality.py
+NO_SPEED := $(patsubst %,benchmarks/%.py,open_emotion optimisation results_table retrieval timing gpu_check)
 
 bench: $(STAMP) ## measure speed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group bench
-	@set -e; for file in $(filter-out $(ON_PHOTOS) benchmarks/results_table.py,$(wildcard benchmarks/*.py)); do \
+	@set -e; for file in $(filter-out $(ON_PHOTOS) $(NO_SPEED),$(wildcard benchmarks/*.py)); do \
 		echo "== $$file"; $(BIN)/python $$file; done; \
 	for file in $(ON_PHOTOS); do echo "== $$file"; $(BIN)/python $$file examples/photos; done
+
+gpu-check: $(STAMP) ## on a GPU: does it draw what it should, and how fast
+	$(BIN)/python benchmarks/gpu_check.py
 
 docs: $(STAMP) ## write the documentation to site/
 	$(BIN)/python docs/make_site.py

@@ -10,12 +10,10 @@ operation of torch before every pass, as in a real training step. On a machine w
 import argparse
 import importlib.util
 import os
-import statistics
-import time
-from collections.abc import Callable
 
 import numpy as np
 import torch
+from timing import Task, milliseconds
 from torch import Tensor
 
 from emoca_core.interfaces.renderer import Renderer
@@ -47,14 +45,11 @@ def head(batch: int) -> tuple[Tensor, Tensor]:
     return turned * torch.tensor([7.0, -7.0, -7.0]) + torch.tensor([0.0, 0.0, 10.0]), torch.from_numpy(faces)
 
 
-Task = Callable[[], object]
-
-
-def tasks(renderer: Renderer, batch: int) -> dict[str, Task]:
+def tasks(renderer: Renderer, batch: int, device: str | torch.device = "cpu") -> dict[str, Task]:
     """Visibility, visibility + interpolation, and the same with gradients to vertices and attributes."""
-    vertices, faces = head(batch)
-    attributes = torch.rand(batch, vertices.shape[1], CHANNELS)
-    towards = torch.rand(batch, *SIZE, CHANNELS).permute(0, 3, 1, 2)
+    vertices, faces = (tensor.to(device) for tensor in head(batch))
+    attributes = torch.rand(batch, vertices.shape[1], CHANNELS, device=device)
+    towards = torch.rand(batch, *SIZE, CHANNELS, device=device).permute(0, 3, 1, 2)
 
     def forward() -> None:
         with torch.no_grad():
@@ -69,20 +64,6 @@ def tasks(renderer: Renderer, batch: int) -> dict[str, Task]:
         "forward": forward,
         "forward + backward": backward,
     }
-
-
-def milliseconds(candidates: dict[str, Task], rounds: int, before: Task | None = None) -> dict[str, float]:
-    """Median duration of each, taken in turn after one call that is not counted."""
-    samples: dict[str, list[float]] = {name: [] for name in candidates}
-    for number in range(rounds + 1):
-        for name, candidate in candidates.items():
-            if before is not None:
-                before()
-            start = time.perf_counter()
-            candidate()
-            if number:
-                samples[name].append(1e3 * (time.perf_counter() - start))
-    return {name: statistics.median(sample) for name, sample in samples.items()}
 
 
 def compare(name: str, peer: Renderer, peer_batch: int, batch: int, rounds: int, targets: dict[str, float]) -> None:

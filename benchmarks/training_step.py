@@ -10,12 +10,11 @@ measurements in turn.
 
 import argparse
 import os
-import statistics
-import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
+from timing import Task, milliseconds
 
 from emoca_core.train.face_batches import FaceBatch, collate_face_batch
 from emoca_core.train.run_stage import prepare_stage
@@ -29,11 +28,17 @@ UNTRAINED = {
 }
 
 
-def parts_of_a_step(task: ReconstructionTask, batch: FaceBatch) -> Mapping[str, Callable[[], Any]]:
-    """The whole step, and its networks alone."""
+def parts_of_a_step(task: ReconstructionTask, batch: FaceBatch) -> Mapping[str, Task]:
+    """The whole step, its networks alone, and the picture alone: normals, shading and pixels, and back to the vertices.
+
+    The picture's codes are those of the untrained encoder, whose faces are about as large as later ones.
+    """
     backbone = task.method.emotion_backbone
     assert backbone is not None
     picture = batch.crop.image.clone()
+    with torch.no_grad():
+        seen = task.capture(batch)
+        albedo = task.method.face_model.albedo(seen.parameters)
 
     def whole() -> None:
         task(batch, Step(0, 0, 0, logged=False)).total.backward()
@@ -47,19 +52,13 @@ def parts_of_a_step(task: ReconstructionTask, batch: FaceBatch) -> Mapping[str, 
             backbone(batch.crop.image)
         backbone(picture.requires_grad_()).features["pooled"].sum().backward()
 
-    return {"whole": whole, "encoder": encoder, "emotion": emotion}
+    def rendering() -> None:
+        vertices = seen.geometry.vertices.clone().requires_grad_()
+        drawn = task.method.render(replace(seen.geometry, vertices=vertices), seen.parameters, batch.crop.size, albedo)
+        assert drawn is not None
+        drawn.image.sum().backward()
 
-
-def milliseconds(tasks: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, float]:
-    """Median duration of each, taken in turn after one call that is not counted."""
-    samples: dict[str, list[float]] = {name: [] for name in tasks}
-    for number in range(rounds + 1):
-        for name, task in tasks.items():
-            start = time.perf_counter()
-            task()
-            if number:
-                samples[name].append(1e3 * (time.perf_counter() - start))
-    return {name: statistics.median(sample) for name, sample in samples.items()}
+    return {"whole": whole, "encoder": encoder, "emotion": emotion, "rendering": rendering}
 
 
 def main() -> None:
@@ -81,6 +80,7 @@ def main() -> None:
     print(f"  whole step     {whole:7.0f} ms")
     print(f"  encoder        {times['encoder']:7.0f} ms")
     print(f"  emotion        {times['emotion']:7.0f} ms")
+    print(f"  rendering      {times['rendering']:7.0f} ms, {times['rendering'] / whole:.0%} of the step")
     print(f"  all the rest   {whole - networks:7.0f} ms, {1 - networks / whole:.0%} of the step (target {TARGET:.0%})")
     print(f"  synthetic data {times['data']:7.0f} ms a batch: {times['data'] / whole:.2f} of a step for each worker")
 
