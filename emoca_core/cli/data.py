@@ -99,7 +99,11 @@ def _add_preprocess(actions: Subparsers) -> None:
     parser.add_argument(
         "--size", type=whole(1, IMAGE_SIZE), metavar="PIXELS", help="side of the crops (default: the rule's)"
     )
-    parser.add_argument("--keep-landmarks", action="store_true", help="use the manifest's where there are any")
+    known = parser.add_mutually_exclusive_group()
+    known.add_argument("--keep-landmarks", action="store_true", help="use the manifest's where there are any")
+    known.add_argument(
+        "--codes", type=Path, metavar="DIR", help="folder of `emoca encode`: its faces are cut, without looking again"
+    )
     parser.add_argument("--format", choices=("png", "jpg"), default="png", help="of the crops (default: png)")
     parser.add_argument("--landmarker", default="mediapipe", help="finds the faces (default: mediapipe)")
     _add_workers(parser)
@@ -229,12 +233,18 @@ def run_render(args: argparse.Namespace) -> int:
 def run_preprocess(args: argparse.Namespace) -> int:
     """Cut the faces out."""
     from emoca_core.datasets import Manifest
+    from emoca_core.datasets.encoded import Encoded
+    from emoca_core.datasets.marked import marked
     from emoca_core.datasets.preprocess import FAILURES, PreprocessSettings, preprocess
     from emoca_core.registry import get_registry
 
     manifest = Manifest.open(args.manifest, args.root)
+    if args.codes:
+        manifest = marked(manifest, Encoded.open(args.codes))
     settings = PreprocessSettings(
-        _crop_rule(args.crop, args.size), "keep" if args.keep_landmarks else "detect", args.format
+        _crop_rule(args.crop, args.size),
+        "marked" if args.codes else "keep" if args.keep_landmarks else "detect",
+        args.format,
     )
     landmarker = get_registry().build("landmarker", args.landmarker)
     report = preprocess(manifest, args.out, landmarker, settings, _workers(args))

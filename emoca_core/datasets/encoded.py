@@ -18,7 +18,7 @@ from jaxtyping import Float
 from numpy import ndarray
 from pydantic import BaseModel, ConfigDict
 
-from emoca_core.errors import AssetFormatError, first_line
+from emoca_core.errors import AssetFormatError, EmocaError, first_line
 from emoca_core.limits import TABLE_BYTES, TABLE_ROWS
 from emoca_core.parsing import read_record
 from emoca_core.version import VERSION
@@ -111,18 +111,34 @@ class Encoded:
             AssetFormatError: A block that the method does not predict.
         """
         table = self.table([CODE + name for name in names])
-        parts = []
-        for column in table.columns:
-            values = np.full((len(column), column.type.list_size), np.nan, np.float32)
-            known = np.asarray(column.is_valid())
-            values[known] = column.drop_null().combine_chunks().flatten().to_numpy().reshape(-1, column.type.list_size)
-            parts.append(values)
-        return np.concatenate(parts, axis=1)
+        return np.concatenate([lists_to_array(column, column.type.list_size) for column in table.columns], axis=1)
+
+    def rows_of(self, paths: Sequence[str]) -> list[int]:
+        """Where the codes of some images are, by the paths that the encoded manifest gave them.
+
+        Raises:
+            EmocaError: One of them was not encoded.
+        """
+        if unknown := next((path for path in paths if path not in self._rows), None):
+            raise EmocaError(f"{self.folder} has no code of {unknown}: encode this manifest")
+        return [self._rows[path] for path in paths]
+
+    @cached_property
+    def _rows(self) -> dict[str, int]:
+        return {path: row for row, path in enumerate(self.table(["path"])["path"].to_pylist())}
 
     @property
     def units(self) -> dict[str, str]:
         """Unit of every block."""
         return dict(json.loads((self.schema.metadata or {}).get(UNITS, b"{}")))
+
+
+def lists_to_array(column: pa.ChunkedArray, length: int) -> Float[ndarray, "N D"]:
+    """A column of lists of one length; NaN where there is none."""
+    values = np.full((len(column), length), np.nan, np.float32)
+    known = np.asarray(column.is_valid())
+    values[known] = column.drop_null().combine_chunks().flatten().to_numpy().reshape(-1, length)
+    return values
 
 
 def _shard(path: Path, columns: Sequence[str]) -> pa.Table:

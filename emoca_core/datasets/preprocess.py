@@ -51,12 +51,13 @@ class PreprocessSettings:
 
     Attributes:
         crop: How faces are cut; ``None`` leaves the images where they are and only adds landmarks and boxes.
-        landmarks: ``keep`` uses those of the manifest where there are any, ``detect`` finds all anew.
+        landmarks: ``keep`` uses those of the manifest where there are any, ``detect`` finds all anew, ``marked`` keeps
+            them too and takes a row without any mark for one without a face.
         format: Of the crops.
     """
 
     crop: CropRule | None
-    landmarks: Literal["detect", "keep"] = "detect"
+    landmarks: Literal["detect", "keep", "marked"] = "detect"
     format: Literal["png", "jpg"] = "png"
 
 
@@ -253,8 +254,10 @@ def _marked(row: ManifestRow, path: str, landmarks: Float[ndarray, "68 2"], box:
 
 def _detection(job: _Job, photo: UInt8[ndarray, "H W 3"], row: ManifestRow) -> Detection | None:
     known = known_face(row, job.source / row.path, photo.shape[:2])
-    if known is not None and known.landmarks and job.settings.landmarks == "keep":
+    if known is not None and known.landmarks and job.settings.landmarks != "detect":
         return known
+    if known is None and job.settings.landmarks == "marked":
+        return None
     faces = job.landmarker.detect(photo)
     if known is None or not faces:
         return faces[0] if faces else None

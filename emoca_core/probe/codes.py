@@ -18,7 +18,6 @@ from torch import Tensor
 
 from emoca_core.datasets import Manifest
 from emoca_core.datasets.encoded import Encoded
-from emoca_core.errors import EmocaError
 from emoca_core.files import sha256_of
 from emoca_core.images.crops import SHARED_CROP, CropPolicy, choose_crop, crops_to_batch
 from emoca_core.images.photos import read_photo
@@ -189,9 +188,8 @@ class EncodedSource(CodeSource):
         return self.encoded.card.probe
 
     @cached_property
-    def _codes(self) -> tuple[dict[str, int], Float[ndarray, "N D"]]:
-        paths = self.encoded.table(["path"])["path"].to_pylist()
-        return {path: row for row, path in enumerate(paths)}, self.encoded.blocks(self.inputs)
+    def _codes(self) -> Float[ndarray, "N D"]:
+        return self.encoded.blocks(self.inputs)
 
     def encode(self, crop: FaceCrop) -> Float[Tensor, "B D"]:
         return self._of(crop.keys or ())
@@ -200,10 +198,7 @@ class EncodedSource(CodeSource):
         return self._of([manifest[row].path for row in rows])
 
     def _of(self, paths: Sequence[str]) -> Float[Tensor, "B D"]:
-        rows, codes = self._codes
-        if unknown := [path for path in paths if path not in rows]:
-            raise EmocaError(f"{self.encoded.folder} has no code of {unknown[0]}: encode this manifest")
-        return torch.from_numpy(codes[[rows[path] for path in paths]])
+        return torch.from_numpy(self._codes[self.encoded.rows_of(paths)])
 
     def description(self) -> dict[str, object]:
         return {"encoded": self.encoded.card.made_of, "blocks": list(self.inputs)}

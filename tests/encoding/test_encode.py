@@ -21,6 +21,7 @@ import emoca_core.probe.sources  # noqa: F401 - asks for the registry
 from emoca_core.cli import main
 from emoca_core.datasets import Manifest, ManifestRow, write_manifest
 from emoca_core.datasets.encoded import CARD, Encoded
+from emoca_core.datasets.marked import marked
 from emoca_core.encoding import EncodeSettings, encode_manifest
 from emoca_core.errors import AssetFormatError, EmocaError, OutputError
 from emoca_core.images.crops import SHARED_CROP, crops_to_batch
@@ -226,6 +227,55 @@ def test_the_benchmark_reads_it_by_path(toy, faces, tmp_path):
     stranger = Manifest(pa.Table.from_pylist([{"path": "else.png"}]), faces.folder)
     with pytest.raises(EmocaError, match=r"no code of else\.png"):
         source.encode_rows(stranger, Detections({}, {}), [0])
+
+
+def test_faces_are_cut_without_looking_for_them_again(toy, faces, tmp_path, monkeypatch, capsys):
+    encode_manifest(faces, "toy", tmp_path / "codes", EncodeSettings(shard=4))
+    monkeypatch.setenv("TOY_WORK", str(tmp_path / "work"))
+    command = ["data", "preprocess", str(faces.folder / "faces.csv"), "--landmarker", "ToyLandmarker", "--workers", "1"]
+    assert main([*command, "--out", str(tmp_path / "seen")]) == 1
+    assert len((tmp_path / "work").read_text().split()) == 9, "one look at each readable picture"
+    (tmp_path / "work").unlink()
+    assert main([*command, "--codes", str(tmp_path / "codes"), "--out", str(tmp_path / "known")]) == 1
+    assert not (tmp_path / "work").exists(), "nobody looked"
+    seen, known = (Manifest.open(tmp_path / out / "manifest.parquet") for out in ("seen", "known"))
+    assert len(seen) == len(known) == 5
+    for row in range(5):
+        one, other = seen[row], known[row]
+        assert (one.path, one.split, one.identity, one.expression) == (
+            (other.path, other.split, other.identity, other.expression)
+        )
+        np.testing.assert_allclose(other.landmarks, one.landmarks, atol=1e-3)  # codes hold float32
+        pictures = [np.asarray(Image.open(m.image_path(m[row])), int) for m in (seen, known)]
+        assert np.abs(pictures[0] - pictures[1]).max() <= 1
+    failures = (tmp_path / "known" / "failures.csv").read_text()
+    assert failures.count("no face was found") == 4
+    assert failures.count("3.png") >= 1
+
+
+def test_marks_of_another_face_stay(toy, faces, tmp_path):
+    encode_manifest(faces, "toy", tmp_path / "codes")
+    codes = Encoded.open(tmp_path / "codes")
+    found = codes.table(["box", "landmarks"]).to_pylist()
+    near = [float(np.float32(x)) for x in np.array(found[0]["box"]) + 1]
+    rows = [
+        ManifestRow("0.png", box=near),
+        ManifestRow("1.png", box=(0.0, 0.0, 3.0, 3.0)),
+        ManifestRow("2.png", box=(0.0, 0.0, 3.0, 3.0)),
+        ManifestRow("5.png"),
+        ManifestRow("8.png"),
+    ]
+    write_manifest(rows, tmp_path / "marks.csv")
+    made = marked(Manifest.open(tmp_path / "marks.csv"), codes)
+    assert made[0].box == found[0]["box"], "the same face: the code's box"
+    assert made[0].landmarks == found[0]["landmarks"]
+    for row in (1, 2):  # another face than the largest; a face where none was found
+        assert (made[row].box, made[row].landmarks) == ([0, 0, 3, 3], None)
+    assert (made[3].box, made[3].landmarks) == (None, None), "no face"
+    assert made[4].landmarks == found[8]["landmarks"]
+    write_manifest([ManifestRow("else.png")], tmp_path / "else.csv")
+    with pytest.raises(EmocaError, match=r"no code of else\.png"):
+        marked(Manifest.open(tmp_path / "else.csv"), codes)
 
 
 def test_damaged_folders_are_refused(toy, faces, tmp_path):
