@@ -5,7 +5,8 @@
 1. Truth: a synthetic clip whose code is known drives each source. Truth is the source's own mesh with the known code;
    the error is that of the vertices of the face in the head's axes. `at rest` is the same of a face that does not move.
 2. Clips, if given: how far the classes that a witness reads in the retargeted rendering are from those that it reads in
-   the driver's frames (total variation), as plain and as relative movement, and by ARKit names in place of codes.
+   the driver's frames (total variation), as plain and as relative movement, and by ARKit names in place of codes; and
+   how far it is from the source's own rendering to a recognition network: how far two sources are says what is much.
 3. Named emotions at full intensity: how often the witness reads them.
 4. Deformation transfer of the 52 targets to the meshes of random people, against the targets of their own model.
 """
@@ -25,14 +26,15 @@ from synthetic_clip import KnownClip, known_code, photographed
 
 from emoca_core import load_method, open_clip, reconstruct, reconstruct_sequence
 from emoca_core.cli.demo_run import example_photos
-from emoca_core.interfaces import CapturedFace, EmotionBackbone, FaceParameters
+from emoca_core.interfaces import CapturedFace, EmotionBackbone, FaceParameters, Loss
 from emoca_core.measures.intervals import interval_of, resampled_sums
 from emoca_core.method import Method
 from emoca_core.retargeting import Curve, Driving, RetargetedSequence, RetargetSettings, retarget
 from emoca_core.retargeting.deformation_transfer import DeformationTransfer
 from emoca_core.retargeting.drivers import sequence_to_driving
-from emoca_core.retargeting.measures import emotion_kept, lip_figures
+from emoca_core.retargeting.measures import _drawn, emotion_kept, identity_distance, identity_kept, lip_figures
 from emoca_core.runs.backbones import find_witness
+from emoca_core.runs.recognition import find_recognition
 from emoca_core.vocabulary.arkit import ARKIT_NAMES
 from emoca_core.vocabulary.emotions import EXPRESSIONS
 
@@ -49,12 +51,14 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=8)
     parser.add_argument("--out", type=Path, help="folder for retargeting.json")
     options = parser.parse_args()
-    method, witness = load_method("open_fit"), find_witness()
+    method, witness, recognition = load_method("open_fit"), find_witness(), find_recognition()
     sources = [face for photo in options.sources or example_photos() for face in reconstruct(method, photo)[:1]]
     parts: dict[str, Rows] = {"truth": list(truth(method, sources, options.frames))}
     if witness is not None:
         parts["clips"] = [
-            row for clip in options.clips for row in of_clip(method, sources, clip, options.frames, witness)
+            row
+            for clip in options.clips
+            for row in of_clip(method, sources, clip, options.frames, witness, recognition)
         ]
         parts["emotions"] = [emotion(method, sources, name, witness) for name in EXPRESSIONS[1:]]
     parts["transfer"] = [transfer(method, options.people)]
@@ -62,7 +66,13 @@ def main() -> None:
         print(f"\n{name}\n{table(rows)}")
     if options.out is not None:
         options.out.mkdir(parents=True, exist_ok=True)
-        record = {"witness": witness and witness[0], "sources": [face.photo.path.name for face in sources], **parts}
+        record = {
+            "witness": witness and witness[0],
+            "recognition": recognition and recognition[0],
+            "identity of another": recognition and of_another(method, sources, recognition[1]),
+            "sources": [face.photo.path.name for face in sources],
+            **parts,
+        }
         (options.out / "retargeting.json").write_text(json.dumps(record, indent=1) + "\n")
 
 
@@ -102,7 +112,12 @@ def distances(method: Method, one: FaceParameters, other: FaceParameters) -> Flo
 
 
 def of_clip(
-    method: Method, sources: Sequence[CapturedFace], path: Path, frames: int, witness: tuple[str, EmotionBackbone]
+    method: Method,
+    sources: Sequence[CapturedFace],
+    path: Path,
+    frames: int,
+    witness: tuple[str, EmotionBackbone],
+    recognition: tuple[str, Loss] | None,
 ) -> Rows:
     """One clip on every source, in three ways."""
     whole = open_clip(path)
@@ -117,11 +132,31 @@ def of_clip(
         "relative": (driving, RetargetSettings(relative=True)),
         "ARKit names": (by_names, RetargetSettings()),
     }
-    return [averaged(path, way, [retarget(method, s, *what) for s in sources], witness) for way, what in ways.items()]
+    return [
+        averaged(path, way, [retarget(method, s, *what) for s in sources], witness, recognition)
+        for way, what in ways.items()
+    ]
+
+
+def of_another(method: Method, sources: Sequence[CapturedFace], loss: Loss) -> float | None:
+    """How far the renderings of two sources are apart, on average; ``None`` of one."""
+    still = [retarget(method, source, "emotion:neutral", RetargetSettings(rate=1.0)) for source in sources]
+    pictures = [_drawn(one, one.source.parameters).image for one in still]
+    apart = [
+        identity_distance(one, one.source.parameters, picture, loss)
+        for row, one in enumerate(still)
+        for other, picture in enumerate(pictures)
+        if row != other
+    ]
+    return round(float(np.mean(apart)), 3) if apart else None
 
 
 def averaged(
-    path: Path, way: str, moved: Sequence[RetargetedSequence], witness: tuple[str, EmotionBackbone]
+    path: Path,
+    way: str,
+    moved: Sequence[RetargetedSequence],
+    witness: tuple[str, EmotionBackbone],
+    recognition: tuple[str, Loss] | None,
 ) -> dict[str, Any]:
     """One row for all sources."""
     figures = [emotion_kept(one, *witness).figures(None, None) for one in moved]
@@ -129,6 +164,8 @@ def averaged(
     row: dict[str, Any] = {"clip": path.name, "way": way, "frames": len(moved[0])}
     for name in ("distance", "distance_unmoved", "agreement"):
         row[name] = round(float(np.mean([figure[name] for figure in figures])), 3)
+    if recognition is not None:
+        row["identity"] = round(float(np.mean([identity_kept(one, *recognition)["mean"] for one in moved])), 3)
     return row | {"lips mm": round(float(np.mean([one["error_mm"] for one in lips if one])), 2)}
 
 

@@ -57,7 +57,7 @@ recipes:
 """
 DATA = {"fer": "FER2013 validation", "web": "web faces", "synthetic": "synthetic faces"}
 METRICS = ("l2", "cosine", "seuclidean")
-OF_A_CLASS = 100
+OF_A_CLASS = 400
 SYNTHETIC = 700
 
 

@@ -107,7 +107,6 @@ def move_photo(method: Method, photo: Path, out: Path, *, overwrite: bool) -> Pa
         out,
         settings=settings,
         witness=find_witness(device=method.device),
-        recognition=None,
         write=_FILM,
         overwrite=overwrite,
     )

@@ -12,7 +12,7 @@ from emoca_core.errors import ParamsError
 from emoca_core.parsing import shown
 
 if TYPE_CHECKING:
-    from emoca_core.interfaces import EmotionBackbone
+    from emoca_core.interfaces import EmotionBackbone, Loss
     from emoca_core.method import Method
     from emoca_core.retargeting import RetargetReport, RetargetSettings
 
@@ -82,6 +82,12 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
         metavar="NAME",
         help="emotion backbone that compares driver and result, or none (default: the first trained one that is here)",
     )
+    parser.add_argument(
+        "--recognition",
+        metavar="NAME",
+        help="network that tells whether the face is still the same person's: identity, faceres, or none (default: the "
+        "first that is here)",
+    )
     add_clip_arguments(parser)
     add_method_arguments(parser)
     return parser
@@ -104,6 +110,7 @@ def run(args: argparse.Namespace) -> int:
         settings=settings,
         onto=onto,
         witness=_witness(args.witness, method),
+        recognition=_recognition(args.recognition, method),
         write=args.write,
         overwrite=args.overwrite,
     )
@@ -156,6 +163,15 @@ def _witness(asked: str | None, method: "Method") -> "tuple[str, EmotionBackbone
         own = method.recipe.parts().get("emotion_backbone")
         return find_witness(*([own.uses] if own else []), device=method.device)
     return None if asked == "none" else (asked, load_emotion_backbone(asked, method.device))
+
+
+def _recognition(asked: str | None, method: "Method") -> "tuple[str, Loss] | None":
+    """The recognition network asked for, or the first that is here."""
+    from emoca_core.runs.recognition import find_recognition, load_recognition
+
+    if asked is None:
+        return find_recognition(method.device)
+    return None if asked == "none" else (asked, load_recognition(asked, method.device))
 
 
 def summary(report: "RetargetReport") -> str:

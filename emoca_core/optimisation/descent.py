@@ -2,20 +2,26 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from emoca_core.errors import ParamsError
+from emoca_core.files import atomic_write
 from emoca_core.interfaces import Albedo, Block, FaceParameters
 from emoca_core.optimisation.energy import Energy
 from emoca_core.optimisation.settings import OptimisationSettings, Optimizer
 from emoca_core.optimisation.unknowns import Unknowns, check_gradients
 from emoca_core.progress import progress_bar
+from emoca_core.weights.torch_file import read_torch
 
 ENERGY = "energy"
 """Name of the weighted sum beside the terms."""
+KEPT_EVERY = 25
+"""Steps after which the state of a descent is kept: what a stop costs at most."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,12 @@ class Trajectory:
 
 
 def descend(
-    energy: Energy, unknowns: Unknowns, starts: FaceParameters, settings: OptimisationSettings, hidden: bool = True
+    energy: Energy,
+    unknowns: Unknowns,
+    starts: FaceParameters,
+    settings: OptimisationSettings,
+    hidden: bool = True,
+    kept: Path | None = None,
 ) -> list[Trajectory]:
     """Go down from every start of a batch.
 
@@ -49,16 +60,23 @@ def descend(
         starts: A batch of codes.
         settings: How.
         hidden: Show no progress.
+        kept: Folder that belongs to this descent alone: a stopped one goes on from there, and comes to the same.
 
     Raises:
         ParamsError: Learning rates for blocks that are not unknown, or for LBFGS.
         RecipeError: An unknown that no term depends on.
+        AssetFormatError: What is kept is damaged.
+        OSError: It cannot be kept.
     """
     _check_rates(unknowns, settings)
     apart = settings.optimizer == "lbfgs"
     groups = [starts.map(lambda t, i=i: t[i : i + 1]) for i in range(len(starts))] if apart else [starts]  # type: ignore[misc]
     with progress_bar(total=settings.steps * len(groups), label="optimising", unit="step", hidden=hidden) as bar:
-        return [way for group in groups for way in _Descent(energy, unknowns, group, settings).run(bar.update)]
+        ways: list[Trajectory] = []
+        for number, group in enumerate(groups):
+            descent = _Descent(energy, unknowns, group, settings)
+            ways += descent.run(bar.update, None if kept is None else kept / f"descent_{number}.pt")
+        return ways
 
 
 def _check_rates(unknowns: Unknowns, settings: OptimisationSettings) -> None:
@@ -70,6 +88,9 @@ def _check_rates(unknowns: Unknowns, settings: OptimisationSettings) -> None:
 
 _TRIES = 20
 """Evaluations that LBFGS may take for one step."""
+
+
+_CHANGING = ("step", "ended", "active", "best", "best_step", "stopped", "terms", "path")
 
 
 class _Descent:
@@ -86,24 +107,44 @@ class _Descent:
         self.best = torch.full((count,), torch.inf)
         self.best_step = torch.zeros(count, dtype=torch.int64)
         self.stopped = ["all steps"] * count
+        self.step, self.ended = 0, False
         self.terms: list[dict[str, Tensor]] = []
         self.path: list[dict[Block, Tensor]] = []
         with torch.no_grad():
             self.albedo = None if "albedo" in unknowns.blocks else energy.method.face_model.albedo(starts)
 
-    def run(self, advance: Callable[[int], object]) -> list[Trajectory]:
-        """All steps, until every face has stopped."""
-        for step in range(self.settings.steps + 1):
+    def run(self, advance: Callable[[int], object], kept: Path | None) -> list[Trajectory]:
+        """All steps, until every face has stopped; from what is kept, if there is something."""
+        if kept is not None and kept.exists():
+            self._go_on(read_torch(kept))
+        advance(self.step)
+        while not self.ended:
             total, rows = self._evaluate(), self.active.nonzero()[:, 0]
-            self._record(step, total, rows)
-            if step == self.settings.steps or not self.active.any():
-                break
-            self._step()
-            advance(1)
-            if not self.active.any():  # it has not moved
-                break
-        advance(self.settings.steps - step)
+            self._record(self.step, total, rows)
+            self.ended = self.step == self.settings.steps or not self.active.any()
+            if not self.ended:
+                self._step()
+                self.step += 1
+                advance(1)
+                self.ended = not self.active.any()  # it has not moved
+            if kept is not None and (self.ended or self.step % KEPT_EVERY == 0):
+                with atomic_write(kept) as temporary:
+                    torch.save(self._state(), temporary)
+        advance(self.settings.steps - self.step)
         return [self._trajectory(row) for row in range(len(self.starts))]
+
+    def _state(self) -> dict[str, object]:
+        """All that changes from step to step."""
+        known = {name: getattr(self, name) for name in _CHANGING}
+        return {**known, "values": self.values, "optimizer": self.optimizer.state_dict()}
+
+    def _go_on(self, state: Mapping[str, Any]) -> None:
+        for name in _CHANGING:
+            setattr(self, name, state[name])
+        self.optimizer.load_state_dict(state["optimizer"])
+        with torch.no_grad():
+            for name, value in self.values.items():
+                value.copy_(state["values"][name])
 
     def _evaluate(self) -> Float[Tensor, "A"]:
         """The energy of the active faces, with its gradient; its terms are kept."""

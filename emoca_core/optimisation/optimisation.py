@@ -141,6 +141,7 @@ def optimise(
     witness: str | EmotionBackbone | None = None,
     starts: Sequence[str] = (DEFAULT_START,),
     progress: bool = False,
+    kept: Path | None = None,
     **settings: object,
 ) -> Optimisation:
     """Give the source the expression that a network sees in the target, by descending an energy of rendered faces.
@@ -158,6 +159,7 @@ def optimise(
         witness: Another one, which takes no part; by default the first of the catalogue whose files are here.
         starts: What the target gives at first; ``STARTS`` has all eight.
         progress: Show a bar.
+        kept: Folder that belongs to this optimisation alone: a stopped one goes on from there.
         **settings: Fields of ``OptimisationSettings``.
 
     Raises:
@@ -186,7 +188,7 @@ def optimise(
     begun = distinct_starts(codes[0], codes[1], starts)
     wanted = default_terms(codes[1]) if terms is None else terms
     energy = Energy.of(method, seeing, wanted, crop_of(method, faces[1]), chosen)
-    ways = descend(energy, unknown, FaceParameters.cat([*begun.values()]), chosen, hidden=not progress)
+    ways = descend(energy, unknown, FaceParameters.cat([*begun.values()]), chosen, hidden=not progress, kept=kept)
     runs, photo = _judged(energy, dict(zip(begun, ways, strict=True)), seeing, named and named[1])
     return Optimisation(
         source=faces[0],

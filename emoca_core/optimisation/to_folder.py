@@ -9,7 +9,7 @@ from pathlib import Path
 from emoca_core.claims import Claim
 from emoca_core.errors import EmocaError, OutputError
 from emoca_core.export.codes import read_codes, write_codes
-from emoca_core.files import json_text, write_json, write_text, writing_to
+from emoca_core.files import delete_made, json_text, write_json, write_text, writing_to
 from emoca_core.interfaces import Block, CapturedFace, EmotionBackbone, FaceParameters
 from emoca_core.method import Method
 from emoca_core.optimisation.film import write_film
@@ -18,7 +18,7 @@ from emoca_core.optimisation.page import write_page
 from emoca_core.optimisation.pictures import Row, draw_sheet
 from emoca_core.optimisation.record import RESULT, JudgementRecord, ReadingRecord, ResultRecord, record_of
 from emoca_core.parsing import read_record
-from emoca_core.reconstruction.results import fingerprint_of
+from emoca_core.reconstruction.results import fingerprint_of, unfinished_folder
 from emoca_core.reconstruction.saving import build_exporters, save_face
 from emoca_core.runs.backbones import load_emotion_backbone
 from emoca_core.runs.trained_part import sha256_of_tensors
@@ -87,6 +87,7 @@ def optimise_to_folder(
                 say(f"{out}: finished before (--overwrite does it again)")
                 return done
             _take_back(out, done)
+            unfinished = unfinished_folder(out, fingerprint)
             result = optimise(
                 method,
                 source,
@@ -97,10 +98,12 @@ def optimise_to_folder(
                 witness=plan.witness,
                 starts=plan.starts,
                 progress=True,
+                kept=unfinished,
                 **plan.settings,
             )
             record = record_of(result, fingerprint, _plain(plan.terms))
             _write(result, record, plan, out)
+            delete_made(unfinished)
     return record
 
 

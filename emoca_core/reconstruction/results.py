@@ -179,19 +179,30 @@ class ClipResult(Result[ClipRecord]):
             A folder for what is found on the way: that of a stopped run with the same fingerprint, or a new one.
         """
         (self.folder / CLIP_RECORD).unlink(missing_ok=True)
-        own = self.folder / f"{_UNFINISHED}{fingerprint[:16]}"
-        for other in self.folder.glob(f"{_UNFINISHED}*"):
-            if other != own:
-                delete_made(other)
-        if not own.is_dir():
-            begin_folder(own)
-        return own
+        return unfinished_folder(self.folder, fingerprint)
 
     def finish(self, record: ClipRecord, unfinished: Path) -> list[Path]:
         """Set the completion mark, see ``_finish``, and remove what only a stopped run needs."""
         kept = self._finish(record)
         delete_made(unfinished)
         return kept
+
+
+def unfinished_folder(folder: Path, fingerprint: str) -> Path:
+    """A folder in ``folder`` from which a stopped run goes on: that of one with this fingerprint, or a new one.
+
+    Those of other fingerprints are deleted. Whoever is done deletes it with ``delete_made``.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    own = folder / f"{_UNFINISHED}{fingerprint[:16]}"
+    for other in folder.glob(f"{_UNFINISHED}*"):
+        if other != own:
+            delete_made(other)
+    if not own.is_dir():
+        begin_folder(own)
+    return own
 
 
 class Names:

@@ -61,7 +61,8 @@ class Card(_Strict):
     assets: tuple[str, ...] = ()
     """Names of the files that the user has to bring."""
     witnesses: tuple[str, ...] = ()
-    """Of an emotion backbone: its own name, or presets, that are trained and may judge what another one has shaped."""
+    """Of an emotion backbone: its own name, or presets, that are trained and may judge what another one has shaped.
+    Of a loss: those that tell whether a face is still the same person's, the most trusted one first."""
     shipped: ShippedWeights | None = None
     """The weights, where they come with the project."""
 

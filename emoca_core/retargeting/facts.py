@@ -16,7 +16,11 @@ def facts_of(sequence: RetargetedSequence, measures: Measures, more: Sequence[st
     """
     seconds, movement = float(sequence.times[-1] - sequence.times[0]), sequence.movement
     how = "by ARKit names" if movement.across else "by codes of one face model"
-    rest = "" if movement.rest is None else f", relative to the driver's rest at {sequence.times[movement.rest]:.2f} s"
+    rest = ""
+    if movement.rest is not None:
+        rest = f", relative to the driver's rest at {sequence.times[movement.rest.row]:.2f} s"
+        if movement.rest.mouth != movement.rest.row:
+            rest += f" (of the mouth: {sequence.times[movement.rest.mouth]:.2f} s)"
     lines = [f"{len(sequence)} frames, {seconds:.1f} s, {how}{rest}"]
     lines += [*_emotion(measures), *_identity(measures), *_lips(measures)]
     return [*lines, f"wrinkles: {sequence.wrinkles}", *sequence.driving.notes, *more]
@@ -43,7 +47,10 @@ def _emotion(measures: Measures) -> Iterator[str]:
 
 def _identity(measures: Measures) -> Iterator[str]:
     if measures.identity is not None:
-        yield f"identity {measures.identity['mean']:.3f} from the source's own rendering (1 - cosine)"
+        yield (
+            f"identity {measures.identity['mean']:.3f} from the source's own rendering (1 - cosine of "
+            f"{measures.identity['recognition']})"
+        )
     else:
         yield f"identity not measured: {measures.missing.get('identity', 'not asked for')}"
 

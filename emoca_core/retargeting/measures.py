@@ -9,7 +9,6 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from torch import Tensor
 
-from emoca_core.errors import ComponentImportError, MissingAssetError
 from emoca_core.export.arkit import EXPRESSIVE
 from emoca_core.images.warp import warp
 from emoca_core.interfaces import (
@@ -23,14 +22,11 @@ from emoca_core.interfaces import (
 )
 from emoca_core.progress import progress_bar
 from emoca_core.reconstruction.captured_sequence import frames_of
-from emoca_core.registry import get_registry
 from emoca_core.retargeting.lips import lip_openings
 from emoca_core.retargeting.retargeted_sequence import RetargetedSequence
 from emoca_core.vocabulary.emotions import expression_name
 from emoca_core.vocabulary.landmark_sets import IBUG68_OUTER_EYE_CORNERS
 
-RECOGNITION = "identity"
-"""The loss that compares faces as a recognition network sees them."""
 _BATCH = 16
 _SEEN = 16
 """Frames in which identity is looked at."""
@@ -110,7 +106,7 @@ class Measures:
     """
 
     emotion: dict[str, object] | None
-    identity: dict[str, object] | None
+    identity: Mapping[str, str | float] | None
     lips: dict[str, object] | None
     missing: Mapping[str, str]
 
@@ -121,14 +117,17 @@ class Measures:
 
 
 def measured(
-    sequence: RetargetedSequence, witness: tuple[str, EmotionBackbone] | None, recognition: str | None = RECOGNITION
+    sequence: RetargetedSequence,
+    witness: tuple[str, EmotionBackbone] | None,
+    recognition: tuple[str, Loss] | None,
 ) -> tuple[RetargetedSequence, Measures]:
     """Measure a retargeting.
 
     Args:
         sequence: The retargeting.
         witness: Name of a trained emotion backbone that took no part, and itself; ``None`` where there is none.
-        recognition: Name of the loss that compares identities; ``None`` for none.
+        recognition: Name of a loss that compares identities, and itself, see ``load_recognition``; ``None`` where there
+            is none.
 
     Returns:
         The sequence with what the witness reads in it, and the figures.
@@ -143,11 +142,12 @@ def measured(
         emotion = emotion_kept(sequence, *witness)
         figures = emotion.figures(sequence.driving.emotion, sequence.driving.intensity)
     identity = None
-    if sequence.cameras is not None and recognition is not None:
-        try:
-            identity = identity_kept(sequence, recognition)
-        except (MissingAssetError, ComponentImportError) as error:
-            missing["identity"] = str(error).strip().splitlines()[0]
+    if recognition is None:
+        missing.setdefault("identity", "no recognition network was there to compare")
+    elif sequence.parameters.lighting is None:
+        missing.setdefault("identity", f"'{sequence.recipe}' estimates no light, under which faces could be compared")
+    elif sequence.cameras is not None:
+        identity = identity_kept(sequence, *recognition)
     lips = lip_figures(sequence)
     if lips is None:
         missing["lips"] = "numbers do not tell how far the driver's lips are apart"
@@ -244,28 +244,32 @@ def _driver_crops(sequence: RetargetedSequence) -> Iterator[Float[Tensor, "B 3 H
 # identity
 
 
-def identity_kept(sequence: RetargetedSequence, recognition: str) -> dict[str, object]:
-    """How far the retargeted renderings are from the source's own, to a recognition network.
-
-    Raises:
-        MissingAssetError: Its weights are not here.
-        ComponentImportError: It cannot be imported.
-    """
-    loss = get_registry().build("loss", recognition, {})
-    assert isinstance(loss, Loss)
-    loss = loss.eval().to(sequence.method.device)
-    own = sequence.source.parameters.map(lambda tensor: tensor.to(sequence.method.device))
-    still = _drawn(sequence, own)
+def identity_kept(sequence: RetargetedSequence, name: str, loss: Loss) -> dict[str, str | float]:
+    """How far the retargeted renderings are from the source's own, to a recognition network."""
+    still = _drawn(sequence, sequence.source.parameters).image
     rows: Int[ndarray, K] = np.unique(np.linspace(0, len(sequence) - 1, _SEEN).round().astype(np.int64))
-    distances = []
-    for row in rows.tolist():
-        code = sequence.parameters.map(lambda tensor, row=row: tensor[row : row + 1].to(sequence.method.device))  # type: ignore[misc]
-        picture = _drawn(sequence, code)
-        crop = FaceCrop(still.image.clamp(0, 1))
-        with torch.no_grad():
-            seen = Capture(crop=crop, parameters=code, geometry=sequence.method.face_model(code), rendering=picture)
-            distances.append(float(loss(replace(seen, mask=torch.ones_like(picture.mask), picture=picture.image))))
-    return {"recognition": recognition, "mean": _rounded(np.mean(distances)), "largest": _rounded(np.max(distances))}
+    codes = [sequence.parameters.map(lambda tensor, row=row: tensor[row : row + 1]) for row in rows.tolist()]  # type: ignore[misc]
+    distances = [identity_distance(sequence, code, still, loss) for code in codes]
+    return {"recognition": name, "mean": _rounded(np.mean(distances)), "largest": _rounded(np.max(distances))}
+
+
+def identity_distance(
+    sequence: RetargetedSequence, code: FaceParameters, image: Float[Tensor, "1 3 H W"], loss: Loss
+) -> float:
+    """How far a code, drawn by the method of a sequence, is from a picture, to a recognition network.
+
+    Args:
+        sequence: Says how codes are drawn.
+        code: A batch of one.
+        image: RGB of 0 to 1, of the size of the sequence's crops.
+        loss: Of ``load_recognition``.
+    """
+    code = code.map(lambda tensor: tensor.to(sequence.method.device))
+    picture = _drawn(sequence, code)
+    with torch.no_grad():
+        geometry = sequence.method.face_model(code)
+        seen = Capture(crop=FaceCrop(image.clamp(0, 1)), parameters=code, geometry=geometry, rendering=picture)
+        return float(loss(replace(seen, mask=torch.ones_like(picture.mask), picture=picture.image)))
 
 
 # lips
@@ -282,7 +286,7 @@ def lip_figures(sequence: RetargetedSequence) -> dict[str, object] | None:
     if driver is None:
         return None
     if sequence.movement.rest is not None:
-        driver = driver - driver[sequence.movement.rest]
+        driver = driver - driver[sequence.movement.rest.mouth]
     own = lip_openings(sequence.method, sequence.parameters)
     points = sequence.geometry(slice(0, 1)).landmarks["ibug68"][0].double().numpy()
     right, left = (points[corner] for corner in IBUG68_OUTER_EYE_CORNERS)

@@ -1,5 +1,6 @@
 """The code of the source's face that moves as the driver's does."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +9,7 @@ from jaxtyping import Float
 from numpy import ndarray
 from torch import Tensor
 
-from emoca_core.errors import ParamsError, RecipeError
+from emoca_core.errors import RecipeError
 from emoca_core.export.arkit import EXPRESSIVE
 from emoca_core.geometry.rotations import matrix_to_rotation_vector, rotation_vector_to_matrix
 from emoca_core.interfaces import CV_AXES, CapturedFace, FaceParameters
@@ -18,12 +19,10 @@ from emoca_core.retargeting.driving import Driving
 from emoca_core.retargeting.face_model_facts import same_face_model
 from emoca_core.retargeting.heads import camera_to_sight, seen_heads
 from emoca_core.retargeting.regions import with_gain
+from emoca_core.retargeting.rest import Rest, find_rest, is_of_mouth
 from emoca_core.retargeting.retarget_settings import KEPT, RetargetSettings
-from emoca_core.vocabulary.arkit import ARKIT_NAMES
 
 _ROTATIONS = frozenset({"jaw_pose", "eye_pose"})
-_PASSING = ("eyeBlink", "eyeLook")
-"""ARKit values that say nothing of how neutral a face is."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +31,12 @@ class Movement:
 
     Attributes:
         parameters: The source's code, a row for each of the driver's: their identity, camera, light and detail code.
-        rest: Row of the driver's rest; ``None`` where nothing is relative to one.
+        rest: The driver's rest; ``None`` where nothing is relative to one.
         across: Whether the movement came by ARKit names, from a driver with another face model or none.
     """
 
     parameters: FaceParameters
-    rest: int | None
+    rest: Rest | None
     across: bool
 
 
@@ -64,14 +63,15 @@ def retargeted_code(method: Method, source: CapturedFace, driving: Driving, sett
     moving = _moving(driving) if direct else _by_names(driving, method, person)
     rest = None
     if settings.relative:
-        rest = rest_row(driving, moving, settings.rest)
-        moving = _relative_to(moving, rest)
+        names = method.face_model.expression_names
+        rest = find_rest(driving, moving, names, settings.rest)
+        moving = _relative_to(moving, rest, names)
     moving = with_gain(moving, settings.gain, method.face_model, person)
     count = len(driving)
     own = source.parameters.map(lambda tensor: tensor.expand(count, *tensor.shape[1:]).clone())
     blocks: dict[str, Tensor] = {name: b for name in moving.blocks() if isinstance(b := moving.get(name), Tensor)}
     if driving.heads is not None and "global_pose" in method.face_model.blocks:
-        blocks["global_pose"] = _head(source, driving.heads, rest)
+        blocks["global_pose"] = _head(source, driving.heads, None if rest is None else rest.row)
     for kept in settings.keep:
         blocks.pop(KEPT[kept], None)
     units = {**own.units, **{name: moving.unit_of(name) for name in moving.blocks() if name in moving.units}}
@@ -101,35 +101,7 @@ def _by_names(driving: Driving, method: Method, person: FaceParameters) -> FaceP
 # relative movement
 
 
-def rest_row(driving: Driving, moving: FaceParameters, asked: float | None) -> int:
-    """The driver's rest: the row nearest to a moment, or the one whose face is nearest to neutral.
-
-    Raises:
-        ParamsError: The moment lies outside of what drives.
-    """
-    if asked is not None:
-        slack = 1 / driving.rate
-        if not driving.times[0] - slack <= asked <= driving.times[-1] + slack:
-            raise ParamsError(
-                f"the rest {asked:g} s lies outside of {driving.name}, which lasts from {driving.times[0]:.2f} to "
-                f"{driving.times[-1]:.2f} s"
-            )
-        return int(np.abs(driving.times - asked).argmin())
-    strength = _strength(driving, moving)
-    trusted = np.array([not flags & {"bridged", "doubtful"} for flags in driving.flags])
-    return int(np.where(trusted | ~trusted.any(), strength, np.inf).argmin())
-
-
-def _strength(driving: Driving, moving: FaceParameters) -> Float[ndarray, "N"]:
-    """How far each face is from neutral; blinks and gaze do not count."""
-    if driving.arkit is not None:
-        kept = [column for column, name in enumerate(ARKIT_NAMES) if not name.startswith(_PASSING)]
-        return np.asarray(np.square(driving.arkit[:, kept]).sum(axis=1))
-    blocks = [moving.get(name) for name in ("expression", "jaw_pose")]
-    return np.asarray(sum(np.square(block.numpy()).sum(axis=1) for block in blocks if isinstance(block, Tensor)))
-
-
-def _relative_to(moving: FaceParameters, rest: int) -> FaceParameters:
+def _relative_to(moving: FaceParameters, rest: Rest, names: Sequence[str]) -> FaceParameters:
     """What is left after the rest is taken away.
 
     Activations may go below 0: what cancels out in the driver's face (an open jaw behind closed lips) does so in the
@@ -139,10 +111,12 @@ def _relative_to(moving: FaceParameters, rest: int) -> FaceParameters:
     for name in moving.blocks():
         block = moving.get(name)
         assert isinstance(block, Tensor)
-        if name in _ROTATIONS:
-            changed[name] = _turned_from(block, block[rest : rest + 1])
-        else:
-            changed[name] = block - block[rest : rest + 1]
+        row = rest.mouth if name == "jaw_pose" else rest.row
+        still = block[row : row + 1].clone()
+        if name == "expression":
+            own = [column for column, known in enumerate(names[: block.shape[1]]) if is_of_mouth(known)]
+            still[:, own] = block[rest.mouth, own]
+        changed[name] = _turned_from(block, still) if name in _ROTATIONS else block - still
     return moving.replace(**changed)
 
 

@@ -84,7 +84,8 @@ class RetargetedSequence(ReconstructedSequence):
                 "notes": list(driving.notes),
             },
             "settings": self.settings.describe(),
-            "rest_s": None if rest is None else float(driving.times[rest]),
+            "rest_s": None if rest is None else float(driving.times[rest.row]),
+            "rest_of_mouth_s": None if rest is None else float(driving.times[rest.mouth]),
             "by": "ARKit names" if self.movement.across else "codes",
             "wrinkles": self.wrinkles,
         }

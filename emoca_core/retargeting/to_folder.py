@@ -15,7 +15,7 @@ from emoca_core.export.codes import write_record
 from emoca_core.export.contact_sheet import SheetRow, write_contact_sheet
 from emoca_core.files import leads_out, path_below, plain_name, sha256_of, writing_to
 from emoca_core.images.photo_search import natural_key
-from emoca_core.interfaces import CapturedFace, EmotionBackbone, Exporter
+from emoca_core.interfaces import CapturedFace, EmotionBackbone, Exporter, Loss
 from emoca_core.method import Method
 from emoca_core.parsing import read_record
 from emoca_core.reconstruction.report import BAD_FACE
@@ -29,7 +29,7 @@ from emoca_core.reconstruction.saving import (
 )
 from emoca_core.retargeting.drivers import EMOTION, driver_hash, driver_label, largest_face
 from emoca_core.retargeting.facts import facts_of
-from emoca_core.retargeting.measures import RECOGNITION, measured
+from emoca_core.retargeting.measures import measured
 from emoca_core.retargeting.onto import Onto
 from emoca_core.retargeting.retarget_settings import RetargetSettings
 from emoca_core.retargeting.retargeted_sequence import retarget
@@ -81,7 +81,7 @@ def retarget_to_folder(
     settings: RetargetSettings | None = None,
     onto: Onto | None = None,
     witness: tuple[str, EmotionBackbone] | None = None,
-    recognition: str | None = RECOGNITION,
+    recognition: tuple[str, Loss] | None = None,
     write: Sequence[str] | None = None,
     overwrite: bool = False,
     say: Callable[[str], None] | None = None,
@@ -96,7 +96,7 @@ def retarget_to_folder(
         settings: How movement is handed on.
         onto: Another head that moves as well.
         witness: Name of a trained emotion backbone that took no part, and itself.
-        recognition: Name of the loss that compares identities, where its weights are here; ``None`` for none.
+        recognition: Name of a loss that compares identities, and itself; see ``find_recognition``.
         write: Names of exporters; by default those of clips.
         overwrite: Do finished ones again.
         say: Receives lines for people; by default they go to stderr.
@@ -140,7 +140,7 @@ class _Run:
     settings: RetargetSettings
     exporters: Mapping[str, Exporter]
     onto: Onto | None
-    judges: tuple[tuple[str, EmotionBackbone] | None, str | None]
+    judges: tuple[tuple[str, EmotionBackbone] | None, tuple[str, Loss] | None]
     overwrite: bool
     say: Callable[[str], None]
     report: RetargetReport = field(default_factory=RetargetReport)
@@ -156,7 +156,7 @@ class _Run:
             "settings": self.settings.describe(),
             "onto": self.onto and self.onto.sha256,
             "witness": witness and witness[0],
-            "recognition": recognition,
+            "recognition": recognition and recognition[0],
             "source": sha256_of(self.source),
         }
         return fingerprint_of(self.method, facts, self.exporters)

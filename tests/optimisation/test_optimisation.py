@@ -7,7 +7,7 @@ from patch_backbones import Others, Patches
 from emoca_core import optimise
 from emoca_core.errors import ParamsError, RecipeError, UnknownNameError
 from emoca_core.interfaces import FaceParameters, WeakPerspectiveCamera
-from emoca_core.optimisation import STARTS, default_terms
+from emoca_core.optimisation import STARTS, default_terms, descent
 from emoca_core.optimisation.descent import ENERGY, descend
 from emoca_core.optimisation.energy import Energy
 from emoca_core.optimisation.judgement import Judgement, Reading, is_adversarial
@@ -95,6 +95,37 @@ def test_a_face_that_is_done_stands_still(method, source, target):
     )
     assert (done.stopped, going.stopped) == ("goal reached", "all steps")
     assert (len(done.history[ENERGY]), len(going.history[ENERGY])) == (1, 3)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "lbfgs"])
+def test_a_stopped_descent_goes_on_and_comes_to_the_same(method, source, target, optimizer, tmp_path, monkeypatch):
+    monkeypatch.setattr(descent, "KEPT_EVERY", 2)
+    judge, looks = Patches(), []
+
+    def run(most, **options):
+        """At most so many looks of the judge, then somebody presses Ctrl-C."""
+        looks.clear()
+
+        def look(*_):
+            looks.append(1)
+            if len(looks) > most:
+                raise KeyboardInterrupt
+
+        with judge.register_forward_pre_hook(look):
+            settings = {"judge": judge, "optimizer": optimizer, "steps": 5, "size": 48}
+            return optimise(method, source, target, starts=STARTS[:2], **settings, **options), len(looks)
+
+    whole, all_looks = run(10**6)
+    with pytest.raises(KeyboardInterrupt):
+        run(all_looks - 3, kept=tmp_path)
+    assert [*tmp_path.iterdir()], "nothing was kept"
+    again, few = run(10**6, kept=tmp_path)
+    assert few < all_looks - 2, "it began anew"
+    for one, other in zip(whole.runs, again.runs, strict=True):
+        assert one.trajectory.best == other.trajectory.best > 0 and one.trajectory.stopped == other.trajectory.stopped
+        assert torch.equal(one.trajectory.codes.expression, other.trajectory.codes.expression)
+        for name, values in one.trajectory.history.items():
+            assert torch.equal(values, other.trajectory.history[name])
 
 
 def test_patience_ends_a_way_and_the_best_step_wins(method, source, target):

@@ -67,8 +67,8 @@ def test_a_witness_looks_at_the_driver_and_at_the_drawn_face(method, photo, clip
 def test_what_is_not_measured_has_its_reason(method, photo):
     settings = RetargetSettings(curve=Curve.parse("0:0,0.1:1"), rate=10.0)
     moved = retarget(method, photo(), "emotion:fear", settings)
-    shown, measures = measured(moved, None, "identity")
+    shown, measures = measured(moved, None, None)
     assert shown.emotion is None and (measures.emotion, measures.identity, measures.lips) == (None, None, None)
     assert {"emotion", "identity", "lips"} == set(measures.missing)
-    assert "vggface2_resnet50" in measures.missing["identity"]
+    assert "recognition network" in measures.missing["identity"]
     assert all("\n" not in line for line in facts_of(shown, measures))

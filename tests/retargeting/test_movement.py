@@ -9,10 +9,15 @@ from scipy.spatial.transform import Rotation
 from toy_clips import frame, toy_clip
 
 from emoca_core.errors import EmocaError, ParamsError, RecipeError
+from emoca_core.interfaces import FaceParameters
 from emoca_core.retargeting import Curve, RetargetSettings, open_driving, retarget
 from emoca_core.retargeting.drivers import largest_face
+from emoca_core.retargeting.driving import Driving
 from emoca_core.retargeting.face_model_facts import face_model_facts
+from emoca_core.retargeting.facts import facts_of
 from emoca_core.retargeting.heads import seen_heads
+from emoca_core.retargeting.measures import measured
+from emoca_core.retargeting.rest import Rest, find_rest
 from emoca_core.vocabulary.arkit import ARKIT_NAMES
 
 PLAIN = RetargetSettings()
@@ -53,8 +58,10 @@ def test_the_head_is_seen_turned_as_the_drivers(method, source, driving):
 
 def test_relative_movement_is_the_difference_to_the_rest(method, source, driving):
     moved = retarget(method, source, driving, RetargetSettings(relative=True))
-    rest = moved.movement.rest
-    assert rest == int(driving.codes.expression.square().sum(1).argmin()) == 0  # the brightest, the most neutral
+    rest = moved.movement.rest.row
+    assert (
+        rest == moved.movement.rest.mouth == int(driving.codes.expression.square().sum(1).argmin()) == 0
+    )  # the brightest, the most neutral
     expected = driving.codes.expression - driving.codes.expression[:1]
     assert torch.allclose(moved.parameters.expression, expected)
     heads, own = seen_heads(moved.parameters, moved.cameras), seen_heads(source.parameters, [source.camera])[0]
@@ -67,7 +74,7 @@ def test_relative_movement_is_the_difference_to_the_rest(method, source, driving
 
 def test_a_rest_may_be_given_and_must_be_there(method, source, driving):
     asked = RetargetSettings(relative=True, rest=driving.times[7] + 0.01)
-    assert retarget(method, source, driving, asked).movement.rest == 7
+    assert retarget(method, source, driving, asked).movement.rest == Rest(7, 7)
     with pytest.raises(
         ParamsError, match=r"the rest 99 s lies outside of talk\.mkv, which lasts from 0\.00 to 0\.44 s"
     ):
@@ -76,7 +83,61 @@ def test_a_rest_may_be_given_and_must_be_there(method, source, driving):
 
 def test_frames_that_nobody_trusts_are_no_rest(method, source, driving):
     flags = [frozenset({"doubtful"}) if row < 3 else frozenset() for row in range(len(driving))]
-    assert retarget(method, source, replace(driving, flags=flags), RetargetSettings(relative=True)).movement.rest == 3
+    doubted = replace(driving, flags=flags)
+    assert retarget(method, source, doubted, RetargetSettings(relative=True)).movement.rest == Rest(3, 3)
+
+
+def numbers(**changes):
+    """A driver of ARKit values: a smile that is strongest in row 0, and what is given, by name."""
+    values = np.zeros((6, 52))
+    values[:, ARKIT_NAMES.index("mouthSmileLeft")] = [0.6, 0.5, 0.4, 0.3, 0.2, 0.1]
+    known = {name: changes.pop(name) for name in ARKIT_NAMES if name in changes}
+    for name, column in known.items():
+        values[:, ARKIT_NAMES.index(name)] = column
+    plain = {"confidence": np.ones(6), "flags": [frozenset()] * 6, "numbers": np.arange(6), "times": np.arange(6) / 25}
+    return Driving(name="x", sha256="", arkit=values, **plain, **changes)
+
+
+def turned(*degrees):
+    return Rotation.from_euler("y", np.array(degrees)[:, None], degrees=True).as_matrix()
+
+
+@pytest.mark.parametrize(
+    ("why", "driver", "rest"),
+    [
+        ("the least smile", numbers(), Rest(0, 5)),
+        ("lips are shut in rows 1 and 2 alone", numbers(lips=np.array([0.2, 0, 0.01, 0.1, 0.1, 0.1])), Rest(0, 2)),
+        ("lips never shut: the tenth that comes nearest", numbers(lips=np.linspace(0.2, 0.4, 6)), Rest(0, 0)),
+        ("brows are raised in row 0", numbers(browInnerUp=[1, 0.5, 0.1, 0.2, 0.2, 0.2]), Rest(2, 5)),
+        ("eyes are shut in rows 0 and 1", numbers(eyeBlinkLeft=[1, 0.9, 0.1, 0, 0, 0]), Rest(2, 5)),
+        ("gaze is no expression", numbers(eyeLookUpLeft=[1, 0, 0, 0, 0, 0]), Rest(0, 5)),
+        ("profiles are seen badly", numbers(heads=turned(60, 50, 5, 0, 10, 70)), Rest(2, 4)),
+    ],
+)
+def test_the_rest_is_a_neutral_face_and_a_shut_mouth(why, driver, rest):
+    assert find_rest(driver, FaceParameters(expression=torch.zeros(6, 52)), ARKIT_NAMES, None) == rest, why
+
+
+def test_without_names_one_row_is_the_rest(driving):
+    lips, code = np.array([0.2, 0.2, 0.0, 0.01, *[0.2] * 8]), FaceParameters(expression=torch.ones(12, 5))
+    code.expression[3], code.expression[7] = 0.5, 0.0
+    assert find_rest(replace(driving, lips=lips), code, (), None) == Rest(3, 3)
+
+
+def test_the_mouth_has_a_rest_of_its_own(method, source, driving):
+    """The lips are shut early in a growing expression."""
+    lips = np.where(np.arange(len(driving)) == 3, 0.0, 0.1)
+    moved = retarget(method, source, replace(driving, lips=lips), RetargetSettings(relative=True))
+    assert moved.movement.rest == Rest(0, 3)
+    names, theirs = list(method.face_model.expression_names), driving.codes.expression
+    smile, brow = names.index("mouthSmileLeft"), names.index("browInnerUp")
+    assert theirs[3, smile] - theirs[0, smile] > 0.05 < theirs[3, brow]
+    assert torch.allclose(moved.parameters.expression[:, smile], theirs[:, smile] - theirs[3, smile])
+    assert torch.allclose(moved.parameters.expression[:, brow], theirs[:, brow] - theirs[0, brow])
+    jaw = Rotation.from_rotvec(driving.codes.jaw_pose.double().numpy())
+    np.testing.assert_allclose(moved.parameters.jaw_pose, (jaw * jaw[3].inv()).as_rotvec(), atol=1e-6)
+    assert any("(of the mouth: 0.12 s)" in line for line in facts_of(moved, measured(moved, None, None)[1]))
+    assert moved.describe()["rest_s"] == 0 and moved.describe()["rest_of_mouth_s"] == pytest.approx(0.12)
 
 
 def test_across_face_models_arkit_values_are_taken(method, source, driving):

@@ -8,6 +8,7 @@ import torch
 from emoca_core.export.overlay import EMPTY
 from emoca_core.export.overlay_clip import ClipWindow, Layout
 from emoca_core.interfaces.photo import PhotoCamera
+from emoca_core.registry import get_registry
 from emoca_core.retargeting import Curve, RetargetSettings, retarget
 from emoca_core.retargeting.measures import _drawn, measured
 from emoca_core.retargeting.pictures import PanelCamera, drawn_heads, fitted
@@ -87,10 +88,12 @@ def test_without_a_detail_part_that_is_said(method, photo):
 
 def test_a_face_that_drives_itself_keeps_its_lips_and_its_looks(method, photo):
     path = photo(shade=60)
-    moved, measures = measured(retarget(method, path, path, SHORT), None, "photometric")
+    moved, measures = measured(
+        retarget(method, path, path, SHORT), None, ("light", get_registry().build("loss", "photometric", {}))
+    )
     assert measures.lips["error_mm"] == pytest.approx(0, abs=1e-3) and measures.lips["closed"] >= 1
     assert moved.driving.lips[-1] > 0.05, "the mouth must open for that to mean something"
-    assert measures.identity["recognition"] == "photometric"
+    assert measures.identity["recognition"] == "light"
     still = _drawn(moved, moved.source.parameters).image
     last = _drawn(moved, moved.parameters.map(lambda tensor: tensor[-1:])).image
     assert (still - last).abs().max() < 1e-3  # the whole expression is the source's own again
