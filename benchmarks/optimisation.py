@@ -30,6 +30,7 @@ from emoca_core.runs.backbones import load_emotion_backbone
 
 DRAWS = 2000
 JAW = ("expression", "jaw_pose")
+SWAPPED, ONE_START = "jaw fixed, other judge", "jaw fixed, one start"
 
 
 def ways(target: CapturedFace, weight: float) -> dict[str, dict[str, object]]:
@@ -39,11 +40,14 @@ def ways(target: CapturedFace, weight: float) -> dict[str, dict[str, object]]:
     joint = {"uses": "code_gaussian", "weight": weight}
     return {
         "jaw fixed": {"starts": STARTS},
+        ONE_START: {},
         "jaw free": {"unknowns": JAW},
         "jaw free, jaw prior": {"unknowns": JAW, "terms": terms | {"jaw": jaw_term(jaw, 10 * weight)}},
         "jaw free, joint prior": {"unknowns": JAW, "terms": terms | {"joint": joint}},
         "jaw fixed, joint prior": {"terms": terms | {"joint": joint}},
         "jaw fixed, in the photo": {"background": "input"},
+        "jaw fixed, SGD": {"optimizer": "sgd"},
+        SWAPPED: {},
     }
 
 
@@ -55,12 +59,11 @@ def measure(
     args: argparse.Namespace,
 ) -> dict[str, object]:
     """Every way of one pair."""
-    found: dict[str, object] = {}
-    common = {"judge": judges[0], "witness": judges[1], "steps": args.steps, "size": args.size}
-    for name, options in ways(target, args.weight).items():
-        found[name] = described(optimise(method, source, target, **common, **options))
-    swapped = common | {"judge": judges[1], "witness": judges[0]}
-    found["jaw fixed, other judge"] = described(optimise(method, source, target, **swapped))
+    known, found = ways(target, args.weight), dict[str, object]()
+    for name in args.ways or [name for name in known if name != ONE_START]:
+        judge, witness = judges[::-1] if name == SWAPPED else judges
+        common = {"judge": judge, "witness": witness, "steps": args.steps, "size": args.size}
+        found[name] = described(optimise(method, source, target, **common, **known[name]))
     return found
 
 
@@ -89,7 +92,9 @@ def summary(pairs: Sequence[Mapping[str, object]]) -> dict[str, dict[str, object
 
 
 def of_starts(pairs: Sequence[Mapping[str, object]]) -> dict[str, object]:
-    """Energy and witness of each start, and how far their ends lie apart."""
+    """Energy and witness of each start, and how far their ends lie apart; of all eight, where they were measured."""
+    if "jaw fixed" not in pairs[0]["ways"]:
+        return {}
     every = [[RunRecord.model_validate(run) for run in pair["ways"]["jaw fixed"]["runs"]] for pair in pairs]
     starts = {
         start: {
@@ -123,6 +128,7 @@ def main() -> None:
     parser.add_argument("--other", required=True, help="witness, and judge of the last way")
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--size", type=int, default=96)
+    parser.add_argument("--ways", nargs="+", help="by default all")
     parser.add_argument("--weight", type=float, default=0.3, help="of the joint prior")
     args = parser.parse_args()
     torch.set_num_threads(1)

@@ -150,51 +150,28 @@ def measured(faces: Faces, names: Sequence[str], work: Path) -> Result:
     return Result(data=DATA[faces.name], images=images, faces=len(common), measured=figures, provenance=provenance())
 
 
-def sources_table(results: Mapping[str, Result]) -> str:
-    """A row for each source, the class by l2."""
-    rows = [["source", "numbers"]]
-    for result in results.values():
-        rows[0] += [f"{result.data} @1", "@10", "@10, mean of classes"]
-    for name in _names(results):
-        numbers = next(r.measured[name]["l2"].dimensions for r in results.values() if name in r.measured)
-        row = [name, str(numbers)]
-        for result in results.values():
-            found = result.measured.get(name, {}).get("l2")
-            row += [_cell(by[at]) for by, at in _columns(found)] if found else ["", "", ""]
-        rows.append(row)
-    chance = ["chance, exact", ""]
-    for result in results.values():
-        first = next(iter(result.measured.values()))["l2"]
-        chance += [f"{by[at].chance:.3f}" for by, at in _columns(first)]
-    return markdown_table([*rows, chance], texts=1)
-
-
-def metrics_table(results: Mapping[str, Result]) -> str:
-    """Precision at 10 by the other metrics, and the differences of valence and arousal where faces have them."""
-    head, chance = ["source"], ["chance, exact"]
-    rows = {name: [name] for name in _names(results)}
-    for result in results.values():
-        some = next(iter(result.measured.values()))["l2"]
-        columns = [(f"{result.data} @10, {metric}", metric, "") for metric in METRICS[1:]]
-        columns += [(f"{result.data}, {level} apart @10", "l2", level) for level in some.differences]
-        for title, metric, level in columns:
-            head.append(title)
-            chance.append(f"{_at_ten(some, level).chance:.3f}")
-            for name, row in rows.items():
-                row.append(_cell(_at_ten(result.measured[name][metric], level)) if name in result.measured else "")
-    return markdown_table([head, *rows.values(), chance], texts=1)
+def data_table(result: Result) -> str:
+    """One data set: a row for each source."""
+    some = next(iter(result.measured.values()))
+    figures = _columns(some)
+    rows = [["source", "numbers", *figures]]
+    for name in SOURCES:
+        if name in result.measured:
+            found = result.measured[name]
+            cells = [f"{figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}]" for figure in _columns(found).values()]
+            rows.append([name, str(found["l2"].dimensions), *cells])
+    return markdown_table([*rows, ["chance, exact", "", *(f"{one.chance:.3f}" for one in figures.values())]], texts=1)
 
 
 def with_tables(page: str) -> str:
     """The page with its tables."""
-    results = read_results()
-    for name, table in (("sources", sources_table(results)), ("metrics", metrics_table(results))):
+    for name, result in read_results().items():
         begin, end = BEGIN.format(name), END.format(name)
         before, _, rest = page.partition(begin)
         _, found, after = rest.partition(end)
         if not found:
             raise ValueError(f"no lines {begin!r} and {end!r}")
-        page = f"{before}{begin}\n{table}\n{end}{after}"
+        page = f"{before}{begin}\n{data_table(result)}\n{end}{after}"
     return page
 
 
@@ -203,20 +180,16 @@ def read_results() -> dict[str, Result]:
     return {name: read_record(file, Result) for name in DATA if (file := RESULTS / f"{name}.json").exists()}
 
 
-def _names(results: Mapping[str, Result]) -> list[str]:
-    return [name for name in SOURCES if any(name in result.measured for result in results.values())]
-
-
-def _columns(found: RetrievalFigures | None) -> list[tuple[dict[int, Figure], int]]:
-    return [(by, at) for by, at in ((found.precision, 1), (found.precision, 10), (found.balanced, 10))] if found else []
-
-
-def _at_ten(found: RetrievalFigures, level: str) -> Figure:
-    return found.differences[level][10] if level else found.precision[10]
-
-
-def _cell(figure: Figure) -> str:
-    return f"{figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}]"
+def _columns(found: Mapping[str, RetrievalFigures]) -> dict[str, Figure]:
+    """What the tables show of one source, by title."""
+    l2 = found["l2"]
+    return {
+        "@1": l2.precision[1],
+        "@10": l2.precision[10],
+        "@10, mean of classes": l2.balanced[10],
+        **{f"@10, {metric}": found[metric].precision[10] for metric in METRICS[1:]},
+        **{f"{level} apart": differences[10] for level, differences in l2.differences.items()},
+    }
 
 
 def _index(faces: Faces, by: str, work: Path) -> Index:

@@ -44,12 +44,15 @@ _PERSON_FRAMES = 8
 """Frames from which a person's identity is found."""
 
 
-def reconstruct_sequence(method: Method, clip: Clip | str | Path, **settings: Any) -> list[CapturedSequence]:
+def reconstruct_sequence(
+    method: Method, clip: Clip | str | Path, *, kept: Path | None = None, **settings: Any
+) -> list[CapturedSequence]:
     """Reconstruct people through a clip: one identity each, and a smooth code for every frame that shows them.
 
     Args:
         method: What ``emoca_core.load_method`` returned.
         clip: What ``open_clip`` returned, or the path of a file or folder.
+        kept: Folder that belongs to this clip and these settings alone: a stopped run goes on from what it saw there.
         **settings: Fields of ``SequenceSettings``: ``track``, ``smooth``, ``crop``, ``min_score``, ``batch_size``.
 
     Returns:
@@ -63,7 +66,7 @@ def reconstruct_sequence(method: Method, clip: Clip | str | Path, **settings: An
     chosen = SequenceSettings(**settings)
     clip = clip if isinstance(clip, Clip) else open_clip(clip)
     with TemporaryDirectory(prefix="emoca-", ignore_cleanup_errors=True) as folder:
-        observations = Observations(Path(folder))
+        observations = Observations(kept or Path(folder))
         with progress_bar(total=clip.length, label="following", unit="frame") as bar:
             follow_faces(method, clip, chosen, observations, bar.update)
         people = find_people(observations)

@@ -56,10 +56,12 @@ class Reader:
 
     what: str
     takes: Callable[[str], bool]
-    read: Callable[[str, Method, RetargetSettings], Driving]
+    read: Callable[[str, Method, RetargetSettings, Path | None], Driving]
 
 
-def open_driving(text: str | Path, method: Method, settings: RetargetSettings | None = None) -> Driving:
+def open_driving(
+    text: str | Path, method: Method, settings: RetargetSettings | None = None, kept: Path | None = None
+) -> Driving:
     """Read what drives.
 
     Args:
@@ -67,6 +69,7 @@ def open_driving(text: str | Path, method: Method, settings: RetargetSettings | 
             a table of ARKit values; or ``emotion:NAME``.
         method: Captures photos and clips.
         settings: Curve of poses, part of clips, and the like.
+        kept: Folder that belongs to this driver and these settings alone: a clip that was stopped goes on from there.
 
     Raises:
         ImageError: A photo or clip cannot be read, or shows no face.
@@ -78,13 +81,13 @@ def open_driving(text: str | Path, method: Method, settings: RetargetSettings | 
     if not text.startswith(EMOTION):
         _require_file(text)
     reader = next(reader for reader in READERS if reader.takes(text))
-    return reader.read(text, method, chosen)
+    return reader.read(text, method, chosen, kept)
 
 
 # named emotions
 
 
-def _emotion(text: str, method: Method, settings: RetargetSettings) -> Driving:
+def _emotion(text: str, method: Method, settings: RetargetSettings, kept: Path | None) -> Driving:
     name = expression_name(text.removeprefix(EMOTION))
     times, intensity = settings.curve.sample(settings.pose_rate)
     values = np.array([_prototype_values(name, share) for share in intensity.tolist()])
@@ -104,7 +107,7 @@ def _prototype_values(name: str, intensity: float) -> list[float]:
 # tables
 
 
-def _table(text: str, method: Method, settings: RetargetSettings) -> Driving:
+def _table(text: str, method: Method, settings: RetargetSettings, kept: Path | None) -> Driving:
     path = Path(text).expanduser()
     table = read_arkit_table(path, settings.rate)
     heads = None if table.head is None else rotation_of_angles(table.head)
@@ -142,7 +145,7 @@ def _stored(text: str) -> Path | None:
     return path if path.suffix.lower() == ".safetensors" else None
 
 
-def _codes(text: str, method: Method, settings: RetargetSettings) -> Driving:
+def _codes(text: str, method: Method, settings: RetargetSettings, kept: Path | None) -> Driving:
     path = _stored(text)
     assert path is not None
     try:
@@ -213,10 +216,10 @@ def _is_clip(text: str) -> bool:
     return path.is_dir() or is_clip(path)
 
 
-def _clip(text: str, method: Method, settings: RetargetSettings) -> Driving:
+def _clip(text: str, method: Method, settings: RetargetSettings, kept: Path | None) -> Driving:
     clip = settings.clip.open(Path(text).expanduser())
     chosen = {name: getattr(settings.clip, name) for name in ("track", "smooth", "crop", "min_score", "batch_size")}
-    people = reconstruct_sequence(method, clip, **chosen)
+    people = reconstruct_sequence(method, clip, kept=kept, **chosen)
     if not people:
         raise ImageError(f"{text}: no face found in it, so nobody drives")
     return sequence_to_driving(people[0], method)
@@ -250,7 +253,7 @@ def sequence_to_driving(sequence: CapturedSequence, method: Method) -> Driving:
     )
 
 
-def _photo(text: str, method: Method, settings: RetargetSettings) -> Driving:
+def _photo(text: str, method: Method, settings: RetargetSettings, kept: Path | None) -> Driving:
     face = largest_face(method, Path(text).expanduser(), settings)
     heads = seen_heads(face.parameters, None if face.camera is None else [face.camera])
     facts, photo = face_model_facts(method), face.photo

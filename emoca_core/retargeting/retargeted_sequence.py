@@ -103,6 +103,8 @@ def retarget(
     source: CapturedFace | str | Path,
     driving: Driving | str | Path,
     settings: RetargetSettings | None = None,
+    *,
+    kept: Path | None = None,
 ) -> RetargetedSequence:
     """Let the face of a photo move as somebody else does.
 
@@ -115,6 +117,7 @@ def retarget(
         driving: What moves it, see ``open_driving``: a photo, a clip, captured codes, a table of ARKit values, or
             ``emotion:happy``.
         settings: Relative movement, gain, curve, and the like.
+        kept: Folder that belongs to this driver and these settings alone: a clip that was stopped goes on from there.
 
     Raises:
         ImageError: No face in the photo or in the clip, or one of them cannot be read.
@@ -131,7 +134,7 @@ def retarget(
     if not isinstance(source, CapturedFace):
         source = largest_face(method, Path(source).expanduser(), chosen)
     if not isinstance(driving, Driving):
-        driving = open_driving(driving, method, chosen)
+        driving = open_driving(driving, method, chosen, kept)
     movement = retargeted_code(method, source, driving, chosen)
     sound = None if driving.pictures is None else driving.pictures.clip
     count = len(driving)

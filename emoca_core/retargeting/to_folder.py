@@ -13,13 +13,19 @@ from emoca_core.claims import Claim
 from emoca_core.errors import EmocaError, OutputError, RecipeError, first_line
 from emoca_core.export.codes import write_record
 from emoca_core.export.contact_sheet import SheetRow, write_contact_sheet
-from emoca_core.files import leads_out, path_below, plain_name, sha256_of, writing_to
+from emoca_core.files import delete_made, leads_out, path_below, plain_name, sha256_of, writing_to
 from emoca_core.images.photo_search import natural_key
 from emoca_core.interfaces import CapturedFace, EmotionBackbone, Exporter, Loss
 from emoca_core.method import Method
 from emoca_core.parsing import read_record
 from emoca_core.reconstruction.report import BAD_FACE
-from emoca_core.reconstruction.results import CONTACT_SHEET, fingerprint_of, photo_fingerprint, source_id
+from emoca_core.reconstruction.results import (
+    CONTACT_SHEET,
+    fingerprint_of,
+    photo_fingerprint,
+    source_id,
+    unfinished_folder,
+)
 from emoca_core.reconstruction.saving import (
     DEFAULT_SEQUENCE_WRITE,
     SEQUENCE_RECORD,
@@ -201,7 +207,12 @@ class _Run:
             (folder / RECORD).unlink()
         elif (folder / RECORD).exists():
             raise OutputError(f"{folder / RECORD} is damaged, or not of `emoca retarget`: move it away")
-        moved = retarget(self.method, face, text, self.settings)
+        unfinished = unfinished_folder(folder, fingerprint)
+        try:
+            moved = retarget(self.method, face, text, self.settings, kept=unfinished)
+        except BAD_FACE:
+            delete_made(unfinished)
+            raise
         for note in moved.driving.notes:
             self.say(f"{text}: {note}")
         moved, measures = measured(moved, *self.judges)
@@ -226,6 +237,7 @@ class _Run:
             "page": page.model_dump(),
         }
         write_record(folder / RECORD, record)
+        delete_made(unfinished)
 
 
 class _Sequence(BaseModel):

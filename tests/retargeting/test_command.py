@@ -8,6 +8,7 @@ from toy_clips import frame, toy_clip
 
 from emoca_core import cli
 from emoca_core.cli import retarget as command
+from emoca_core.reconstruction import observations
 from emoca_core.retargeting import retarget_to_folder
 from emoca_core.testing.sample_sequence import sample_sequence
 from emoca_core.weights.read_obj import read_obj
@@ -59,6 +60,39 @@ def test_many_drivers_one_page_and_nothing_twice(run, photo, table, tmp_path):
     assert run(*words, "--gain", "mouth=0.5")[2][-1] == "1 retargeted, 2 finished before"
 
 
+def test_a_stopped_clip_goes_on_where_it_was(run, method, photo, tmp_path, monkeypatch):
+    monkeypatch.setattr(observations, "PART", 8)
+    shades = np.linspace(200, 60, 40).astype(int)
+    talk = toy_clip(tmp_path / "talk", [frame([(1, 80, 60)], shade) for shade in shades])
+    words = (photo(), talk, "--out", tmp_path / "out", "--witness", "none", "--recognition", "none", "--write", "codes")
+    reader, looks = method.landmarker, []
+
+    def stop_after(most):
+        def detect(pixels):
+            looks.append(1)
+            if len(looks) > most:
+                raise KeyboardInterrupt
+            return type(reader).detect(reader, pixels)
+
+        looks.clear()
+        monkeypatch.setattr(reader, "detect", detect)
+
+    stop_after(30)
+    assert run(*words)[0] == 130
+    assert len(list((tmp_path / "out").rglob("part_*.npz"))) >= 2, "nothing was kept"
+    stop_after(10**6)
+    assert run(*words)[0] == 0
+    assert len(looks) <= 1 + 40 - 16 + 10, "it began anew"  # the source; a follower warms up over 10 frames
+    assert not list((tmp_path / "out").rglob("unfinished*"))
+    assert run(*words[:2], "--out", tmp_path / "whole", *words[4:])[0] == 0
+    one, other = (read_codes_of(tmp_path / name) for name in ("out", "whole"))
+    assert one == other
+
+
+def read_codes_of(folder):
+    return (folder / "me_by_talk" / "sequence.safetensors").read_bytes()
+
+
 def test_two_drivers_of_one_name_have_a_folder_each(run, photo, tmp_path):
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
@@ -71,6 +105,9 @@ def test_one_bad_driver_stops_no_other(run, photo, tmp_path):
     code, printed, said = run(photo(), "absent.mp4", "emotion:sad", "--out", tmp_path / "out", *SHORT)
     assert code == 1 and printed and said[-1] == "1 retargeted, 1 failed"
     assert "absent.mp4" in (tmp_path / "out" / "index.html").read_text()
+    toy_clip(tmp_path / "empty", [frame([])] * 9)
+    assert run(photo(), tmp_path / "empty.mkv", "emotion:sad", "--out", tmp_path / "out", *SHORT)[0] == 1
+    assert not list((tmp_path / "out").rglob("unfinished*"))
 
 
 def bad_inputs(tmp_path, photo):
