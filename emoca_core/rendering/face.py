@@ -49,14 +49,31 @@ def render_face(
 
     Source: DECA (Feng et al., SIGGRAPH 2021), public code.
     """
-    projected = camera.project(geometry.vertices)
-    fragments = renderer.rasterize(projected, topology.faces, image_size)
+    fragments = renderer.rasterize(camera.project(geometry.vertices), topology.faces, image_size)
+    return shade_face(renderer, fragments, topology, geometry.vertices, albedo, lighting, facing=facing)
+
+
+def shade_face(
+    renderer: Renderer,
+    fragments: Fragments,
+    topology: Topology,
+    vertices: Float[Tensor, "B V 3"],
+    albedo: Albedo,
+    lighting: Float[Tensor, "B 9 3"] | None,
+    *,
+    facing: bool = False,
+) -> Rendering:
+    """``render_face`` of a mesh that is rasterised already.
+
+    Raises:
+        ValueError: A texture for a mesh without texture coordinates.
+    """
     facing_mask = None
     if facing:
-        normals, towards = interpolate_normals(renderer, fragments, geometry.vertices)
+        normals, towards = interpolate_normals(renderer, fragments, vertices)
         facing_mask = (towards < FACING_LIMIT).to(normals.dtype)
     else:
-        normals = renderer.interpolate(fragments, vertex_normals(geometry.vertices, topology.faces))
+        normals = renderer.interpolate(fragments, vertex_normals(vertices, topology.faces))
     uv = interpolate_uv(renderer, fragments, topology) if topology.uv is not None else None
     albedo_image = _albedo_image(renderer, fragments, topology, albedo, uv)
     shading = None if lighting is None else irradiance_image(normals, lighting)

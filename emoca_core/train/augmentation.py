@@ -1,18 +1,16 @@
 """How faces are changed while an emotion backbone learns: crops, light and picture quality as photos differ in them."""
 
-import io
 import math
 from dataclasses import replace
 from typing import Annotated, Literal
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from PIL import Image
 from pydantic import Field
 from torch import Tensor
 
+from emoca_core.images.jpeg import jpeg_compressed
 from emoca_core.interfaces import FaceSample
 from emoca_core.registry.spec import SettingsModel
 
@@ -73,7 +71,7 @@ def augment_face(sample: FaceSample, generator: torch.Generator, settings: Augme
     if draws[8] < settings.blur:
         image = _coarsened(image, LEAST_RESOLUTION + (1 - LEAST_RESOLUTION) * draws[9])
     if draws[10] < settings.jpeg:
-        image = _compressed(image, round(JPEG_QUALITIES[0] + (JPEG_QUALITIES[1] - JPEG_QUALITIES[0]) * draws[11]))
+        image = jpeg_compressed(image, round(JPEG_QUALITIES[0] + (JPEG_QUALITIES[1] - JPEG_QUALITIES[0]) * draws[11]))
     if draws[12] < settings.erase:
         image = _hidden(image, draws[13:])
     return replace(sample, image=image.contiguous(), landmarks=None, mask=None, parameters=None, geometry=None)
@@ -100,13 +98,6 @@ def _coarsened(image: Float[Tensor, "3 H W"], share: float) -> Float[Tensor, "3 
         image[None], (max(1, round(height * share)), max(1, round(width * share))), mode="bilinear", antialias=True
     )
     return F.interpolate(small, (height, width), mode="bilinear")[0]
-
-
-def _compressed(image: Float[Tensor, "3 H W"], quality: int) -> Float[Tensor, "3 H W"]:
-    pixels = (image * 255).round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, format="JPEG", quality=quality)
-    return torch.from_numpy(np.array(Image.open(file))).permute(2, 0, 1).to(image) / 255
 
 
 def _hidden(image: Float[Tensor, "3 H W"], draws: list[float]) -> Float[Tensor, "3 H W"]:

@@ -9,7 +9,6 @@ from jaxtyping import Float, Int
 from pydantic import Field
 from torch import Tensor
 
-from emoca_core import ComponentParams
 from emoca_core.errors import RecipeError
 from emoca_core.interfaces import (
     BASIC_EXPRESSIONS,
@@ -24,14 +23,23 @@ from emoca_core.interfaces import (
 from emoca_core.registry.spec import DatasetLength, ImageSize, Seed, UsedComponent, uses
 from emoca_core.rendering.face import render_face
 from emoca_core.vocabulary.arkit import ARKIT_NAMES
+from emoca_plugins.datasets.synthetic_draws import normal, uniform_draws
 from emoca_plugins.datasets.synthetic_emotions import Emotions, draw_emotions
-from emoca_plugins.datasets.synthetic_scene import backgrounds, camera_around, draw_lighting, photograph
+from emoca_plugins.datasets.synthetic_photo import Photographer, Shot
+from emoca_plugins.datasets.synthetic_scene import (
+    backgrounds,
+    camera_around,
+    draw_lighting,
+    hard_lighting,
+    photograph,
+)
+from emoca_plugins.datasets.synthetic_variety import VarietyParams
 
 GROUP = 4
 """Faces that are rendered together, filled up where fewer are wanted. Matrix products of another number of faces add in
 another order, and pixels at an edge would differ by up to 5e-4."""
-DRAWS = 1024
-"""Random numbers of one face; every quantity reads its own range of them, so adding one does not move the others."""
+WIDE_POSE = (35.0, 75.0, 40.0)
+"""Largest pitch, yaw and roll of wide poses, degrees."""
 
 
 class SyntheticFaces(FaceDataset):
@@ -45,7 +53,7 @@ class SyntheticFaces(FaceDataset):
     ``synthetic_emotions``.
     """
 
-    class Params(ComponentParams):
+    class Params(VarietyParams):
         length: DatasetLength = Field(default=100_000, ge=1)
         """Number of faces; any number costs the same."""
         seed: Seed = 0
@@ -76,6 +84,7 @@ class SyntheticFaces(FaceDataset):
         self.face_model, self.renderer = face_model, renderer
         if self.face_model.expression_names != ARKIT_NAMES:
             raise RecipeError(f"synthetic_faces needs ARKit expressions; {self.params.face_model.uses} has none")
+        self.photographer = Photographer(self.params, self.params.seed, face_model, renderer)
         self.expressions = torch.arange(self.params.length) % len(self.params.labels)
 
     def __len__(self) -> int:
@@ -99,21 +108,13 @@ class SyntheticFaces(FaceDataset):
 
     @torch.no_grad()
     def _rendered(self, indices: Sequence[int]) -> list[FaceSample]:
-        size = self.params.image_size
         parameters, emotions, geometry = self._pose(indices)
         assert isinstance(parameters.camera, PerspectiveCamera)
-        rendering = render_face(
-            self.renderer,
-            self.face_model,
-            geometry,
-            parameters.camera,
-            self.face_model.albedo(parameters),
-            parameters.lighting,
-            (size, size),
-        )
-        draws = self._draws(indices)
-        images = photograph(rendering, backgrounds(draws[:, 700:800], size), draws[:, 800:810])
         landmarks = parameters.camera.project(geometry.landmarks["ibug68"])[..., :2]
+        shot = self._shot(indices, parameters, geometry) if self.params.variety else None
+        images = self._plain(indices, parameters, geometry) if shot is None else shot.image
+        if shot is not None and self.params.hide_landmarks:
+            landmarks = landmarks.masked_fill(shot.hidden[..., None], torch.nan)
         return [
             FaceSample(
                 image=images[row],
@@ -123,11 +124,28 @@ class SyntheticFaces(FaceDataset):
                 arousal=float(emotions.arousal[row]),
                 identity=f"synthetic-{self.params.seed}-{index // self.params.faces_per_identity}",
                 landmarks=landmarks[row],
+                mask=None if shot is None else shot.mask[row],
                 parameters=parameters.map(itemgetter(slice(row, row + 1))),
                 geometry=geometry.map(itemgetter(slice(row, row + 1))),
             )
             for row, index in enumerate(indices)
         ]
+
+    def _plain(
+        self, indices: Sequence[int], parameters: FaceParameters, geometry: FaceGeometry
+    ) -> Float[Tensor, "B 3 S S"]:
+        """Bare heads before a smooth field of colour, or before photos."""
+        size, draws, albedo = self.params.image_size, self._draws(indices), self.face_model.albedo(parameters)
+        assert parameters.camera is not None
+        head = (self.renderer, self.face_model, geometry, parameters.camera, albedo, parameters.lighting)
+        behind = backgrounds(draws[:, 700:800], size)
+        if self.params.backgrounds:
+            behind = self.photographer.background(indices, size)
+        return photograph(render_face(*head, (size, size)), behind, draws[:, 800:810])
+
+    def _shot(self, indices: Sequence[int], parameters: FaceParameters, geometry: FaceGeometry) -> Shot:
+        people = [index // self.params.faces_per_identity for index in indices]
+        return self.photographer(indices, people, parameters, geometry, self.params.image_size)
 
     def draw(self, indices: Sequence[int]) -> tuple[FaceParameters, Emotions]:
         """Codes and emotions of some faces."""
@@ -139,45 +157,35 @@ class SyntheticFaces(FaceDataset):
         emotions = draw_emotions(
             self.expressions[list(indices)], draws[:, :200], self.params.labels, self.params.activation_noise
         )
-        turn = _normal(draws[:, 200:203])
+        turn = normal(draws[:, 200:203])
         spread = math.radians(self.params.yaw_degrees) * turn.new_tensor([0.5, 1.0, 1 / 3])
         jaw = getattr(self.face_model, "jaw_open_angle", 0.36) * emotions.jaw_open
         still = torch.zeros_like(jaw)
-        gaze = 0.12 * _normal(draws[:, 203:205]) + torch.stack([emotions.gaze_pitch, still], 1)
+        gaze = 0.12 * normal(draws[:, 203:205]) + torch.stack([emotions.gaze_pitch, still], 1)
         eyes = torch.cat([gaze, still[:, None]], 1).repeat(1, 2)
         parameters = FaceParameters(
-            shape=self.params.identity_sigma * _normal(people[:, : blocks["shape"]]),
+            shape=self.params.identity_sigma * normal(people[:, : blocks["shape"]]),
             expression=emotions.activations,
-            global_pose=(turn * spread).clamp(-1.3, 1.3),
+            global_pose=self._turned(indices, (turn * spread).clamp(-1.3, 1.3)),
             jaw_pose=torch.stack([jaw, still, still], 1),
             eye_pose=eyes,
-            albedo=self.params.albedo_sigma * _normal(people[:, 500 : 500 + blocks["albedo"]]),
-            lighting=draw_lighting(draws[:, 300:340]),
+            albedo=self.params.albedo_sigma * normal(people[:, 500 : 500 + blocks["albedo"]]),
+            lighting=hard_lighting(
+                self.photographer.draws("light", indices),
+                draw_lighting(draws[:, 300:340]),
+                self.params.share("strong_light"),
+            ),
             units={"expression": "activation"},
         )
         geometry: FaceGeometry = self.face_model(parameters)
         camera = camera_around(geometry.landmarks["ibug68"], draws[:, 340:350])
         return parameters.replace(camera=camera), emotions, geometry
 
+    def _turned(self, indices: Sequence[int], pose: Float[Tensor, "B 3"]) -> Float[Tensor, "B 3"]:
+        """The same poses, and wide ones for a share of the faces."""
+        draws = self.photographer.draws("pose", indices)
+        wide = draws.chance(self.params.share("wide_pose"))
+        return torch.where(wide[:, None], draws.uniform(-1, 1, 3) * pose.new_tensor(WIDE_POSE).deg2rad(), pose)
+
     def _draws(self, indices: Sequence[int], stream: int = 0) -> Float[Tensor, "B D"]:
-        """Uniform numbers in (0, 1) that depend on seed, stream and index alone."""
-        rows = [
-            torch.rand(DRAWS, generator=torch.Generator().manual_seed(_mixed(self.params.seed, stream, index)))
-            for index in indices
-        ]
-        return torch.stack(rows).clamp(1e-6, 1 - 1e-6)
-
-
-def _normal(uniform: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
-    return math.sqrt(2) * torch.erfinv(2 * uniform - 1)
-
-
-def _mixed(*numbers: int) -> int:
-    """One 63-bit seed of several numbers (splitmix64), so that neighbouring indices are unrelated."""
-    state = 0
-    for number in numbers:
-        state = (state + number + 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
-        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
-        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
-        state ^= state >> 31
-    return state & 0x7FFFFFFFFFFFFFFF
+        return uniform_draws(self.params.seed, stream, indices)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from emoca_core.geometry.lighting import SH_CONSTANTS
 from emoca_core.interfaces import PerspectiveCamera, Rendering
+from emoca_plugins.datasets.synthetic_draws import Draws
 
 HALF_CROP = 1.25 * 1.1 / 2
 """Half the side of the shared crop, in mean sides of the landmarks' box (docs/conventions.md)."""
@@ -28,6 +29,17 @@ def draw_lighting(draws: Float[Tensor, "B 40"]) -> Float[Tensor, "B 9 3"]:
     return light
 
 
+def hard_lighting(draws: Draws, light: Float[Tensor, "B 9 3"], share: float) -> Float[Tensor, "B 9 3"]:
+    """The same light, and of a share of the faces that of one hard lamp from the front hemisphere, which may dazzle."""
+    level, lamp = draws.uniform(0.2, 0.55), draws.uniform(0.35, 0.85)
+    direction = F.normalize(torch.cat([draws.uniform(-1, 1, 2), draws.uniform(-0.1, 0.8, 1)], 1), dim=1)
+    tints = 1 + draws.uniform(-0.25, 0.25, 2, 3)
+    hard = torch.zeros_like(light)
+    hard[:, 0] = level[:, None] * tints[:, 0] / SH_CONSTANTS[0]
+    hard[:, 1:4] = (lamp[:, None] * direction / SH_CONSTANTS[1])[..., None] * tints[:, 1:]
+    return torch.where(draws.chance(share)[:, None, None], hard, light)
+
+
 def camera_around(landmarks: Float[Tensor, "B L 3"], draws: Float[Tensor, "B 10"]) -> PerspectiveCamera:
     """A camera that frames the face as the shared crop does, with jitter in distance, place and focal length."""
     low, high = landmarks.amin(1), landmarks.amax(1)
@@ -43,14 +55,14 @@ def camera_around(landmarks: Float[Tensor, "B L 3"], draws: Float[Tensor, "B 10"
 def backgrounds(draws: Float[Tensor, "B 100"], size: int) -> Float[Tensor, "B 3 S S"]:
     """Smooth colour fields of random coarseness: 2x2 to 5x5 random colours, enlarged."""
     coarse = draws[:, :75].reshape(-1, 3, 5, 5)
-    bicubic, bilinear = _enlargement(5, size, "bicubic"), _enlargement(2, size, "bilinear")
+    bicubic, bilinear = enlargement(5, size, "bicubic"), enlargement(2, size, "bilinear")
     blend = draws[:, 75, None, None, None]
     fine = bicubic @ (blend * coarse) @ bicubic.mT
     return torch.addcmul(fine, 1 - blend, bilinear @ coarse[..., :2, :2] @ bilinear.mT).clamp_(0, 1)
 
 
 @cache
-def _enlargement(count: int, size: int, mode: str) -> Float[Tensor, "S N"]:
+def enlargement(count: int, size: int, mode: str) -> Float[Tensor, "S N"]:
     """Interpolation of a few samples along a line, corner to corner, as a matrix: on both axes, two small products."""
     unit = torch.eye(count).reshape(1, count, count, 1)
     return F.interpolate(unit, (size, 1), mode=mode, align_corners=True).reshape(count, size).mT.contiguous()
