@@ -2,7 +2,10 @@
 
     python benchmarks/synthetic_faces.py [--batch 32] [--rounds 8] [--size 224] [--workers 2]
 
-First in one process on torch's threads, then as a training reads them: by a ``DataLoader`` with workers of one thread.
+Before that, plain faces and those with all variety (``variety=1``) at 112 pixels on one core, by turns in one run, by
+the clock and by seconds of the core, which count alone where others use the machine.
+
+Then in one process on torch's threads, then as a training reads them: by a ``DataLoader`` with workers of one thread.
 The median counts in one process (the best round says what the machine can do when nothing else runs), the average with
 workers, which deliver their batches in bursts.
 """
@@ -20,7 +23,8 @@ from emoca_core import get_registry
 from emoca_core.interfaces import FaceDataset, FaceSample
 
 TARGET = 60.0
-"""Images per second on two cores at 224 pixels."""
+"""Images per second on two cores at 224 pixels, and with all variety on one core at 112."""
+SMALL = 112
 
 
 def report(title: str, batches: Iterator[list[FaceSample]], rounds: int) -> None:
@@ -37,6 +41,31 @@ def report(title: str, batches: Iterator[list[FaceSample]], rounds: int) -> None
     )
 
 
+def report_variety(batch: int, rounds: int) -> None:
+    """Print the rates of plain faces and of those with everything, on one core, by turns."""
+    torch.set_num_threads(1)
+    kinds = {"plain": 0.0, "with everything": 1.0}
+    build = get_registry().build
+    sets = {
+        name: in_this_process(build("dataset", "synthetic_faces", {"image_size": SMALL, "variety": variety}), batch)
+        for name, variety in kinds.items()
+    }
+    clock: dict[str, list[float]] = {name: [] for name in kinds}
+    core: dict[str, list[float]] = {name: [] for name in kinds}
+    for number in range(rounds + 1):
+        for name, batches in sets.items():
+            start, used = time.perf_counter(), time.process_time()
+            count = len(next(batches))
+            if number:
+                clock[name].append((time.perf_counter() - start) / count)
+                core[name].append((time.process_time() - used) / count)
+    for name in kinds:
+        print(
+            f"one core, {SMALL} px, {name}: median {1 / statistics.median(core[name]):.0f} images per second of the "
+            f"core, {1 / statistics.median(clock[name]):.0f} by the clock (target {TARGET:.0f})"
+        )
+
+
 def in_this_process(faces: FaceDataset, batch: int) -> Iterator[list[FaceSample]]:
     """Batch after batch by the data set itself."""
     for first in range(0, len(faces), batch):
@@ -44,7 +73,7 @@ def in_this_process(faces: FaceDataset, batch: int) -> Iterator[list[FaceSample]
 
 
 def main() -> None:
-    """Measure both ways."""
+    """Measure all ways."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=8)
@@ -54,6 +83,7 @@ def main() -> None:
     faces = get_registry().build("dataset", "synthetic_faces", {"image_size": options.size})
     print(f"{options.size} px, batches of {options.batch}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
     threads = torch.get_num_threads()
+    report_variety(options.batch, options.rounds)
     for count in sorted({1, threads}):
         torch.set_num_threads(count)
         report(f"one process, {count} threads", in_this_process(faces, options.batch), options.rounds)

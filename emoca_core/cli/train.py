@@ -1,7 +1,7 @@
 """``emoca train``: train a part of the project on your data, on one CPU or many GPUs."""
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from emoca_core.cli import Subparsers
@@ -45,6 +45,13 @@ def _add_stage(tasks: Subparsers, stage: str, what: str) -> None:
     parser.add_argument("--start", type=Path, metavar="RUN", help="run folder or package to start from")
     parser.add_argument(
         "--emotion", type=Path, metavar="RUN", help="run folder of 'emoca train emotion' to look through"
+    )
+    parser.add_argument(
+        "--also",
+        action="append",
+        default=[],
+        metavar="NAME=FILE",
+        help="a manifest with landmarks that every validation measures too, e.g. photos=faces.csv",
     )
     parser.add_argument("--resume", action="store_true", help="continue the run in --out")
     _add_settings(
@@ -100,13 +107,16 @@ def run_emotion(args: argparse.Namespace) -> None:
 
 def run_stage(args: argparse.Namespace) -> None:
     """Train the encoder or the detail model of a recipe."""
+    from emoca_core.registry.catalogue import merge
     from emoca_core.train.run_stage import prepare_stage
 
     ready = prepare_stage(
         args.stage,
         args.recipe,
         args.data,
-        settings=settings_from([*args.set, *(f"data.{assignment}" for assignment in args.data_set)]),
+        settings=merge(
+            settings_from([*args.set, *(f"data.{assignment}" for assignment in args.data_set)]), also_from(args.also)
+        ),
         change=settings_from(args.recipe_set),
         start=args.start,
         emotion=args.emotion,
@@ -115,3 +125,31 @@ def run_stage(args: argparse.Namespace) -> None:
     progress = ready.train(args.out, resume=args.resume)
     best = "no validation" if progress.best is None else f"best loss {progress.best:.4f} at step {progress.best_step}"
     print(f"{progress.step} steps, {best}: {args.out}")
+    for line in also_lines(args.out) if ready.also else ():
+        print(line)
+
+
+def also_from(assignments: Sequence[str]) -> dict[str, object]:
+    """Settings of further validation sets, of assignments like ``photos=faces.csv``: cut around their landmarks.
+
+    Raises:
+        ParamsError: Something that is not NAME=FILE.
+    """
+    from emoca_core.errors import ParamsError
+
+    also = {}
+    for assignment in assignments:
+        name, equals, file = assignment.partition("=")
+        if not (name and equals and file):
+            raise ParamsError(f"--also wants NAME=FILE, e.g. photos=faces.csv, not '{assignment}'")
+        also[name] = {"uses": "manifest", "params": {"file": file, "crop": "shared"}}
+    return {"also": also} if also else {}
+
+
+def also_lines(run: Path) -> Iterator[str]:
+    """What the best weights of a run reach on its further validation sets."""
+    from emoca_core.runs.trained_folder import open_folder
+
+    for name, value in sorted(open_folder(run).card.metrics.items()):
+        if "/" in name and value is not None and "_error" in name:
+            yield f"{name}: {value:.4f}"

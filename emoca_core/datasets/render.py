@@ -7,6 +7,7 @@ import torch
 from PIL import Image
 
 from emoca_core.datasets.manifest import ManifestRow, write_manifest
+from emoca_core.errors import ParamsError
 from emoca_core.files import atomic_write, path_below
 from emoca_core.interfaces import EXPRESSIONS, FaceDataset, FaceSample
 from emoca_core.progress import progress_bar
@@ -24,6 +25,7 @@ def render_dataset(faces: FaceDataset, out: Path, labels: tuple[str, ...] = EXPR
 
     Raises:
         OSError: The folder cannot be written to.
+        ParamsError: Some landmarks are marked as not seen.
     """
     manifest = out / "manifest.parquet"
     write_manifest(
@@ -46,6 +48,8 @@ def _row(sample: FaceSample, path: str, labels: tuple[str, ...]) -> ManifestRow:
     height, width = sample.image.shape[-2:]
     landmarks = None
     if sample.landmarks is not None:  # NDC to pixel centres
+        if not sample.landmarks.isfinite().all():
+            raise ParamsError(f"{sample.key} has landmarks that are not seen, which a manifest cannot say: draw all")
         landmarks = (((sample.landmarks + 1) * torch.tensor([width, height]) - 1) / 2).flatten().tolist()
     return ManifestRow(
         path=path,

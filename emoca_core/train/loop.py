@@ -53,6 +53,7 @@ def train(
     augment: Callable[[Sample, torch.Generator], Sample] | None = None,
     sampling_weights: Float[Tensor, "N"] | None = None,
     batches: Callable[[int, int], TrainBatches] | None = None,
+    also: Mapping[str, Samples[Sample]] | None = None,
     resume: bool = False,
 ) -> Progress:
     """Train a task and return where it ended. Runs alone or in each of several processes.
@@ -67,6 +68,8 @@ def train(
         augment: Changes a training sample, with randomness from the generator alone.
         sampling_weights: Draw by these weights, with replacement, instead of a permutation.
         batches: Makes the batches of a process from its rank and the number of processes; by default ``TrainBatches``.
+        also: Further validation sets, by name: every validation measures them too, as ``NAME/METRIC``; they choose
+            nothing.
         resume: Continue the run in ``out`` from its last checkpoint.
 
     Raises:
@@ -90,8 +93,11 @@ def train(
     )
     loader = loading(DrawnDataset(training, settings.seed, augment), batch_sampler=drawn)
     per_pass = settings.batch_size // settings.accumulation // accelerator.num_processes
-    watching = EvaluationBatches(len(validation), batch_size=per_pass, **where) if len(validation) else None
-    watched = loading(validation, batch_sampler=watching) if watching else ()
+    watched: dict[str, _Watched[Batch]] = {}
+    for name, faces in {"": validation, **(also or {})}.items():
+        if len(faces):
+            order = EvaluationBatches(len(faces), batch_size=per_pass, **where)
+            watched[name] = _Watched(order, loading(faces, batch_sampler=order))
     optimizer = torch.optim.AdamW(
         list(task.trained_parameters()), settings.learning_rate, settings.betas, weight_decay=settings.weight_decay
     )
@@ -106,7 +112,7 @@ def train(
         accelerator.ddp_handler = DistributedDataParallelKwargs(find_unused_parameters=unused)
     model, optimizer = accelerator.prepare(task, optimizer)
     average = WeightAverage(task, settings.average) if settings.average else None
-    run = _Run(accelerator, folder, settings, task, model, optimizer, average, drawn, loader, watching, watched)
+    run = _Run(accelerator, folder, settings, task, model, optimizer, average, drawn, loader, watched)
     with folder.claimed() if accelerator.is_main_process else nullcontext(), together():
         if accelerator.is_main_process:
             folder.start(RunSettings(train=settings.model_dump(mode="json"), task=task.card()), resume)
@@ -114,6 +120,14 @@ def train(
         if settings.tracker != "none":
             accelerator.init_trackers(TRACKED)
         return run.go(run.load() if resume and folder.last else Progress())
+
+
+@dataclass(frozen=True)
+class _Watched(Generic[Batch]):
+    """A validation set: which samples each batch has, and the batches."""
+
+    order: EvaluationBatches
+    batches: Iterable[Batch]
 
 
 @dataclass
@@ -127,8 +141,7 @@ class _Run(Generic[Batch]):
     average: WeightAverage | None
     batches: TrainBatches
     loader: Iterable[Batch]
-    watching: EvaluationBatches | None
-    watched: Iterable[Batch]
+    watched: Mapping[str, _Watched[Batch]]
 
     def go(self, progress: Progress) -> Progress:
         settings, per_epoch, total = self.settings, self.batches.steps, self.total
@@ -226,22 +239,15 @@ class _Run(Generic[Batch]):
 
     @torch.no_grad()
     def _validate(self, progress: Progress) -> None:
-        if self.watching is None:
+        if "" not in self.watched:
             return
         self.model.eval()
         task = self.accelerator.unwrap_model(self.model)
-        rows = []
-        for number, (indices, batch) in enumerate(zip(self.watching, self.watched, strict=True)):
-            batch = _to(batch, self.accelerator.device)
-            if number == 0:
-                self._show(task, batch, progress)
-            predicted = task.predict(batch)
-            predicted["index"] = torch.tensor(indices, device=self.accelerator.device)
-            rows.append(self.accelerator.gather(predicted))
-        gathered = {key: torch.cat([row[key].cpu() for row in rows]) for key in rows[0]}
-        first = _first_of_each(gathered.pop("index"))
-        metrics = task.metrics({key: value[first] for key, value in gathered.items()})
+        found = {name: self._measured(task, watched, progress, name) for name, watched in self.watched.items()}
+        metrics = found.pop("")
         value = metrics[task.monitor]
+        for name, own in found.items():
+            metrics |= {f"{name}/{metric}": known for metric, known in own.items() if math.isfinite(known)}
         sign = 1 if task.higher_is_better else -1
         better = math.isfinite(value) and (progress.best is None or sign * value > sign * progress.best)
         progress.validations_without_gain = 0 if better else progress.validations_without_gain + 1
@@ -251,12 +257,27 @@ class _Run(Generic[Batch]):
                 self.folder.write_best(task.trained_state(), {**task.card(), "step": progress.step, "metrics": metrics})
         self._record(progress, {f"validation/{name}": value for name, value in metrics.items()})
 
-    def _show(self, task: Task[Batch], batch: Batch, progress: Progress) -> None:
+    def _measured(self, task: Task[Batch], watched: _Watched[Batch], progress: Progress, name: str) -> dict[str, float]:
+        """The metrics of one validation set."""
+        rows = []
+        for number, (indices, batch) in enumerate(zip(watched.order, watched.batches, strict=True)):
+            batch = _to(batch, self.accelerator.device)
+            if number == 0:
+                self._show(task, batch, progress, name)
+            predicted = task.predict(batch)
+            predicted["index"] = torch.tensor(indices, device=self.accelerator.device)
+            rows.append(self.accelerator.gather(predicted))
+        gathered = {key: torch.cat([row[key].cpu() for row in rows]) for key in rows[0]}
+        first = _first_of_each(gathered.pop("index"))
+        return task.metrics({key: value[first] for key, value in gathered.items()})
+
+    def _show(self, task: Task[Batch], batch: Batch, progress: Progress, of: str) -> None:
         """Write the task's pictures to the run folder and the tracker, now and then."""
         every = self.settings.pictures_every
         if not every or not self.accelerator.is_main_process or -(-progress.step // self.validate_every) % every:
             return
-        for name, picture in (task.pictures(batch) or {}).items():
+        for kind, picture in (task.pictures(batch) or {}).items():
+            name = f"{of}-{kind}" if of else kind
             pixels = picture.cpu().numpy()
             self.folder.write_picture(name, progress.step, pixels)
             for tracker in self.accelerator.trackers:

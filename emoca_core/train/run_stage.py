@@ -15,6 +15,7 @@ from emoca_core.method.objective import build_objective
 from emoca_core.registry import Registry, get_registry
 from emoca_core.registry import catalogue as catalogues
 from emoca_core.registry.catalogue import Catalogue, Recipe, get_catalogue
+from emoca_core.registry.spec import UsedComponent
 from emoca_core.registry.terms import Stage, looks_at_emotion
 from emoca_core.runs.loading import load_trained
 from emoca_core.runs.run_folder import Progress
@@ -40,12 +41,14 @@ class StageRun:
         training: Training faces.
         validation: Validation faces.
         settings: Of the stage.
+        also: Further validation faces, by name.
     """
 
     task: ReconstructionTask
     training: FaceDataset
     validation: FaceDataset
     settings: StageSettings
+    also: Mapping[str, FaceDataset]
 
     def train(self, out: Path, *, resume: bool = False) -> Progress:
         """Train, or continue the run in ``out``, and return where the run ended.
@@ -61,6 +64,7 @@ class StageRun:
             out,
             collate=collate_face_batch,
             batches=ring_batches(self.training, self.settings),
+            also=self.also,
             resume=resume,
         )
 
@@ -110,6 +114,7 @@ def prepare_stage(
     if not (emotion or "emotion_backbone" in (change or {}) or looks_at_emotion(chosen_recipe, stage, registry)):
         chosen_recipe = chosen_recipe.model_copy(update={"emotion_backbone": None})  # its weights need not be there
     training, validation = open_faces(data, chosen, registry)
+    also = {name: open_also(used, chosen, registry) for name, used in chosen.also.items()}
     set_seed(chosen.seed)  # before the networks: their initialisation is part of the run
     method = assemble(stage, recipe, chosen_recipe, catalogue, registry)
     card: dict[str, object] = {"name": recipe, "recipe": method.recipe.model_dump(mode="json", by_alias=True)}
@@ -128,8 +133,9 @@ def prepare_stage(
     }
     card["assets"] = {name: {"file": str(path), "sha256": sha256_of(path)} for name, path in paths.items()}
     task = TASKS[stage](method, objective, chosen, card)
-    rehearse(task, training)
-    return StageRun(task, training, validation, chosen)
+    for faces in (training, *also.values()):
+        rehearse(task, faces)
+    return StageRun(task, training, validation, chosen, also)
 
 
 def assemble(stage: Stage, name: str, recipe: Recipe, catalogue: Catalogue, registry: Registry) -> Method:
@@ -165,6 +171,21 @@ def open_faces(data: str, settings: StageSettings, registry: Registry) -> tuple[
     training = {**where, **shares[0], **settings.data}
     validation = {**where, **settings.data, **shares[1], **settings.validation_data}
     return registry.build("dataset", name, training), registry.build("dataset", name, validation)
+
+
+def open_also(used: UsedComponent, settings: StageSettings, registry: Registry) -> FaceDataset:
+    """Further validation faces, of the size of the others.
+
+    Raises:
+        UnknownNameError: No such data set.
+        ParamsError: A parameter is unknown, or there are no faces.
+    """
+    fields = registry.resolve("dataset", used.uses).Params.model_fields
+    size = {name: settings.data[name] for name in ("image_size",) if name in settings.data and name in fields}
+    faces = registry.build("dataset", used.uses, {**size, **used.params})
+    if not len(faces):
+        raise ParamsError(f"there are no faces to validate with in {used.uses} {dict(used.params)}")
+    return faces
 
 
 def ring_batches(faces: FaceDataset, settings: StageSettings) -> Callable[[int, int], TrainBatches] | None:

@@ -1,17 +1,19 @@
 """Settings of a stage of EMOCA's training: those of the loop, and what is compared with what."""
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from emoca_core.errors import ParamsError
 from emoca_core.registry.catalogue import merge
-from emoca_core.registry.spec import BatchSize, SettingsModel, validated
+from emoca_core.registry.spec import BatchSize, SettingsModel, UsedComponent, validated
 from emoca_core.registry.terms import Stage
 from emoca_core.rendering.masks import Background, Composition, MaskMode
 from emoca_core.train.ring_batches import FewImages
 from emoca_core.train.train_settings import TrainSettings
+
+ValidationName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
 
 
 class Exchange(SettingsModel):
@@ -52,6 +54,9 @@ class StageSettings(TrainSettings):
     """Parameters of the data set, for training and validation."""
     validation_data: Mapping[str, object] = Field(default_factory=dict)
     """Parameters of the validation set on top of ``data``."""
+    also: Mapping[ValidationName, UsedComponent] = Field(default_factory=dict)
+    """Further data sets that every validation measures, by name: ``validation/NAME/landmark_error`` and so on. They
+    have the image size of ``data``, and take no part in choosing the best weights."""
 
     @model_validator(mode="after")
     def _exchange_needs_company(self) -> "StageSettings":

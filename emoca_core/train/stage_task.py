@@ -115,10 +115,16 @@ class ReconstructionTask(Task[FaceBatch]):
     @torch.no_grad()
     def predict(self, batch: FaceBatch) -> dict[str, Tensor]:
         capture = self.capture(batch)
-        losses: Losses = self.objective(capture)
-        parts = {"loss": losses.total, **losses.parts, **self.objective.measure(capture)}
+        parts = self._judged(capture)
         rows = {name: value.float().expand(len(batch.crop)) for name, value in parts.items()}
         return rows | self._measures(capture)
+
+    def _judged(self, capture: Capture) -> dict[str, Tensor]:
+        """The terms; without them where they ask for a truth that photos beside synthetic faces do not have."""
+        if capture.truth is None and "truth" in self.objective.required(self.objective.losses):
+            return {self.monitor: capture.crop.image.new_tensor(torch.nan)}
+        losses: Losses = self.objective(capture)
+        return {self.monitor: losses.total, **losses.parts, **self.objective.measure(capture)}
 
     def metrics(self, gathered: Mapping[str, Tensor]) -> dict[str, float]:
         means = {name: float(values.double().nanmean()) for name, values in gathered.items()}

@@ -22,11 +22,14 @@ REGIONS: Mapping[str, tuple[str, ...]] = {
 
 
 def landmark_error(capture: Capture) -> Float[Tensor, "B"] | None:
-    """Mean distance of the 68 points from the photo's, divided by the distance of the outer eye corners."""
+    """Mean distance of the points that are seen from the photo's, divided by the distance of the outer eye corners.
+
+    NaN where one of these corners is not seen (not finite).
+    """
     detected = capture.crop.landmarks.get("ibug68")
     if detected is None or capture.geometry is None or capture.parameters.camera is None:
         return None
-    distances = (capture.projected_landmarks() - detected).norm(dim=-1).mean(1)
+    distances = (capture.projected_landmarks() - detected).norm(dim=-1).nanmean(1)
     left, right = IBUG68_OUTER_EYE_CORNERS
     normalised: Tensor = distances / (detected[:, left] - detected[:, right]).norm(dim=-1)
     return normalised

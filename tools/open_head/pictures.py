@@ -11,6 +11,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
+from emoca_core import get_registry
 from emoca_core.files import atomic_write
 from emoca_core.geometry.lighting import SH_CONSTANTS
 from emoca_core.interfaces import Albedo, FaceParameters, WeakPerspectiveCamera
@@ -210,6 +211,15 @@ def save(path: Path, rows: list[list[np.ndarray]]) -> None:
     print(f"{path}: {buffer.tell() / 1e3:.0f} kB, {colours} colours")
 
 
+def synthetic_faces(path: Path) -> None:
+    """64 synthetic faces with all variety, of 64 people."""
+    params = {"image_size": 112, "variety": 1.0, "faces_per_identity": 1, "length": 64}
+    faces = get_registry().build("dataset", "synthetic_faces", params)
+    images = torch.stack([faces[index].image for index in range(len(faces))]).unflatten(0, (8, 8))
+    sheet = images.permute(0, 3, 1, 4, 2).reshape(8 * 112, 8 * 112, 3)
+    Image.fromarray((sheet * 255).round().byte().numpy()).save(path, quality=85)
+
+
 def main() -> None:
     """Draw all sheets."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -224,6 +234,8 @@ def main() -> None:
     for name, draw in sheets.items():
         if not arguments.only or name in arguments.only:
             save(arguments.out / f"open_head_{name}.png", draw(studio))
+    if not arguments.only or "synthetic_faces" in arguments.only:
+        synthetic_faces(arguments.out / "synthetic_faces.jpg")
 
 
 if __name__ == "__main__":

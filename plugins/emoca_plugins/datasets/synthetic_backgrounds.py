@@ -25,21 +25,21 @@ KEPT_SIDE = 320
 
 def drawn_backgrounds(draws: Draws, size: int) -> Float[Tensor, "B 3 S S"]:
     """A smooth field with noise of some coarseness and blurred shapes on it, out of focus by a random amount."""
-    picture = backgrounds(draws.uniform(0, 1, 100), size)
+    picture = backgrounds(draws.uniform(0.0, 1.0, 100), size)
     strength = 0.5 * draws.uniform(0, 1, len(OCTAVES)) * draws.chance(0.7)[:, None]
     for octave, count in enumerate(OCTAVES):
         lines = enlargement(count, size, "bilinear")
-        grey = draws.uniform(-1, 1, count, count)[:, None]
+        grey = draws.uniform(-1.0, 1.0, count, count)[:, None]
         picture = picture + strength[:, octave, None, None, None] * (lines @ grey @ lines.mT)
     busy = draws.chance(0.7)
     middle, half = draws.uniform(-1.2, 1.2, SHAPES, 2), draws.uniform(0.05, 1.0, SHAPES, 2) ** 1.5
-    angle, roundness = draws.uniform(-1.6, 1.6, SHAPES), draws.uniform(0, 1, SHAPES)
+    angle, roundness = draws.uniform(-1.6, 1.6, SHAPES), draws.uniform(0.0, 1.0, SHAPES)
     covered = coverage(rounded_boxes(middle, half, angle, roundness, size))
-    covered = covered * (busy[:, None] & (draws.uniform(0, 1, SHAPES) < 0.8))[..., None, None]
-    colours = draws.uniform(0, 1, SHAPES, 3) * draws.uniform(0.3, 1.0, SHAPES, 1)
+    covered = covered * (busy[:, None] & (draws.uniform(0.0, 1.0, SHAPES) < 0.8))[..., None, None]
+    colours = draws.uniform(0.0, 1.0, SHAPES, 3) * draws.uniform(0.3, 1.0, SHAPES, 1)
     for shape in range(SHAPES):
         picture = picture.lerp(colours[:, shape, :, None, None], covered[:, shape, None])
-    picture = picture.mean(1, keepdim=True).lerp(picture, draws.uniform(0, 1, 1, 1, 1))
+    picture = picture.mean(1, keepdim=True).lerp(picture, draws.uniform(0.0, 1.0, 1, 1, 1))
     return gaussian_blur(picture, 0.05 * size * draws.uniform() ** 2).clamp(0, 1)
 
 
@@ -62,7 +62,7 @@ class PhotoBackgrounds:
             ImageError: A photo cannot be read.
         """
         chosen = draws.choice(len(self.photos)).tolist()
-        places = draws.uniform(0, 1, 4).tolist()
+        places = draws.uniform(0.0, 1.0, 4).tolist()
         squares = [self._square(photo, *place, size) for photo, place in zip(chosen, places, strict=True)]
         return torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2) / 255
 

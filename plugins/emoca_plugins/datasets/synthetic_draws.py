@@ -22,7 +22,7 @@ class Draws:
         """What is left of the numbers of some of the faces."""
         return Draws(self._numbers[rows, self._next :])
 
-    def uniform(self, low: float = 0.0, high: float = 1.0, *shape: int) -> Float[Tensor, "B *shape"]:
+    def uniform(self, low: float | int = 0, high: float | int = 1, *shape: int) -> Float[Tensor, "B *shape"]:
         """Uniform numbers in (low, high), ``shape`` of them for each face."""
         count = math.prod(shape)
         taken = self._numbers[:, self._next : self._next + count]
@@ -32,7 +32,7 @@ class Draws:
 
     def normal(self, *shape: int) -> Float[Tensor, "B *shape"]:
         """Standard normal numbers."""
-        return normal(self.uniform(0, 1, *shape))
+        return normal(self.uniform(0.0, 1.0, *shape))
 
     def chance(self, share: float) -> Bool[Tensor, "B"]:
         """True for this share of the faces."""

@@ -185,7 +185,7 @@ class SyntheticFaces(FaceDataset):
         """The same poses, and wide ones for a share of the faces."""
         draws = self.photographer.draws("pose", indices)
         wide = draws.chance(self.params.share("wide_pose"))
-        return torch.where(wide[:, None], draws.uniform(-1, 1, 3) * pose.new_tensor(WIDE_POSE).deg2rad(), pose)
+        return torch.where(wide[:, None], draws.uniform(-1.0, 1.0, 3) * pose.new_tensor(WIDE_POSE).deg2rad(), pose)
 
     def _draws(self, indices: Sequence[int], stream: int = 0) -> Float[Tensor, "B D"]:
         return uniform_draws(self.params.seed, stream, indices)

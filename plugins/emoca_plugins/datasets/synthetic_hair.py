@@ -142,7 +142,7 @@ def _strands() -> Float[Tensor, "1 1 H W"]:
 
 def _waves(draws: Draws, place: Float[Tensor, "V 3"], frequency: float) -> Float[Tensor, "B V"]:
     """Smooth noise over the head, about -1 to 1; ``frequency`` in radians a metre."""
-    directions, phases = frequency * draws.normal(3, 3), draws.uniform(0, 2 * torch.pi, 3, 1)
+    directions, phases = frequency * draws.normal(3, 3), draws.uniform(0.0, 2 * torch.pi, 3, 1)
     return (directions @ place.T + phases).cos().mean(1)
 
 

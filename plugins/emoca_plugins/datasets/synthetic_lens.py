@@ -32,7 +32,7 @@ def taken(draws: Draws, scene: Float[Tensor, "B 3 S S"], params: VarietyParams) 
 def _moved(draws: Draws, picture: Float[Tensor, "B 3 S S"], share: float) -> Float[Tensor, "B 3 S S"]:
     """Blurred along a line of up to 6 % of the side."""
     size = picture.shape[-1]
-    moving, angle, length = draws.chance(share), draws.uniform(0, 3.14), draws.uniform(0.0, 0.06) * size
+    moving, angle, length = draws.chance(share), draws.uniform(0.0, 3.14), draws.uniform(0.0, 0.06) * size
     if not moving.any():
         return picture
     some = picture[moving]
@@ -52,7 +52,7 @@ def _cast(draws: Draws, picture: Float[Tensor, "B 3 S S"], share: float) -> Floa
     """Exposure and contrast of every picture; colours and gamma of a share of them."""
     cast = draws.chance(share)[:, None]
     gains = torch.where(cast, draws.uniform(0.7, 1.3, 3), 1.0) * draws.uniform(0.75, 1.15, 1)
-    gamma = torch.where(cast, 0.65 * (1.5 / 0.65) ** draws.uniform(0, 1, 1), 1.0)
+    gamma = torch.where(cast, 0.65 * (1.5 / 0.65) ** draws.uniform(0.0, 1.0, 1), 1.0)
     contrast, lift = draws.uniform(0.7, 1.2, 1), draws.uniform(-0.06, 0.06, 1)
     gains, gamma, contrast, lift = (value[..., None, None] for value in (gains, gamma, contrast, lift))
     exposed = (picture * gains).clamp(1e-4, 1) ** gamma

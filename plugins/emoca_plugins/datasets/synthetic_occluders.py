@@ -66,15 +66,15 @@ def _hands(
 def _things(draws: Draws, target: Float[Tensor, "B 2"], face: Float[Tensor, "B"], size: int) -> Layer:
     """A box, disc or pill of any colour, striped or not, shaded across."""
     half = face[:, None] * draws.uniform(0.06, 0.5, 2)
-    shift = half * draws.uniform(-1, 1, 2)
+    shift = half * draws.uniform(-1.0, 1.0, 2)
     angle, roundness = draws.uniform(-1.6, 1.6), draws.uniform()
     one = [value[:, None] for value in (target + shift, half, angle, roundness)]
     distance = rounded_boxes(one[0], one[1], one[2], one[3], size)
     x, y = pixel_places(size)
     across = x * _flat(angle.cos()) + y * _flat(angle.sin())
-    stripes = 1 + 0.4 * _flat(draws.uniform() * draws.chance(0.4)) * (across * _flat(draws.uniform(8, 60))).sin()
+    stripes = 1 + 0.4 * _flat(draws.uniform() * draws.chance(0.4)) * (across * _flat(draws.uniform(8.0, 60.0))).sin()
     shade = stripes * (1 + _flat(draws.uniform(-0.6, 0.6)) * across)
-    colour = draws.uniform(0, 1, 3)[:, :, None, None] * shade[:, None]
+    colour = draws.uniform(0.0, 1.0, 3)[:, :, None, None] * shade[:, None]
     return colour.clamp(0, 1), coverage(distance)
 
 
@@ -92,8 +92,8 @@ def _shadows(draws: Draws, middle: Float[Tensor, "B 2"], size: int) -> Float[Ten
     middle = middle + draws.uniform(-0.4, 0.4, 2)
     cosine, sine = _flat(angle.cos()), _flat(angle.sin())
     across = (x - _flat(middle[:, 0])) * cosine + (y - _flat(middle[:, 1])) * sine
-    waves = (_flat(draws.uniform(3, 12)) * (x * sine - y * cosine)).sin()
-    across = across + _flat(draws.uniform(0, 0.08)) * waves
+    waves = (_flat(draws.uniform(3.0, 12.0)) * (x * sine - y * cosine)).sin()
+    across = across + _flat(draws.uniform(0.0, 0.08)) * waves
     soft, width = _flat(draws.uniform(0.02, 0.25)), _flat(draws.uniform(0.1, 0.5))
     edge = torch.sigmoid(4 * across / soft)
     bar = torch.sigmoid(4 * (width - across.abs()) / soft)

@@ -32,7 +32,7 @@ def draw_lighting(draws: Float[Tensor, "B 40"]) -> Float[Tensor, "B 9 3"]:
 def hard_lighting(draws: Draws, light: Float[Tensor, "B 9 3"], share: float) -> Float[Tensor, "B 9 3"]:
     """The same light, and of a share of the faces that of one hard lamp from the front hemisphere, which may dazzle."""
     level, lamp = draws.uniform(0.2, 0.55), draws.uniform(0.35, 0.85)
-    direction = F.normalize(torch.cat([draws.uniform(-1, 1, 2), draws.uniform(-0.1, 0.8, 1)], 1), dim=1)
+    direction = F.normalize(torch.cat([draws.uniform(-1.0, 1.0, 2), draws.uniform(-0.1, 0.8, 1)], 1), dim=1)
     tints = 1 + draws.uniform(-0.25, 0.25, 2, 3)
     hard = torch.zeros_like(light)
     hard[:, 0] = level[:, None] * tints[:, 0] / SH_CONSTANTS[0]

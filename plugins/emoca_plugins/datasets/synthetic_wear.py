@@ -80,7 +80,7 @@ def draw_glasses(draws: Draws, head: Head, share: float) -> list[Sheet]:
     half = torch.stack([draws.uniform(0.021, 0.029), draws.uniform(0.014, 0.024)], 1)
     power, thick = draws.uniform(0.45, 1.0), draws.uniform(0.0012, 0.0045)
     rimless = draws.chance(0.15)
-    colour = draws.uniform(0.0, 0.7, 3) * draws.uniform(0, 1, 1) + 0.02
+    colour = draws.uniform(0.0, 0.7, 3) * draws.uniform(0.0, 1.0, 1) + 0.02
     tint = draws.uniform(0.0, 0.25, 3)
     clear = draws.uniform(0.0, 0.12)
     front = torch.maximum(head.landmarks[:, BRIDGE, 2], head.landmarks[:, 36:48, 2].amax(1) + 0.012)
@@ -142,7 +142,7 @@ def draw_long_hair(draws: Draws, head: Head, hair: Cap) -> list[Sheet]:
     turn = torch.linspace(0, 1, 21) * (2 * torch.pi - 2 * open_at[:, None]) + open_at[:, None]
     width = (head.ears[:, 1, 0] - head.ears[:, 0, 0]) / 2
     back = head.ears[..., 2].mean(1)
-    wave = 0.006 * (turn * draws.uniform(4, 14)[:, None]).cos()
+    wave = 0.006 * (turn * draws.uniform(4.0, 14.0)[:, None]).cos()
     rows = []
     for share, wide in ((-0.2, 0.94), (0.1, 1.04), (0.4, 1.1), (0.7, 1.08), (1.0, 1.0)):
         x = turn.sin() * ((width + out)[:, None] * wide + wave)
@@ -197,7 +197,7 @@ def render_sheets(
 
 def _glare(draws: Draws, lens: Float[Tensor, "B 2 S S"]) -> Float[Tensor, "B 1 S S"]:
     """A lamp's streak on the lenses of every third pair."""
-    angle, offset, width = draws.uniform(0, 3.14), draws.uniform(-0.7, 0.7), draws.uniform(0.1, 0.45)
+    angle, offset, width = draws.uniform(0.0, 3.14), draws.uniform(-0.7, 0.7), draws.uniform(0.1, 0.45)
     strength = draws.uniform(0.2, 0.9) * draws.chance(1 / 3)
     across = lens[:, :1] * _wide(angle.cos()) + lens[:, 1:] * _wide(angle.sin()) - _wide(offset)
     return _wide(strength) * (1 - (across / _wide(width)).square()).clamp(min=0)
