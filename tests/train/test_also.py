@@ -1,6 +1,7 @@
 """Further validation sets: photos are measured beside the synthetic faces that are trained on, and choose nothing."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from emoca_core import get_registry
 from emoca_core.cli import main
 from emoca_core.datasets.render import render_dataset
 from emoca_core.errors import ParamsError
+from emoca_core.train.face_batches import collate_face_batch
 from emoca_core.train.run_stage import prepare_stage
 from emoca_core.train.validation_figures import landmark_error
 
@@ -93,18 +95,15 @@ def test_a_name_is_one_word(photos, name):
         prepare_stage("coarse", "open_pretrain", "synthetic_faces", change=TINY, settings=SETTINGS | {"also": also})
 
 
-def test_no_faces_are_refused(photos):
-    also = {"photos": {"uses": "manifest", "params": {"file": str(photos), "split": "nowhere"}}}
+def test_no_faces_are_refused(tmp_path):
+    (tmp_path / "none.csv").write_text("path\n")
+    also = {"photos": {"uses": "manifest", "params": {"file": str(tmp_path / "none.csv")}}}
     with pytest.raises(ParamsError, match="no faces to validate with"):
         prepare_stage("coarse", "open_pretrain", "synthetic_faces", change=TINY, settings=SETTINGS | {"also": also})
 
 
 def test_landmarks_that_are_not_seen_do_not_count(photos):
     ready = prepare_stage("coarse", "open_pretrain", "synthetic_faces", change=TINY, settings=SETTINGS)
-    from dataclasses import replace
-
-    from emoca_core.train.face_batches import collate_face_batch
-
     batch = collate_face_batch([ready.validation[0], ready.validation[1]])
     capture = ready.task.capture(batch)
     points = capture.crop.landmarks["ibug68"].clone()

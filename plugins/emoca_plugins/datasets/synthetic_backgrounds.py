@@ -1,5 +1,6 @@
 """What stands behind synthetic faces: colour fields, noise and blurred shapes, or photos of the user's."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -63,10 +64,11 @@ class PhotoBackgrounds:
         """
         chosen = draws.choice(len(self.photos)).tolist()
         places = draws.uniform(0.0, 1.0, 4).tolist()
-        squares = [self._square(photo, *place, size) for photo, place in zip(chosen, places, strict=True)]
+        squares = [self._square(photo, place, size) for photo, place in zip(chosen, places, strict=True)]
         return torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2) / 255
 
-    def _square(self, photo: int, left: float, top: float, share: float, side: float, size: int) -> ndarray:
+    def _square(self, photo: int, place: Sequence[float], size: int) -> UInt8[ndarray, "S S 3"]:
+        left, top, share, side = place
         pixels = self._read(self.photos[photo])
         height, width = pixels.shape[:2]
         edge = max(1, round(min(height, width) * (1 + 2 * share) / 3))

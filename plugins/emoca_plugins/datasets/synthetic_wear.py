@@ -182,7 +182,8 @@ def render_sheets(
     """Colours, lit, and opacity of sheets where they are nearer than the head."""
     points = torch.cat([s.points.where(s.worn[:, None, None, None], 0.0).flatten(1, 2) for s in sheets], 1)
     faces = _faces(tuple((s.points.shape[1], s.points.shape[2]) for s in sheets))
-    fragments = renderer.rasterize(camera.project(points), faces, tuple(head.depth.shape[1:]))
+    height, width = head.depth.shape[1:]
+    fragments = renderer.rasterize(camera.project(points), faces, (height, width))
     normals = vertex_normals(points, faces)
     normals = normals * torch.where(normals[..., 2:] < 0, -1.0, 1.0)  # both sides are lit
     attributes = torch.cat([torch.cat([_painted(s) for s in sheets], 1), normals], -1)
