@@ -19,6 +19,7 @@ from emoca_core.geometry.rotations import rotation_vector_to_matrix
 from emoca_core.interfaces import Block, ExpressionRig, FaceGeometry, FaceModel, FaceParameters, SequenceRig
 from emoca_core.kernels.threads import one_thread
 from emoca_core.progress import progress_bar
+from emoca_core.video.head_path import HeadPoints
 from emoca_core.vocabulary.arkit import ARKIT_NAMES
 
 _SLICE = 64
@@ -99,6 +100,19 @@ def _head_movement(
         one[:, :3, :3], one[:, :3, 3] = turns, pivot - turns @ pivot
         moved = moved @ one
     return moved
+
+
+def head_points(face_model: FaceModel, parameters: FaceParameters) -> HeadPoints:
+    """Landmarks of one person's head at rest that do not wander with its contour, and where it turns.
+
+    Args:
+        face_model: One with ``global_pose``.
+        parameters: Of the person; their first row counts.
+    """
+    person = parameters.map(lambda tensor: tensor[:1].to(face_model.faces.device))
+    unturned = at_rest(person).replace(global_pose=None, neck_pose=None)
+    points = posed_with(face_model, unturned, global_pose=torch.zeros(1, 3)).landmarks["ibug68"][0, _INNER]
+    return HeadPoints(points.cpu(), torch.from_numpy(_pivot(face_model, unturned, "global_pose")))
 
 
 def _pivot(face_model: FaceModel, person: FaceParameters, block: Block) -> Float[ndarray, "3"]:

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, UInt8
 from numpy import ndarray
 
+from emoca_core.export.sequence_rig import head_points
 from emoca_core.images.crops import black_crop, choose_crop, crops_to_batch
 from emoca_core.images.warp import to_uint8, warp
 from emoca_core.interfaces import (
@@ -38,6 +39,7 @@ from emoca_core.reconstruction.quality import doubtful_frames
 from emoca_core.reconstruction.sequence_settings import SequenceSettings
 from emoca_core.reconstruction.tracks import Track, find_people, read_track
 from emoca_core.video import open_clip
+from emoca_core.video.head_path import smooth_head
 from emoca_core.video.smoothing import smooth_code, smooth_crops
 
 _PERSON_FRAMES = 8
@@ -103,8 +105,8 @@ def capture_track(
     if track.is_bridged.any():
         source = torch.from_numpy(track.source)
         parameters = parameters.map(lambda tensor: tensor[source])
-    parameters = smooth_code(parameters, track.times, track.scores, settings.smooth, track.segments)
     parameters = _with_person(parameters, person.map(torch.Tensor.cpu), len(track))
+    parameters = _smoothed(method, parameters, track, settings.smooth)
     return ReconstructedSequence(
         method=method,
         crop_rule=rule.name,
@@ -195,6 +197,21 @@ class _Look:
         if self.exact:
             return self.rule(pixels, detection)
         return CroppedFace(to_uint8(warp(pixels, place, size, antialias=True)), place)
+
+
+def _smoothed(method: Method, code: FaceParameters, track: Track, strength: float) -> FaceParameters:
+    """Smooth along time: the head as the picture shows it, where the face model can tell, and all else by itself."""
+    how = track.times, track.scores, strength, track.segments
+    smooth = smooth_code(code, *how)
+    if (
+        strength == 0
+        or code.global_pose is None
+        or code.camera is None
+        or "global_pose" not in method.face_model.blocks
+    ):
+        return smooth
+    head = smooth_head(code, head_points(method.face_model, code), *how)
+    return smooth.replace(global_pose=head.global_pose, camera=head.camera)
 
 
 def _moving(code: FaceParameters) -> FaceParameters:

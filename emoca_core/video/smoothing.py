@@ -20,6 +20,7 @@ from emoca_core.geometry.rotations import matrix_to_rotation_vector, rotation_ve
 from emoca_core.images.warp import transform_points
 from emoca_core.interfaces import IDENTITY, Camera, FaceParameters
 from emoca_core.interfaces.face import Unit
+from emoca_core.video.most_probable_path import fill, follow_movement, most_probable_path, noise_of
 
 DEFAULT_STRENGTH = 0.6
 LONGEST_GAP = 0.3
@@ -29,15 +30,9 @@ _FASTEST, _SLOWEST = 20.0, 1.5
 """Hz that pass with half their amplitude at a strength just above 0, and at 1."""
 _NOISE: dict[Unit, float] = {"activation": 0.01, "radians": 0.002, "spherical_harmonics": 0.01}
 """Least noise assumed, by unit: what lies below it is not worth following."""
-_MOST_AIM_NOISE = 0.005
-"""Most noise assumed of where in the crop a camera sees the head, half-images: landmarks tell it to a fraction of this.
-What a head that is shaken seems to have more of is movement. How far it is they tell far worse."""
-_ROUNDS = 4
-_WINDOW = np.array([1, 2, 3, 2, 1]) / 9
-_SURPRISE = 1.7
-"""Squared departure from what was measured, averaged over that window, in units of the noise, from which a movement is
-followed."""
-_MOST_FREE = 1e4
+MOST_AIM_NOISE = 0.002
+"""Most noise assumed of where in the crop a camera sees the head, half-images: all landmarks together tell it to a
+fraction of this. What a head that is shaken seems to have more of is movement. How far it is they tell far worse."""
 _SAME = 1e-5
 """Differences below which two rows are of the same picture."""
 _POSES = frozenset({"global_pose", "neck_pose", "jaw_pose", "eye_pose"})
@@ -130,7 +125,7 @@ def smooth_rotations(
         own = labels == label
         if trust[own].any():
             turns = rotation_vector_to_matrix(torch.from_numpy(out[own]))
-            mean = _mean_rotation(turns, torch.from_numpy(trust[own]))
+            mean = mean_rotation(turns, torch.from_numpy(trust[own]))
             local = matrix_to_rotation_vector(mean.mT @ turns).numpy()
             smooth = smooth_signal(local, times[own], strength, confidence=trust[own], noise=noise, together=True)
             changed = (smooth != local).any(1)  # what stays as it is stays to the last digit
@@ -203,7 +198,7 @@ def smooth_code(
     def smooth(name: str, block: Tensor, rotations: bool) -> Tensor:
         values, unit = block.numpy(), parameters.unit_of(name.partition(".")[0])
         noise = _NOISE.get(unit, 0.0)
-        most = _MOST_AIM_NOISE if unit == "camera" and values.shape[1] == 2 else math.inf
+        most = MOST_AIM_NOISE if unit == "camera" and values.shape[1] == 2 else math.inf
         if rotations:
             smoothed = np.stack([turns(values[:, one], noise=noise) for one in range(values.shape[1])], axis=1)
         else:
@@ -270,11 +265,11 @@ def _smooth_stretch(
     together: bool,
 ) -> Float[ndarray, "N D"]:
     if strength == 0:
-        return _filled(values, times, trust)
+        return fill(values, times, trust)
     interval = float(np.median(np.diff(times))) if len(times) > 1 else 1.0
     # half the amplitude passes where noise * interval / push = 1 / (2 pi f)^4
     push = (2 * np.pi * cutoff_of(strength)) ** 4 * interval
-    scale = np.clip(_noise_of(values, times, trust), *noise)
+    scale = np.clip(noise_of(values, times, trust), *noise)
     if together:
         scale = np.sqrt(np.mean(scale**2, keepdims=True))
     groups = [slice(None)] if together else [slice(one, one + 1) for one in range(values.shape[1])]
@@ -290,83 +285,18 @@ def _adaptive(
     """Smoothed with stronger pushes where the smoothed signal leaves the measured one by more than its noise."""
     if np.ptp(values) == 0:
         return values
-    free = np.ones(len(values))
-    out = most_probable_path(values, times, free * push, trust)
-    for _ in range(_ROUNDS):
-        departure = trust * ((values - out) ** 2).mean(1) / max(scale, 1e-12) ** 2
-        around = np.pad(departure, len(_WINDOW) // 2, mode="edge")
-        surprise = np.convolve(around, _WINDOW, mode="valid") / _SURPRISE
-        if not (surprise > 1).any():
-            break
-        free = np.minimum(free * np.maximum(surprise, 1.0), _MOST_FREE)
-        out = most_probable_path(values, times, free * push, trust)
-    return out
+
+    def solve(push: Float[ndarray, "N"]) -> Float[ndarray, "N D"]:
+        return most_probable_path(values, times, push, trust)
+
+    def departure(out: Float[ndarray, "N D"]) -> Float[ndarray, "N"]:
+        squares: ndarray = trust * ((values - out) ** 2).mean(1) / max(scale, 1e-12) ** 2
+        return squares
+
+    return follow_movement(solve, departure, np.full(len(values), push))
 
 
-def most_probable_path(
-    values: Float[ndarray, "N D"],
-    times: Float[ndarray, "N"],
-    push: Float[ndarray, "N"],
-    trust: Float[ndarray, "N"],
-) -> Float[ndarray, "N D"]:
-    """What a Rauch-Tung-Striebel smoother finds: the minimum of the squared errors and the squared pushes.
-
-    Args:
-        values: Measured.
-        times: Seconds.
-        push: Variance of the change of velocity, per second, in units of the variance of the measurements.
-        trust: Inverse variance of each measurement; 0 where there is none.
-    """
-    from scipy.linalg import solveh_banded
-
-    if len(values) < 3 or np.count_nonzero(trust) < 2:
-        return _filled(values, times, trust)
-    steps = np.diff(times)
-    # change of velocity at the inner frames: a x_(k-1) + b x_k + c x_(k+1)
-    a, c = 1 / steps[:-1], 1 / steps[1:]
-    b, weight = -(a + c), 2 / (push[1:-1] * (steps[:-1] + steps[1:]))
-    bands = np.zeros((3, len(values)))  # lower form: diagonal, one and two below
-    for band, pairs in enumerate(([(a, a, 0), (b, b, 1), (c, c, 2)], [(a, b, 0), (b, c, 1)], [(a, c, 0)])):
-        for one, other, first in pairs:
-            bands[band, first : first + len(a)] += weight * one * other
-    bands[0] += trust
-    solved: ndarray = solveh_banded(bands, trust[:, None] * values, lower=True)
-    return solved
-
-
-def _filled(
-    values: Float[ndarray, "N D"], times: Float[ndarray, "N"], trust: Float[ndarray, "N"]
-) -> Float[ndarray, "N D"]:
-    """Rows without trust on the straight line between their neighbours."""
-    seen, out = trust > 0, values.copy()
-    for column in range(values.shape[1]):
-        out[~seen, column] = np.interp(times[~seen], times[seen], values[seen, column])
-    return out
-
-
-def _noise_of(
-    values: Float[ndarray, "N D"], times: Float[ndarray, "N"], trust: Float[ndarray, "N"]
-) -> Float[ndarray, "D"]:
-    """Standard deviation of the white part of each signal.
-
-    From how far each row is from the cubic through its four neighbours, which movement hardly changes.
-    """
-    seen, when = values[trust > 0], times[trust > 0]
-    if len(seen) < 9:
-        return np.zeros(values.shape[1])
-    rows = np.arange(2, len(seen) - 2)
-    near = [rows - 2, rows - 1, rows + 1, rows + 2]
-    away, variance = seen[rows].copy(), np.ones(len(rows))
-    for one in near:
-        factors = [(when[rows] - when[other]) / (when[one] - when[other]) for other in near if other is not one]
-        weight = np.prod(factors, axis=0)
-        away -= weight[:, None] * seen[one]
-        variance += weight**2
-    spread: ndarray = np.median(np.abs(away) / np.sqrt(variance)[:, None], axis=0)
-    return spread / 0.6745  # of a normal distribution
-
-
-def _mean_rotation(turns: Float[Tensor, "N 3 3"], trust: Float[Tensor, "N"]) -> Float[Tensor, "3 3"]:
+def mean_rotation(turns: Float[Tensor, "N 3 3"], trust: Float[Tensor, "N"]) -> Float[Tensor, "3 3"]:
     """The rotation nearest to all, in the sense of the chordal distance."""
     u, _, vt = torch.linalg.svd((trust[:, None, None] * turns).sum(0))
     sign = torch.ones(3, dtype=turns.dtype)

@@ -49,9 +49,11 @@ class VideoFile(TimedClip):
 
     Attributes:
         stamps: See ``_Index``; ``None`` means that frames are counted from the file's beginning.
+        turn: From the stored x and y (columns) to the shown ones (rows).
     """
 
     stamps: Int[ndarray, "N"] | None = field(repr=False, compare=False)
+    turn: Int[ndarray, "2 2"] = field(repr=False, compare=False)
 
     def _decoded(self, wanted: Int[ndarray, "K"]) -> Iterator[tuple[int, UInt8[ndarray, "H W 3"]]]:
         if not len(wanted):
@@ -59,7 +61,7 @@ class VideoFile(TimedClip):
         chosen = set(wanted.tolist())
         for number, frame in self._from(int(wanted[0])):
             if number in chosen and not frame.is_corrupt:
-                yield number, _upright(frame, self.size)
+                yield number, _upright(frame, self.size, self.turn)
             if number >= wanted[-1]:
                 return
 
@@ -107,7 +109,8 @@ def open_video(path: Path, part: Part) -> VideoFile:
         frame = next(_frames(container, stream), None)
         if frame is None:
             raise ImageError(f"{path}: not a single frame can be decoded. Export or download it again.")
-        size = _upright_size(frame, stream)
+        turn = _turn(frame)
+        size = _upright_size(frame, stream, turn)
         check_size(path, *size[::-1])
     numbers = part.numbers(path, index.times)
     return VideoFile(
@@ -117,10 +120,11 @@ def open_video(path: Path, part: Part) -> VideoFile:
         frame_rate=mean_rate(index.times[numbers], rate),
         length=len(numbers),
         has_sound=has_sound,
-        notes=tuple(_notes(index, promised, _turn(frame))),
+        notes=tuple(_notes(index, promised, turn)),
         times=index.times,
         numbers=numbers,
         stamps=index.stamps,
+        turn=turn,
     )
 
 
@@ -205,7 +209,11 @@ def _notes(index: _Index, promised: int, turn: Int[ndarray, "2 2"]) -> Iterator[
 
 
 def _turn(frame: VideoFrame) -> Int[ndarray, "2 2"]:
-    """The display matrix in its signs: from the stored x and y (columns) to the shown ones (rows)."""
+    """The display matrix in its signs: from the stored x and y (columns) to the shown ones (rows).
+
+    Asked of one frame of a file alone: PyAV's frames that were asked for their side data live until the next garbage
+    collection, hundreds of them at once.
+    """
     data = frame.side_data.get("DISPLAYMATRIX")
     if data is None:
         return np.eye(2, dtype=int)
@@ -216,18 +224,18 @@ def _turn(frame: VideoFrame) -> Int[ndarray, "2 2"]:
     return turn
 
 
-def _upright_size(frame: VideoFrame, stream: VideoStream) -> tuple[int, int]:
+def _upright_size(frame: VideoFrame, stream: VideoStream, turn: Int[ndarray, "2 2"]) -> tuple[int, int]:
     """Height and width as shown, with square pixels."""
     aspect = float(stream.sample_aspect_ratio or 1) or 1.0
     size = frame.height, max(1, round(frame.width * aspect))
-    return size[::-1] if _turn(frame)[0, 0] == 0 else size
+    return size[::-1] if turn[0, 0] == 0 else size
 
 
-def _upright(frame: VideoFrame, size: tuple[int, int]) -> UInt8[ndarray, "H W 3"]:
-    turn = _turn(frame)
+def _upright(frame: VideoFrame, size: tuple[int, int], turn: Int[ndarray, "2 2"]) -> UInt8[ndarray, "H W 3"]:
+    """The pixels as shown. One thread: a frame would begin and end others for a millisecond of work."""
     lying = turn[0, 0] == 0
     height, width = size[::-1] if lying else size
-    pixels = frame.to_ndarray(format="rgb24", width=width, height=height)
+    pixels = frame.to_ndarray(format="rgb24", width=width, height=height, threads=1)
     if lying:
         pixels = pixels.swapaxes(0, 1)
     return np.ascontiguousarray(pixels[:: turn[1].sum(), :: turn[0].sum()])

@@ -1,5 +1,6 @@
 """Clips come frame by frame with their true times, upright, whole or in part; every bad file is one clear line."""
 
+import gc
 import io
 import os
 from itertools import pairwise
@@ -140,6 +141,19 @@ def test_sound_and_one_frame_and_240_frames_a_second(tmp_path):
     assert clip.has_sound and clip.length == 1 and seen(clip) == [(0, 0.0, 7)] and clip.frame_rate > 0
     clip = open_clip(write_clip(tmp_path / "fast.mp4", map(numbered, range(40)), rate=240))
     assert clip.frame_rate == pytest.approx(240) and seen(clip) == even(40, 240)
+
+
+@pytest.mark.parametrize("turn", [0, 90])
+def test_frames_that_were_read_are_gone(tmp_path, turn):
+    """Without waiting for a garbage collection: 200 decoded frames of 8K would be 10 GB, each with its own threads."""
+    clip = open_clip(write_clip(tmp_path / "a.mp4", map(numbered, range(60)), turn=turn))
+    gc.collect()
+    gc.disable()
+    try:
+        alive = max(sum(type(one) is av.VideoFrame for one in gc.get_objects()) for _ in clip.frames())
+    finally:
+        gc.enable()
+    assert 0 < alive < 12, "the decoder's threads hold a few"
 
 
 @pytest.mark.slow

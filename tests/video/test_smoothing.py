@@ -7,9 +7,9 @@ from scipy.spatial.transform import Rotation
 
 from emoca_core.images.warp import transform_points
 from emoca_core.interfaces import FaceParameters, PerspectiveCamera
+from emoca_core.video.most_probable_path import most_probable_path
 from emoca_core.video.smoothing import (
     find_segments,
-    most_probable_path,
     smooth_code,
     smooth_crops,
     smooth_rotations,
