@@ -8,7 +8,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from emoca_core.export.angles import head_and_eyes, yaw_pitch_roll
-from emoca_core.files import write_text
+from emoca_core.files import atomic_write
 from emoca_core.interfaces import CapturedFace, CapturedSequence, ExportedFile, Exporter
 from emoca_core.vocabulary.arkit import ARKIT_NAMES
 from emoca_core.vocabulary.live_link import FROM_ARKIT, LIVE_LINK_ROTATIONS, LIVE_LINK_VALUES
@@ -53,8 +53,10 @@ def _write(
     in_order = np.clip(values[:, FROM_ARKIT], 0, 1)
     numbers = np.hstack([in_order, yaw_pitch_roll(turns).reshape(len(turns), -1)])
     form = f",{numbers.shape[1]}" + ",%.6f" * numbers.shape[1]
-    rows = [code + form % tuple(row) for code, row in zip(codes, numbers.tolist(), strict=True)]
-    write_text(path, "\n".join([",".join(COLUMNS), *rows]) + "\n")
+    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+        file.write(",".join(COLUMNS) + "\n")
+        for row, code in enumerate(codes):  # one at a time: an hour is 50 MB of text, and more in lists
+            file.write(code + form % tuple(numbers[row].tolist()) + "\n")
     return [ExportedFile(path, "ARKit CSV")]
 
 
