@@ -52,9 +52,9 @@ def test_it_is_the_librarys_file_but_made_tensor_by_tensor(tmp_path):
         "e": torch.ones(5, 1).expand(5, 7), "z": torch.empty(0, 3), "u": torch.ones(4, dtype=torch.uint8),
         "c": torch.ones(2, dtype=torch.complex64).conj(),
     }  # fmt: skip
-    write_tensors(tmp_path / "file", tensors)
+    write_tensors(tmp_path / "file", tensors, METADATA)
     plain = {name: tensor.clone().contiguous() for name, tensor in tensors.items()}
-    ours, theirs = (tmp_path / "file").read_bytes(), safetensors.torch.save(plain)
+    ours, theirs = (tmp_path / "file").read_bytes(), safetensors.torch.save(plain, METADATA)
     starts = [8 + int.from_bytes(data[:8], "little") for data in (ours, theirs)]
     assert json.loads(ours[8 : starts[0]]) == json.loads(theirs[8 : starts[1]])
     assert ours[starts[0] :] == theirs[starts[1] :]
