@@ -67,6 +67,6 @@ def _empty(tensor: Shaped[torch.Tensor, "..."] | Shaped[np.ndarray, "..."]) -> S
 
 def _bytes_of(tensor: Shaped[torch.Tensor, "..."] | Shaped[np.ndarray, "..."]) -> memoryview:
     if isinstance(tensor, np.ndarray):
-        return memoryview(np.ascontiguousarray(tensor).reshape(-1).view(np.uint8))
+        return np.ascontiguousarray(tensor).reshape(-1).view(np.uint8).data
     plain = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous()
-    return memoryview(plain.flatten().view(torch.uint8).numpy())
+    return plain.flatten().view(torch.uint8).numpy().data
