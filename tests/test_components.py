@@ -47,6 +47,7 @@ PARAMS = {
     ("encoder", "mgcnet"): RANDOM_WEIGHTS,
     ("encoder", "expnet"): RANDOM_WEIGHTS,
     ("encoder", "smirk"): RANDOM_WEIGHTS,
+    ("encoder", "refined_fit"): RANDOM_WEIGHTS | {"fit": {"uses": "landmark_fit", "params": {"appearance": False}}},
     ("encoder", "regressor"): {"model": "mobilenetv3_small_050", "weights": "random", "image_size": 112},
     ("detail", "deca"): RANDOM_WEIGHTS | {"mask": "none", "fixed_displacement": "none"},
     ("emotion_backbone", "emonet"): RANDOM_WEIGHTS,
@@ -96,11 +97,17 @@ INPUTS = {
     ("dataset", "manifest"): "manifest",
     ("landmarker", "mediapipe"): "portrait",
     ("encoder", "landmark_fit"): "parts",
+    ("encoder", "refined_fit"): "parts",
     ("encoder", "regressor"): "parts",
 }
 """Fixtures that make what a component needs."""
 
-ELSEWHERE = {("encoder", "codes_from_disk"): "reads another program's files, which its own tests write"}
+ELSEWHERE = {
+    ("encoder", "codes_from_disk"): "reads another program's files, which its own tests write",
+    ("encoder", "encoded_codes"): "reads codes, which the tests of encoded_faces write",
+    ("dataset", "encoded_faces"): "reads codes and photos, which its own tests write",
+    ("loss", "shown_emotion"): "draws the head of a method, which its own tests make",
+}
 
 
 @pytest.mark.parametrize(("kind", "name"), BUILTIN)

@@ -14,11 +14,13 @@ from typing import Literal, TypeVar
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 from jaxtyping import Float
 from numpy import ndarray
 from pydantic import BaseModel, ConfigDict
 
 from emoca_core.errors import AssetFormatError, EmocaError, first_line
+from emoca_core.interfaces import FaceParameters, PerspectiveCamera, Unit, WeakPerspectiveCamera
 from emoca_core.limits import TABLE_BYTES, TABLE_ROWS
 from emoca_core.parsing import read_record
 from emoca_core.version import VERSION
@@ -28,6 +30,8 @@ T = TypeVar("T")
 CARD = "_encoded.json"
 CODE = "code."
 """Beginning of the columns of a face code, one for each block."""
+WEAK = 3
+"""Numbers of a weak-perspective camera; perspective ones have 7."""
 UNITS = b"emoca.units"
 """Key of the shards' metadata: unit of every block."""
 
@@ -127,8 +131,22 @@ class Encoded:
     def _rows(self) -> dict[str, int]:
         return {path: row for row, path in enumerate(self.table(["path"])["path"].to_pylist())}
 
+    def parameters(self) -> FaceParameters:
+        """The codes of all rows, NaN in rows without a face; cameras are those of the crops."""
+        names = [name.removeprefix(CODE) for name in self.schema.names if name.startswith(CODE)]
+        blocks = {name: torch.from_numpy(self.blocks([name])) for name in names}
+        camera = blocks.pop("camera", None)
+        if "lighting" in blocks:
+            blocks["lighting"] = blocks["lighting"].view(-1, 9, 3)
+        code = FaceParameters(units={name: unit for name, unit in self.units.items() if name in blocks})
+        if camera is None:
+            return code.replace(**blocks)
+        weak = camera.shape[1] == WEAK
+        seen_by = WeakPerspectiveCamera.from_code(camera) if weak else PerspectiveCamera.from_code(camera)
+        return code.replace(**blocks, camera=seen_by)
+
     @property
-    def units(self) -> dict[str, str]:
+    def units(self) -> dict[str, Unit]:
         """Unit of every block."""
         return dict(json.loads((self.schema.metadata or {}).get(UNITS, b"{}")))
 

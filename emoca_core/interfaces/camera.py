@@ -108,6 +108,11 @@ class PerspectiveCamera(Camera):
     translation: Float[Tensor, "B 3"]
 
     @classmethod
+    def from_code(cls, code: Float[Tensor, "B 7"]) -> "PerspectiveCamera":
+        """From [focal, centre, translation]."""
+        return cls(code[:, :2], code[:, 2:4], code[:, 4:])
+
+    @classmethod
     def from_pixels(
         cls,
         focal_px: Float[Tensor, "B"],

@@ -134,7 +134,9 @@ class ReconstructionTask(Task[FaceBatch]):
     def pictures(self, batch: FaceBatch) -> dict[str, Tensor]:
         from emoca_core.train.pictures import capture_grid
 
-        return {"faces": capture_grid(self.method, self.capture(batch.map(lambda tensor: tensor[:SHOWN])))}
+        shown, keys = batch.map(lambda tensor: tensor[:SHOWN]), batch.crop.keys
+        shown = replace(shown, crop=replace(shown.crop, keys=keys and keys[:SHOWN]))
+        return {"faces": capture_grid(self.method, self.capture(shown))}
 
     def trained_state(self) -> dict[str, Tensor]:
         return self.state_dict()

@@ -13,6 +13,8 @@ _COMPONENTS = (
     ComponentSpec("face_model", "gnm", "emoca_plugins.face_models.gnm:GnmHead", extra="gnm"),
     # encoders
     ComponentSpec("encoder", "landmark_fit", "emoca_plugins.encoders.landmark_fit.encoder:LandmarkFit"),
+    ComponentSpec("encoder", "refined_fit", "emoca_plugins.encoders.refined_fit:RefinedFit"),
+    ComponentSpec("encoder", "encoded_codes", "emoca_plugins.encoders.encoded_codes:EncodedCodes"),
     ComponentSpec("encoder", "deca", "emoca_plugins.encoders.deca:Deca"),
     ComponentSpec("encoder", "emoca", "emoca_plugins.encoders.emoca:Emoca"),
     ComponentSpec("encoder", "deep3dface", "emoca_plugins.encoders.deep3dface:Deep3DFace"),
@@ -44,6 +46,7 @@ _COMPONENTS = (
     # losses
     ComponentSpec("loss", "emotion_consistency", "emoca_plugins.losses.emotion_consistency:EmotionConsistency"),
     ComponentSpec("loss", "emotion_witness", "emoca_plugins.losses.emotion_witness:EmotionWitness"),
+    ComponentSpec("loss", "shown_emotion", "emoca_plugins.losses.shown_emotion:ShownEmotion"),
     ComponentSpec("loss", "photometric", "emoca_plugins.losses.photometric:Photometric"),
     ComponentSpec("loss", "landmark_reprojection", "emoca_plugins.losses.landmark_reprojection:LandmarkReprojection"),
     ComponentSpec("loss", "eye_closure", "emoca_plugins.losses.eye_closure:EyeClosure"),
@@ -63,6 +66,7 @@ _COMPONENTS = (
     ComponentSpec("loss", "identity", "emoca_plugins.losses.identity:Identity"),
     # datasets
     ComponentSpec("dataset", "manifest", "emoca_plugins.datasets.manifest:ManifestFaces"),
+    ComponentSpec("dataset", "encoded_faces", "emoca_plugins.datasets.encoded_faces:EncodedFaces"),
     ComponentSpec("dataset", "synthetic_faces", "emoca_plugins.datasets.synthetic_faces:SyntheticFaces"),
     # detail
     ComponentSpec("detail", "deca", "emoca_plugins.detail.deca:DecaDetail"),

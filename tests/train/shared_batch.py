@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from emoca_core import get_registry
-from emoca_core.interfaces import EmotionPrediction
-from emoca_core.interfaces.samples import sample_capture
+from emoca_core.interfaces import Capture, EmotionPrediction, FaceParameters, Loss, Parts
+from emoca_core.interfaces.samples import sample_capture, sample_crop
 from emoca_core.testing.common import as_double, changed, tensors_of
 from emoca_core.train.batch_independence import make_batch_independent
 from emoca_core.train.emotion_objective import EmotionObjectiveSettings, emotion_objective
@@ -42,6 +42,7 @@ LOSSES = {
     "mouth_closure": [{}],
     "photometric": [{}, {"normalization": "mask"}],
     "shading_smoothness": [{}],
+    "shown_emotion": [{"varied": False, "classes": 1.0}, {"image_size": 64}],
     "vertex_truth": [{}],
 }
 Case = Callable[[slice], tuple[Tensor, list[Tensor]]]
@@ -52,7 +53,7 @@ def loss_case(name: str, params: dict) -> Case:
     """A term; the photo of one face lacks points of the eyes and the mouth."""
     torch.manual_seed(0)
     loss = get_registry().build("loss", name, params).double().eval()
-    two = as_double(sample_capture(32))
+    two = as_double(_drawn(loss) if name == "shown_emotion" else sample_capture(32))
     faces = changed(two, lambda t: torch.cat([t, 0.9 * t.flip(0)]) if t.is_floating_point() else torch.cat([t, t]))
     landmarks = {set_: points.clone() for set_, points in faces.crop.landmarks.items()}
     landmarks["ibug68"][0, 36:64] = math.nan
@@ -70,6 +71,16 @@ def loss_case(name: str, params: dict) -> Case:
         return loss(dataclasses.replace(part, crop=crop, **leaves)), tensors
 
     return rows_of
+
+
+def _drawn(loss: Loss) -> Capture:
+    """Two faces of a head that the loss can draw."""
+    registry = get_registry()
+    head = registry.build("face_model", "open_head", {"texture_size": 16})
+    loss.attach(Parts(head, registry.build("renderer", "zbuffer")))
+    expression = 0.3 * torch.rand(2, 52, generator=torch.Generator().manual_seed(1))
+    code = FaceParameters(shape=torch.zeros(2, 100), expression=expression, global_pose=torch.zeros(2, 3))
+    return Capture(sample_crop(32), code, head(code))
 
 
 def objective_case(weights: str) -> Case:

@@ -1,0 +1,192 @@
+"""A fit to landmarks, and a small network that changes its expression by what an emotion backbone sees in the photo."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from pydantic import Field
+from torch import Tensor, nn
+
+from emoca_core.errors import RecipeError
+from emoca_core.interfaces import (
+    Block,
+    CropRule,
+    EmotionBackbone,
+    EmotionPrediction,
+    Encoder,
+    FaceCrop,
+    FaceParameters,
+    Parts,
+)
+from emoca_core.registry.spec import ComponentParams, UsedComponent, uses
+from emoca_core.vocabulary.arkit import ARKIT_NAMES
+from emoca_core.weights.checkpoints import KeyMap, asset_name, find_weights, load_into, read_checkpoint
+
+WEIGHTS = Path(__file__).parent / "data" / "open_emoca_fit.safetensors"
+Share = Annotated[float, Field(ge=0, le=1)]
+_LIMITS = {
+    **dict.fromkeys(("eyeLook", "jaw", "tongueOut", "cheekPuff", "mouthPucker", "mouthLeft", "mouthRight"), 0.0),
+    "mouthFrown": 0.2,
+}
+_BATCH = 64
+"""Faces that the backbone sees at once."""
+
+
+class RefinedFit(Encoder):
+    """The code of another encoder, with ARKit activations that a trained network moves.
+
+    Each activation moves by at most the share ``bound`` of its way to 1, or to 0, left and right by the same share: a
+    face is as asymmetric as its landmarks are. The more the photo may show a neutral face, the less they move. All else
+    is the other encoder's. The network reads the features and answers of a frozen emotion backbone, and the
+    activations; untrained, it changes nothing.
+
+    Source: this project; the term that trains it is that of EMOCA (Danecek et al., CVPR 2022).
+    """
+
+    class Params(ComponentParams):
+        fit: UsedComponent = uses("encoder", "landmark_fit")
+        """What is refined: an encoder that predicts the 52 ARKit activations."""
+        judge: UsedComponent = uses("emotion_backbone", "open_emotion")
+        """The emotion backbone that looks at the crops."""
+        weights: str = "untrained"
+        """``untrained`` refuses to work. ``open_emoca_fit``: those that come with the project. ``random``: no change
+        yet, for training. Else the network's own file, e.g. ``best.safetensors`` of a run of ``emoca train coarse``."""
+        bound: float = Field(default=0.4, gt=0, le=1)
+        """Largest share of its way that an activation moves."""
+        limits: dict[str, Share] = Field(default=_LIMITS)
+        """Other bounds, by the beginnings of names; 0 leaves an activation as it is. Gaze and jaw are joints; puffed
+        cheeks and pursed lips pass for a smile with a judge, a mouth pulled to both sides at once for much else; and
+        calm faces are easily taken for sad ones."""
+        reduced: int = Field(default=32, ge=1)
+        """Numbers that the backbone's features are reduced to."""
+        hidden: int = Field(default=128, ge=1)
+        """Units of the two hidden layers."""
+        dropout: float = Field(default=0.1, ge=0, lt=1)
+        """Share of the reduced features that a training step does not see."""
+
+    params: Params
+    needs = frozenset({"landmarks", "blendshapes", "crop_to_image", "photo_size", "identity", "keys"})
+    frames_have_pixels = True
+    blocks: Mapping[Block, int] = {}
+
+    def __init__(self, params: Params | None, fit: Encoder, judge: EmotionBackbone) -> None:
+        super().__init__(params)
+        p = self.params
+        self.fit, self.judge = fit.requires_grad_(False), judge.requires_grad_(False).eval()
+        self.crop_rule: CropRule = fit.crop_rule
+        self.blocks = fit.blocks
+        self.asset_paths = {**fit.asset_paths, **judge.asset_paths}
+        if "neutral" not in judge.labels:
+            raise RecipeError("refined_fit needs a judge that knows neutral faces")
+        self._neutral = judge.labels.index("neutral")
+        self.register_buffer(
+            "bounds", torch.tensor([_bound(n, p.bound, p.limits) for n in ARKIT_NAMES]), persistent=False
+        )
+        self.register_buffer("partner", torch.tensor([_partner(name) for name in ARKIT_NAMES]), persistent=False)
+        width = next(iter(judge.feature_dims.values()))
+        self.network = Refinement(width, len(judge.labels) + 2, len(ARKIT_NAMES), p.reduced, p.hidden, p.dropout)
+        self._load()
+
+    bounds: Float[Tensor, "52"]
+    partner: Int[Tensor, "52"]
+
+    def attach(self, parts: Parts) -> None:
+        self.fit.attach(parts)
+        self.blocks = self.fit.blocks
+        if parts.face_model.expression_names != ARKIT_NAMES:
+            raise RecipeError(f"refined_fit needs ARKit activations, which {type(parts.face_model).__name__} has not")
+
+    def train(self, mode: bool = True) -> "RefinedFit":
+        """Set the mode of the network; what is frozen stays in evaluation."""
+        super().train(mode)
+        self.fit.eval(), self.judge.eval()
+        return self
+
+    def forward(self, crop: FaceCrop) -> FaceParameters:
+        with torch.no_grad():
+            code = self.fit(crop)
+        return self.refined(code, crop.image)
+
+    def encode_person(self, crop: FaceCrop) -> FaceParameters:
+        return self.fit.encode_person(crop)
+
+    def encode_frames(self, crop: FaceCrop, person: FaceParameters) -> FaceParameters:
+        return self.refined(self.fit.encode_frames(crop, person), crop.image)
+
+    def refined(self, code: FaceParameters, image: Float[Tensor, "B 3 H W"]) -> FaceParameters:
+        """The code with its activations moved by what the backbone sees.
+
+        Raises:
+            RecipeError: The code has no 52 activations.
+        """
+        activations = code.expression
+        if activations is None or activations.shape[1] != len(ARKIT_NAMES):
+            raise RecipeError("refined_fit needs a fit that predicts the 52 ARKit activations")
+        features, answers = self._seen(image)
+        raw = self.network(features, answers, activations)
+        sure = 1 - answers[:, : len(self.judge.labels)].softmax(1)[:, self._neutral, None]
+        share = self.bounds * sure * torch.tanh((raw + raw[:, self.partner]) / 2)
+        return code.replace(expression=activations + share * torch.where(share > 0, 1 - activations, activations))
+
+    @torch.no_grad()
+    def _seen(self, image: Float[Tensor, "B 3 H W"]) -> tuple[Float[Tensor, "B D"], Float[Tensor, "B A"]]:
+        """Default features of the backbone; its class scores, valence and arousal."""
+        seen = [_answers(self.judge(part)) for part in torch.split(image, _BATCH)]
+        features, answers = (torch.cat(parts) for parts in zip(*seen, strict=True))
+        return features, answers
+
+    def _load(self) -> None:
+        """Read the network's weights; those of a run have the names that they have in a method."""
+        weights = self.params.weights
+        path = WEIGHTS if weights == WEIGHTS.stem else find_weights("refined_fit", weights)
+        if path is not None:
+            load_into(self.network, read_checkpoint(path), KeyMap(strip=("encoder.", "network.")))
+            self.asset_paths = {**self.asset_paths, asset_name("refined_fit", weights): path}
+
+
+class Refinement(nn.Module):
+    """What moves the activations, before it is bounded; untrained, it is zero."""
+
+    def __init__(
+        self, features: int, answers: int, activations: int, reduced: int, hidden: int, dropout: float
+    ) -> None:
+        super().__init__()
+        self.reduce = nn.Linear(features, reduced)
+        self.dropout = nn.Dropout(dropout)
+        self.layers = nn.Sequential(
+            nn.Linear(reduced + answers + activations, hidden),
+            nn.SiLU(),
+            nn.Linear(hidden, hidden),
+            nn.SiLU(),
+            nn.Linear(hidden, activations),
+        )
+        last = self.layers[-1]
+        assert isinstance(last, nn.Linear)
+        nn.init.zeros_(last.weight), nn.init.zeros_(last.bias)
+
+    def forward(
+        self, features: Float[Tensor, "B D"], answers: Float[Tensor, "B A"], activations: Float[Tensor, "B E"]
+    ) -> Float[Tensor, "B E"]:
+        """From features of any scale."""
+        reduced = self.dropout(self.reduce(F.layer_norm(features, features.shape[1:])))
+        return self.layers(torch.cat([reduced, answers, activations], dim=1))
+
+
+def _bound(name: str, bound: float, limits: Mapping[str, float]) -> float:
+    return next((limit for start, limit in limits.items() if name.startswith(start)), bound)
+
+
+def _partner(name: str) -> int:
+    """Number of the activation that does the same on the other side; its own, where there is none."""
+    side, other = ("Left", "Right") if name.endswith("Left") else ("Right", "Left")
+    return ARKIT_NAMES.index(name.removesuffix(side) + other if name.endswith(side) else name)
+
+
+def _answers(seen: EmotionPrediction) -> tuple[Float[Tensor, "B D"], Float[Tensor, "B A"]]:
+    features = next(iter(seen.features.values())).flatten(1)
+    if seen.logits is None or seen.valence is None or seen.arousal is None:
+        raise RecipeError("refined_fit needs a judge that tells classes, valence and arousal")
+    return features, torch.cat([seen.logits, seen.valence[:, None], seen.arousal[:, None]], dim=1)
