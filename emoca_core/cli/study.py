@@ -67,7 +67,17 @@ def _add_new(actions: Subparsers) -> None:
         type=whole(0, 100),
         default=4,
         metavar="N",
-        help="trials that tell what to choose (default: %(default)s)",
+        help="trials that show whether somebody pays attention (default: %(default)s)",
+    )
+    new.add_argument(
+        "--catch-photos",
+        nargs="+",
+        default=(),
+        metavar="PATH",
+        help="photos whose expression nobody mistakes, for these trials (default: a text tells what to choose)",
+    )
+    new.add_argument(
+        "--practice", nargs="+", default=(), metavar="PATH", help="photos to practise on (default: a synthetic head)"
     )
     new.add_argument("--texts", type=Path, metavar="FILE", help="translation of the texts; see docs/study.md")
     new.add_argument("--seed", type=whole(0, SEED), default=0, metavar="N", help="of the order of trials (default: 0)")
@@ -129,7 +139,8 @@ def run_new(args: argparse.Namespace) -> int:
     choices = {} if args.choices is None else {"choices": args.choices}
     plan = StudyPlan(
         photos=args.photos, methods=args.methods, labels=args.labels, seed=args.seed, catch_trials=args.catch,
-        faces_each=args.faces_each, texts=args.texts, device=args.device, **choices,
+        practice=args.practice, catch=args.catch_photos, faces_each=args.faces_each, texts=args.texts,
+        device=args.device, **choices,
     )  # fmt: skip
     study = make_study(plan, args.out, _say)
     known = sum(face.label is not None for face in study.faces)

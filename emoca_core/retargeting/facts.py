@@ -19,8 +19,8 @@ def facts_of(sequence: RetargetedSequence, measures: Measures, more: Sequence[st
     rest = ""
     if movement.rest is not None:
         rest = f", relative to the driver's rest at {sequence.times[movement.rest.row]:.2f} s"
-        if movement.rest.mouth != movement.rest.row:
-            rest += f" (of the mouth: {sequence.times[movement.rest.mouth]:.2f} s)"
+        if movement.rest.mouth < 1:
+            rest += f" (its lips are apart: {movement.rest.mouth:.0%} of the mouth)"
     lines = [f"{len(sequence)} frames, {seconds:.1f} s, {how}{rest}"]
     lines += [*_emotion(measures), *_identity(measures), *_lips(measures)]
     return [*lines, f"wrinkles: {sequence.wrinkles}", *sequence.driving.notes, *more]

@@ -286,7 +286,7 @@ def lip_figures(sequence: RetargetedSequence) -> dict[str, object] | None:
     if driver is None:
         return None
     if sequence.movement.rest is not None:
-        driver = driver - driver[sequence.movement.rest.mouth]
+        driver = driver - sequence.movement.rest.lips
     own = lip_openings(sequence.method, sequence.parameters)
     points = sequence.geometry(slice(0, 1)).landmarks["ibug68"][0].double().numpy()
     right, left = (points[corner] for corner in IBUG68_OUTER_EYE_CORNERS)

@@ -1,6 +1,5 @@
 """The code of the source's face that moves as the driver's does."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +18,7 @@ from emoca_core.retargeting.driving import Driving
 from emoca_core.retargeting.face_model_facts import same_face_model
 from emoca_core.retargeting.heads import camera_to_sight, seen_heads
 from emoca_core.retargeting.regions import with_gain
-from emoca_core.retargeting.rest import Rest, find_rest, is_of_mouth
+from emoca_core.retargeting.rest import Rest, find_rest
 from emoca_core.retargeting.retarget_settings import KEPT, RetargetSettings
 
 _ROTATIONS = frozenset({"jaw_pose", "eye_pose"})
@@ -63,9 +62,8 @@ def retargeted_code(method: Method, source: CapturedFace, driving: Driving, sett
     moving = _moving(driving) if direct else _by_names(driving, method, person)
     rest = None
     if settings.relative:
-        names = method.face_model.expression_names
-        rest = find_rest(driving, moving, names, settings.rest)
-        moving = _relative_to(moving, rest, names)
+        rest, still = find_rest(driving, moving, method, person, settings.rest)
+        moving = _relative_to(moving, still)
     moving = with_gain(moving, settings.gain, method.face_model, person)
     count = len(driving)
     own = source.parameters.map(lambda tensor: tensor.expand(count, *tensor.shape[1:]).clone())
@@ -101,7 +99,7 @@ def _by_names(driving: Driving, method: Method, person: FaceParameters) -> FaceP
 # relative movement
 
 
-def _relative_to(moving: FaceParameters, rest: Rest, names: Sequence[str]) -> FaceParameters:
+def _relative_to(moving: FaceParameters, rest: FaceParameters) -> FaceParameters:
     """What is left after the rest is taken away.
 
     Activations may go below 0: what cancels out in the driver's face (an open jaw behind closed lips) does so in the
@@ -110,12 +108,8 @@ def _relative_to(moving: FaceParameters, rest: Rest, names: Sequence[str]) -> Fa
     changed: dict[str, Tensor] = {}
     for name in moving.blocks():
         block = moving.get(name)
-        assert isinstance(block, Tensor)
-        row = rest.mouth if name == "jaw_pose" else rest.row
-        still = block[row : row + 1].clone()
-        if name == "expression":
-            own = [column for column, known in enumerate(names[: block.shape[1]]) if is_of_mouth(known)]
-            still[:, own] = block[rest.mouth, own]
+        still = rest.get(name)
+        assert isinstance(block, Tensor) and isinstance(still, Tensor)
         changed[name] = _turned_from(block, still) if name in _ROTATIONS else block - still
     return moving.replace(**changed)
 

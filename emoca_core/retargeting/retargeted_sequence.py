@@ -85,7 +85,7 @@ class RetargetedSequence(ReconstructedSequence):
             },
             "settings": self.settings.describe(),
             "rest_s": None if rest is None else float(driving.times[rest.row]),
-            "rest_of_mouth_s": None if rest is None else float(driving.times[rest.mouth]),
+            "rest_of_mouth": None if rest is None else rest.mouth,
             "by": "ARKit names" if self.movement.across else "codes",
             "wrinkles": self.wrinkles,
         }

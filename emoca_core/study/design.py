@@ -59,6 +59,18 @@ class Stimulus(_Strict):
     sha256: str
 
 
+class Catch(_Strict):
+    """A photo whose expression nobody mistakes who looks at it.
+
+    Attributes:
+        picture: The photo.
+        label: What it shows.
+    """
+
+    picture: Stimulus
+    label: str
+
+
 class LeftOut(_Strict):
     """A photo that is not part of the study, and why."""
 
@@ -81,9 +93,10 @@ class Study(_Strict):
         faces: All faces.
         stimuli: All pictures but those of the practice: of each face the photo and one for each method.
         practice: Pictures shown first, whose answers do not count.
-        catch_trials: How many trials tell what to choose.
+        catch_trials: How many trials show whether somebody pays attention.
         faces_each: How many of the faces one participant sees.
         left_out: Photos that could not be used.
+        catch: Photos of the catch trials; without any, a text tells what to choose.
     """
 
     format: Literal["emoca-study-1"]
@@ -100,6 +113,7 @@ class Study(_Strict):
     catch_trials: Annotated[int, Field(ge=0, le=CATCH_TRIALS)]
     faces_each: Annotated[int, Field(ge=2)]
     left_out: tuple[LeftOut, ...]
+    catch: tuple[Catch, ...] = ()
 
     @model_validator(mode="after")
     def _fits_together(self) -> "Study":
@@ -108,6 +122,10 @@ class Study(_Strict):
             raise ValueError("there is not exactly one picture of each face for each method")
         if any(face.label not in (None, *self.choices) for face in self.faces):
             raise ValueError("a label is not among the choices")
+        if any(one.label not in self.choices for one in self.catch):
+            raise ValueError("a catch trial shows what is not among the choices")
+        if self.catch and self.catch_trials > len(self.catch):
+            raise ValueError("there are more catch trials than photos for them")
         if self.faces_each > len(self.faces):
             raise ValueError("a participant would see more faces than there are")
         return self
@@ -120,11 +138,12 @@ class Study(_Strict):
     @property
     def digest(self) -> str:
         """Tells studies apart: answers belong to one."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+        unused = set() if self.catch else {"catch"}  # studies made before there were any keep theirs
+        return hashlib.sha256(self.model_dump_json(exclude=unused).encode()).hexdigest()
 
     def pictures(self) -> dict[str, Stimulus]:
         """All pictures by their names."""
-        return {one.id: one for one in (*self.stimuli, *self.practice)}
+        return {one.id: one for one in (*self.stimuli, *self.practice, *(catch.picture for catch in self.catch))}
 
 
 def read_study(folder: Path) -> Study:

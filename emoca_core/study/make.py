@@ -29,6 +29,7 @@ from emoca_core.study.design import (
     PICTURES,
     STUDY,
     UNFINISHED,
+    Catch,
     Face,
     LeftOut,
     Stimulus,
@@ -36,7 +37,7 @@ from emoca_core.study.design import (
     picture_path,
     read_study,
 )
-from emoca_core.study.plan import Source, StudyPlan, find_sources, plan_digest
+from emoca_core.study.plan import Source, Sources, StudyPlan, find_all_sources, plan_digest
 from emoca_core.study.stimuli import draw_face, draw_practice, find_face, jpeg_bytes, window_of
 from emoca_core.study.texts import TEXTS, read_texts
 from emoca_core.version import VERSION
@@ -75,7 +76,7 @@ def make_study(plan: StudyPlan, out: Path, say: Tell = lambda line: None) -> Stu
 
     Example: ``make_study(StudyPlan(photos=["photos/"], methods=["open_fit"]), Path("study"))``
     """
-    sources, left_out = find_sources(plan)
+    sources = find_all_sources(plan)
     digest = plan_digest(plan, sources, read_texts(plan.texts, plan.choices))
     if (out / STUDY).exists():
         if (study := read_study(out)).plan != digest:
@@ -88,7 +89,7 @@ def make_study(plan: StudyPlan, out: Path, say: Tell = lambda line: None) -> Stu
         if claim is None:
             raise ParamsError(f"another process is making a study in {out}")
         with claim:
-            study = _Work(plan, methods, out, _begin(out, digest), left_out, say).run(sources, digest)
+            study = _Work(plan, methods, out, _begin(out, digest), [*sources.left_out], say).run(sources, digest)
             write_text(out / TEXTS, _text_of(plan))
             write_json(out / STUDY, study.model_dump(mode="json"))
             (out / UNFINISHED).unlink()
@@ -141,14 +142,14 @@ class _Work:
     seen: dict[str, Detection] = field(default_factory=dict)
     recipes: dict[str, str] = field(default_factory=dict)
 
-    def run(self, sources: Sequence[Source], digest: str) -> Study:
+    def run(self, found: Sources, digest: str) -> Study:
         """Everything, method by method."""
         (self.out / PICTURES).mkdir(exist_ok=True)
         for one in self.left_out:
             self.say(f"{one.file}: left out: {one.reason}")
         self.recipes = {name: fingerprint_of(method, {}, {})[:16] for name, method in self.methods.items()}
-        for name, method in self.methods.items():
-            sources = self._draw(name, method, sources)
+        sources, practice = self._draw_all(found.faces), self._draw_all(found.practice)
+        catch = self._draw_catch(found.catch)
         if len(sources) < 2:
             reasons = "; ".join(f"{one.file}: {one.reason}" for one in self.left_out[:3])
             raise ImageError(f"a study needs at least 2 faces, but has {len(sources)}" + (reasons and f" ({reasons})"))
@@ -167,11 +168,39 @@ class _Work:
                 for number, one in enumerate(sources)
                 for shows in (PHOTO, *self.methods)
             ),
-            practice=self._draw_practice(),
-            catch_trials=self.plan.catch_trials,
+            practice=self._practice(practice) if found.practice else self._draw_practice(),
+            catch=catch,
+            catch_trials=min(self.plan.catch_trials, len(catch)) if found.catch else self.plan.catch_trials,
             faces_each=min(len(sources), self.plan.faces_each or max(2, TRIALS // (len(self.methods) + 1))),
             left_out=tuple(self.left_out),
         )
+
+    def _draw_all(self, sources: Sequence[Source]) -> Sequence[Source]:
+        """Render faces by all methods; returns those that can be used."""
+        for name, method in self.methods.items():
+            sources = self._draw(name, method, sources)
+        return sources
+
+    def _draw_catch(self, sources: Sequence[Source]) -> tuple[Catch, ...]:
+        """The photos of the catch trials, through the window that the first method's landmarker gives."""
+        name, method = next(iter(self.methods.items()))
+        drawn = []
+        for source in sources:
+            picture = self._name(source, PHOTO)
+            if not picture_path(self.out, picture).exists():
+                if (face := self._find(name, method, source)) is None:
+                    continue
+                self._write(picture, window_of(face.detection).cut(face.photo.pixels))
+            drawn.append(Catch(picture=self._stimulus(picture, None, PHOTO), label=str(source.label)))
+        if sources and not drawn:
+            raise ImageError(f"no photo for the catch trials shows a face ({sources[0].path}, for one)")
+        return tuple(drawn)
+
+    def _practice(self, sources: Sequence[Source]) -> tuple[Stimulus, ...]:
+        if not sources:
+            raise ImageError("no photo for the practice can be used: see what was left out")
+        shown = [(source, shows) for source in sources for shows in (PHOTO, *self.methods)]
+        return tuple(self._stimulus(self._name(source, shows), None, shows) for source, shows in shown)
 
     def _draw(self, name: str, method: Method, sources: Sequence[Source]) -> list[Source]:
         """Render all faces of one method, and the photos where they are missing; returns those that can be used."""
@@ -196,17 +225,23 @@ class _Work:
             }
             if not missing:
                 continue
-            try:
-                face = find_face(method, read_photo(source.path), self.seen.get(source.sha256))
-            except ImageError as error:
+            face = self._find(name, method, source)
+            if face is None:
                 failed.add(source.sha256)
-                reason = f"{name}: {first_line(error).removeprefix(f'{source.path}: ')}"
-                self.left_out.append(LeftOut(file=source.path.name, reason=reason))
-                self.say(f"{source.path}: left out: {reason}")
-                continue
-            self.seen.setdefault(source.sha256, face.detection)
-            if missing & {name, PHOTO}:
+            elif missing & {name, PHOTO}:
                 yield source, face
+
+    def _find(self, name: str, method: Method, source: Source) -> FoundFace | None:
+        """The face of a photo; ``None`` where the photo is left out."""
+        try:
+            face = find_face(method, read_photo(source.path), self.seen.get(source.sha256))
+        except ImageError as error:
+            reason = f"{name}: {first_line(error).removeprefix(f'{source.path}: ')}"
+            self.left_out.append(LeftOut(file=source.path.name, reason=reason))
+            self.say(f"{source.path}: left out: {reason}")
+            return None
+        self.seen.setdefault(source.sha256, face.detection)
+        return face
 
     def _draw_practice(self) -> tuple[Stimulus, ...]:
         method = self.methods.get(PRACTICE_RECIPE) or load_method(PRACTICE_RECIPE, device=self.plan.device)

@@ -17,9 +17,9 @@ class Trial:
     """One question.
 
     Attributes:
-        kind: ``"catch"`` shows a text that tells what to choose, the others a picture.
-        picture: Name of the picture.
-        expected: What a catch trial tells to choose.
+        kind: ``"catch"`` shows whether somebody pays attention, by an easy photo or a text that tells what to choose.
+        picture: Name of the picture; ``None`` for a text.
+        expected: The right answer to a catch trial.
     """
 
     kind: TrialKind
@@ -55,8 +55,11 @@ def plan_session(study: Study, number: int, shown: Sequence[int]) -> Session:
     names = {(one.face, one.shows): one.id for one in study.stimuli}
     pairs = spread([(face, shows) for face in faces for shows in study.conditions], chance)
     trials = [Trial("picture", names[pair]) for pair in pairs]
+    easy = chance.sample(study.catch, study.catch_trials) if study.catch else []
     for place in _places(len(trials), study.catch_trials, chance):
-        trials.insert(place, Trial("catch", expected=chance.choice(study.choices)))
+        catch = easy.pop() if easy else None
+        shown_now = (catch.picture.id, catch.label) if catch else (None, chance.choice(study.choices))
+        trials.insert(place, Trial("catch", *shown_now))
     practice = [Trial("practice", one.id) for one in chance.sample(study.practice, len(study.practice))]
     return Session(tuple(chance.sample(study.choices, len(study.choices))), (*practice, *trials))
 

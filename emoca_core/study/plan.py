@@ -1,8 +1,8 @@
 """What a study shall show: the plan, and the photos with their labels behind it."""
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from emoca_core.datasets.manifest import Manifest
@@ -27,7 +27,9 @@ class StudyPlan:
             where it is among the choices.
         choices: The answers.
         seed: Of the order of trials.
-        catch_trials: How many trials tell what to choose.
+        catch_trials: How many trials show whether somebody pays attention.
+        practice: Photos to practise on, each as it is and by every method; without any a synthetic head is shown.
+        catch: Photos whose expression nobody mistakes, for the catch trials; without any, a text tells what to choose.
         faces_each: How many faces one participant sees; by default so many that there are about 120
             pictures.
         texts: YAML in place of the English texts.
@@ -40,6 +42,8 @@ class StudyPlan:
     choices: tuple[str, ...] = EXPRESSIONS
     seed: int = 0
     catch_trials: int = 4
+    practice: Sequence[str | Path] = ()
+    catch: Sequence[str | Path] = ()
     faces_each: int | None = None
     texts: Path | None = None
     device: str = "auto"
@@ -78,10 +82,43 @@ class Source:
     label: str | None
 
 
-def find_sources(plan: StudyPlan) -> tuple[list[Source], list[LeftOut]]:
-    """The photos with their labels, and those that cannot be used."""
+@dataclass(frozen=True)
+class Sources:
+    """All photos that may become part of the study.
+
+    Attributes:
+        faces: Those that people are asked about.
+        practice: To practise on.
+        catch: For the catch trials, all with a label.
+        left_out: What cannot be used.
+    """
+
+    faces: Sequence[Source]
+    practice: Sequence[Source]
+    catch: Sequence[Source]
+    left_out: Sequence[LeftOut]
+
+
+def find_all_sources(plan: StudyPlan) -> Sources:
+    """The photos of the study, of the practice, and of the catch trials; none of them twice."""
+    faces, left_out = find_sources(plan)
+    taken = {source.sha256: source for source in faces}
+    found: list[list[Source]] = []
+    for photos in (plan.practice, plan.catch):
+        sources, cannot = find_sources(replace(plan, photos=photos), taken) if photos else ([], [])
+        taken |= {source.sha256: source for source in sources}
+        left_out += cannot
+        found.append(sources)
+    unlabelled = [one for one in found[1] if one.label is None]
+    left_out += [LeftOut(file=one.path.name, reason="a catch trial needs a known expression") for one in unlabelled]
+    return Sources(faces, found[0], [one for one in found[1] if one.label], left_out)
+
+
+def find_sources(plan: StudyPlan, taken: Mapping[str, Source] | None = None) -> tuple[list[Source], list[LeftOut]]:
+    """The photos with their labels, and those that cannot be used, such as those that are taken, by their hashes."""
     labels = _labels_of_manifest(plan.labels) if plan.labels else None
     sources: dict[str, Source] = {}
+    others = taken or {}
     left_out: list[LeftOut] = []
 
     def leave(path: Path, reason: str) -> None:
@@ -95,8 +132,8 @@ def find_sources(plan: StudyPlan) -> tuple[list[Source], list[LeftOut]]:
         except OSError as error:
             reason = f"it cannot be read ({error.strerror})"
         else:
-            if source.sha256 in sources:
-                reason = f"it is the same picture as {sources[source.sha256].path}"
+            if same := sources.get(source.sha256, others.get(source.sha256)):
+                reason = f"it is the same picture as {same.path}"
             elif label not in (None, *plan.choices):
                 reason = f"its label '{shown(str(label))}' is not among the choices"
             else:
@@ -117,11 +154,13 @@ def _label_of_folder(path: Path, plan: StudyPlan) -> str | None:
     return name if name in plan.choices else None
 
 
-def plan_digest(plan: StudyPlan, sources: Sequence[Source], texts: Texts) -> str:
+def plan_digest(plan: StudyPlan, sources: Sources, texts: Texts) -> str:
     """Tells whether two plans, photos and texts included, are the same."""
     facts = {
-        "photos": [[source.sha256, source.label] for source in sources],
+        "photos": [[source.sha256, source.label] for source in sources.faces],
         "texts": texts.digest,
         **{name: getattr(plan, name) for name in ("methods", "choices", "seed", "catch_trials", "faces_each")},
     }
+    more = {"practice": sources.practice, "catch": sources.catch}
+    facts |= {name: [[one.sha256, one.label] for one in photos] for name, photos in more.items() if photos}
     return hashlib.sha256(json_text(facts, indent=None).encode()).hexdigest()

@@ -268,7 +268,11 @@ class _Page:
 
 
 def _described(trial: Trial | None) -> Mapping[str, object] | None:
-    return None if trial is None else {"kind": trial.kind, "picture": trial.picture, "label": trial.expected}
+    if trial is None:
+        return None
+    if trial.kind == "catch" and trial.picture:  # which must look like all others
+        return {"kind": "picture", "picture": trial.picture, "label": None}
+    return {"kind": trial.kind, "picture": trial.picture, "label": trial.expected}
 
 
 def _parsed(model: type[Asked], body: bytes) -> Asked:

@@ -17,7 +17,7 @@ from emoca_core.retargeting.face_model_facts import face_model_facts
 from emoca_core.retargeting.facts import facts_of
 from emoca_core.retargeting.heads import seen_heads
 from emoca_core.retargeting.measures import measured
-from emoca_core.retargeting.rest import Rest, find_rest
+from emoca_core.retargeting.rest import neutral_row
 from emoca_core.vocabulary.arkit import ARKIT_NAMES
 
 PLAIN = RetargetSettings()
@@ -57,11 +57,10 @@ def test_the_head_is_seen_turned_as_the_drivers(method, source, driving):
 
 
 def test_relative_movement_is_the_difference_to_the_rest(method, source, driving):
-    moved = retarget(method, source, driving, RetargetSettings(relative=True))
-    rest = moved.movement.rest.row
-    assert (
-        rest == moved.movement.rest.mouth == int(driving.codes.expression.square().sum(1).argmin()) == 0
-    )  # the brightest, the most neutral
+    found = retarget(method, source, driving, RetargetSettings(relative=True)).movement.rest
+    rest = int(driving.codes.expression.square().sum(1).argmin())
+    assert found.row == rest == 0  # the brightest, the most neutral
+    moved = retarget(method, source, driving, RetargetSettings(relative=True, rest=0.0))
     expected = driving.codes.expression - driving.codes.expression[:1]
     assert torch.allclose(moved.parameters.expression, expected)
     heads, own = seen_heads(moved.parameters, moved.cameras), seen_heads(source.parameters, [source.camera])[0]
@@ -74,7 +73,7 @@ def test_relative_movement_is_the_difference_to_the_rest(method, source, driving
 
 def test_a_rest_may_be_given_and_must_be_there(method, source, driving):
     asked = RetargetSettings(relative=True, rest=driving.times[7] + 0.01)
-    assert retarget(method, source, driving, asked).movement.rest == Rest(7, 7)
+    assert retarget(method, source, driving, asked).movement.rest.row == 7
     with pytest.raises(
         ParamsError, match=r"the rest 99 s lies outside of talk\.mkv, which lasts from 0\.00 to 0\.44 s"
     ):
@@ -84,7 +83,7 @@ def test_a_rest_may_be_given_and_must_be_there(method, source, driving):
 def test_frames_that_nobody_trusts_are_no_rest(method, source, driving):
     flags = [frozenset({"doubtful"}) if row < 3 else frozenset() for row in range(len(driving))]
     doubted = replace(driving, flags=flags)
-    assert retarget(method, source, doubted, RetargetSettings(relative=True)).movement.rest == Rest(3, 3)
+    assert retarget(method, source, doubted, RetargetSettings(relative=True)).movement.rest.row == 3
 
 
 def numbers(**changes):
@@ -105,39 +104,49 @@ def turned(*degrees):
 @pytest.mark.parametrize(
     ("why", "driver", "rest"),
     [
-        ("the least smile", numbers(), Rest(0, 5)),
-        ("lips are shut in rows 1 and 2 alone", numbers(lips=np.array([0.2, 0, 0.01, 0.1, 0.1, 0.1])), Rest(0, 2)),
-        ("lips never shut: the tenth that comes nearest", numbers(lips=np.linspace(0.2, 0.4, 6)), Rest(0, 0)),
-        ("brows are raised in row 0", numbers(browInnerUp=[1, 0.5, 0.1, 0.2, 0.2, 0.2]), Rest(2, 5)),
-        ("eyes are shut in rows 0 and 1", numbers(eyeBlinkLeft=[1, 0.9, 0.1, 0, 0, 0]), Rest(2, 5)),
-        ("gaze is no expression", numbers(eyeLookUpLeft=[1, 0, 0, 0, 0, 0]), Rest(0, 5)),
-        ("profiles are seen badly", numbers(heads=turned(60, 50, 5, 0, 10, 70)), Rest(2, 4)),
+        ("the least smile", numbers(), 5),
+        ("brows are raised in row 5", numbers(browInnerUp=[0, 0, 0, 0, 0.1, 0.9]), 4),
+        ("eyes are shut in row 5", numbers(eyeBlinkLeft=[0, 0, 0, 0, 0.1, 0.9]), 4),
+        ("eyes are never open", numbers(eyeBlinkLeft=[1, 0.5, 0.9, 0.9, 0.9, 0.9]), 1),
+        ("gaze is no expression", numbers(eyeLookUpLeft=[0, 0, 0, 0, 0.1, 1]), 5),
+        ("profiles are seen badly", numbers(heads=turned(60, 50, 5, 0, 10, 70)), 4),
     ],
 )
-def test_the_rest_is_a_neutral_face_and_a_shut_mouth(why, driver, rest):
-    assert find_rest(driver, FaceParameters(expression=torch.zeros(6, 52)), ARKIT_NAMES, None) == rest, why
+def test_the_rest_is_a_neutral_face_that_is_seen_well(why, driver, rest):
+    assert neutral_row(driver, FaceParameters(expression=torch.zeros(6, 52)), ARKIT_NAMES) == rest, why
 
 
-def test_without_names_one_row_is_the_rest(driving):
-    lips, code = np.array([0.2, 0.2, 0.0, 0.01, *[0.2] * 8]), FaceParameters(expression=torch.ones(12, 5))
-    code.expression[3], code.expression[7] = 0.5, 0.0
-    assert find_rest(replace(driving, lips=lips), code, (), None) == Rest(3, 3)
+def test_without_arkit_values_the_code_tells_what_is_neutral(driving):
+    code = FaceParameters(expression=torch.ones(12, 5), jaw_pose=torch.zeros(12, 3))
+    code.expression[3], code.jaw_pose[7] = 0.5, 2.0
+    assert neutral_row(driving, code, ()) == 3
+    code.expression[3] = 1.0
+    code.expression[:, 0], code.expression[4, 0] = 0.1, 0.9
+    code.expression[4, 1:] = 0.9
+    assert neutral_row(driving, code, ["eyeBlinkLeft", "browInnerUp"]) != 4  # its eyes are shut
 
 
-def test_the_mouth_has_a_rest_of_its_own(method, source, driving):
-    """The lips are shut early in a growing expression."""
-    lips = np.where(np.arange(len(driving)) == 3, 0.0, 0.1)
-    moved = retarget(method, source, replace(driving, lips=lips), RetargetSettings(relative=True))
-    assert moved.movement.rest == Rest(0, 3)
-    names, theirs = list(method.face_model.expression_names), driving.codes.expression
+def test_lips_that_are_apart_at_rest_are_not_taken_away_elsewhere(method, source, clip):
+    """A driver whose mouth is open in every frame: what is neutral of them has no shut lips."""
+    driving = open_driving(clip(np.linspace(150, 20, 12)), method, RetargetSettings())
+    assert driving.lips.min() > 0.03, "the lips must be apart for that to mean something"
+    moved = retarget(method, source, driving, RetargetSettings(relative=True))
+    rest, theirs = moved.movement.rest, driving.codes
+    assert rest.row == 0 and 0 < rest.mouth < 1 and rest.lips <= 0.02
+    names = list(method.face_model.expression_names)
     smile, brow = names.index("mouthSmileLeft"), names.index("browInnerUp")
-    assert theirs[3, smile] - theirs[0, smile] > 0.05 < theirs[3, brow]
-    assert torch.allclose(moved.parameters.expression[:, smile], theirs[:, smile] - theirs[3, smile])
-    assert torch.allclose(moved.parameters.expression[:, brow], theirs[:, brow] - theirs[0, brow])
-    jaw = Rotation.from_rotvec(driving.codes.jaw_pose.double().numpy())
-    np.testing.assert_allclose(moved.parameters.jaw_pose, (jaw * jaw[3].inv()).as_rotvec(), atol=1e-6)
-    assert any("(of the mouth: 0.12 s)" in line for line in facts_of(moved, measured(moved, None, None)[1]))
-    assert moved.describe()["rest_s"] == 0 and moved.describe()["rest_of_mouth_s"] == pytest.approx(0.12)
+    given = moved.parameters.expression
+    assert torch.allclose(given[:, smile], theirs.expression[:, smile] - rest.mouth * theirs.expression[0, smile])
+    assert torch.allclose(given[:, brow], theirs.expression[:, brow] - theirs.expression[0, brow])
+    jaw = Rotation.from_rotvec(theirs.jaw_pose.double().numpy())
+    own = Rotation.from_rotvec(rest.mouth * theirs.jaw_pose[0].double().numpy())
+    np.testing.assert_allclose(moved.parameters.jaw_pose, (jaw * own.inv()).as_rotvec(), atol=1e-6)
+    shown, measures = measured(moved, None, None)
+    assert measures.lips["error_mm"] < 1
+    assert any(f"{rest.mouth:.0%} of the mouth" in line for line in facts_of(shown, measures))
+    assert moved.describe()["rest_of_mouth"] == rest.mouth
+    whole = retarget(method, source, driving, RetargetSettings(relative=True, rest=float(driving.times[0])))
+    assert whole.movement.rest.mouth == 1 and whole.movement.rest.lips > 0.03  # who names a moment means it
 
 
 def test_across_face_models_arkit_values_are_taken(method, source, driving):

@@ -64,6 +64,33 @@ def test_each_face_is_shown_as_photo_and_as_mesh(made):
         assert inside.mean() > 0.95  # the face is in the middle
 
 
+def test_practice_and_catch_trials_from_photos(photos, tmp_path):
+    """Mirrored photos: other files of the same two faces."""
+    for folder, name in (("practice", "grace_hopper"), ("happy", "astronaut"), ("who_knows", "astronaut")):
+        (tmp_path / folder).mkdir()
+        mirrored = Image.open(PHOTOS / f"{name}.jpg").transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        mirrored.save(tmp_path / folder / f"{name}.png", compress_level=len(folder) % 9)
+    told = []
+    plan = StudyPlan(
+        [photos], ["open_fit"], device="cpu", practice=[tmp_path / "practice", photos / "neutral"],
+        catch=[tmp_path / "happy", tmp_path / "who_knows"],
+    )  # fmt: skip
+    out = tmp_path / "study"
+    study = make_study(plan, out, told.append)
+    assert [one.shows for one in study.practice] == [PHOTO, "open_fit"] and {one.face for one in study.practice} == {
+        None
+    }
+    assert [one.label for one in study.catch] == ["happy"] and study.catch_trials == 1
+    assert len(study.faces) == 2 and {path.stem for path in (out / "pictures").iterdir()} == set(study.pictures())
+    with Image.open(picture_path(out, study.catch[0].picture.id)) as shown:
+        assert np.asarray(shown.convert("RGB"), float).std() > 40  # a face, cut out of its photo
+    reasons = " ".join(told)
+    assert "the same picture as" in reasons and "needs a known expression" in reasons
+    assert make_study(plan, out) == study == read_study(out)
+    with pytest.raises(ParamsError, match="holds another study"):
+        make_study(StudyPlan([photos], ["open_fit"], device="cpu"), out)
+
+
 def test_names_of_pictures_tell_nothing(made):
     folder, study, _ = made
     names = " ".join(study.pictures())

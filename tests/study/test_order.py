@@ -1,5 +1,7 @@
 """Who sees what, in which order."""
 
+import hashlib
+import json
 import random
 from collections import Counter
 from itertools import pairwise, permutations
@@ -7,7 +9,9 @@ from itertools import pairwise, permutations
 import pytest
 from square_study import make_squares
 
-from emoca_core.study.order import least_shown, plan_machine, plan_session, spread
+from emoca_core.study.design import Catch, Study
+from emoca_core.study.order import Trial, least_shown, plan_machine, plan_session, spread
+from emoca_core.study.server import _described
 
 
 @pytest.mark.parametrize(("faces", "conditions"), [(2, 1), (2, 2), (2, 5), (3, 3), (7, 4), (40, 3)])
@@ -68,3 +72,32 @@ def test_a_machine_sees_every_picture_and_no_text(folder):
     session = plan_machine(study)
     assert [trial.picture for trial in session.trials] == [one.id for one in study.stimuli]
     assert {trial.kind for trial in session.trials} == {"picture"}
+
+
+def test_photos_of_catch_trials_come_once_and_have_a_right_answer(folder):
+    study = make_squares(folder, faces=9)
+    photos = [Catch(picture=study.practice[n], label=label) for n, label in enumerate(("happy", "sad"))]
+    study = study.model_copy(update={"catch": tuple(photos), "catch_trials": 2})
+    given = {study.practice[0].id: "happy", study.practice[1].id: "sad"}
+    for number in range(20):
+        catch = [trial for trial in plan_session(study, number, [0] * 9).trials if trial.kind == "catch"]
+        assert {trial.picture: trial.expected for trial in catch} == given
+    assert {trial.kind for trial in plan_machine(study).trials} == {"picture"}
+    with pytest.raises(ValueError, match="more catch trials than photos"):
+        Study.model_validate(study.model_dump() | {"catch_trials": 3})
+    with pytest.raises(ValueError, match="not among the choices"):
+        Study.model_validate(study.model_dump() | {"catch": [photos[0].model_dump() | {"label": "bored"}]})
+
+
+def test_a_photo_of_a_catch_trial_looks_like_any_other():
+    shown = _described(Trial("catch", "a" * 24, "happy"))
+    assert shown == {"kind": "picture", "picture": "a" * 24, "label": None}
+    assert _described(Trial("catch", None, "happy")) == {"kind": "catch", "picture": None, "label": "happy"}
+
+
+def test_studies_without_photos_for_catch_trials_keep_their_answers(folder):
+    study = make_squares(folder)
+    before = {name: value for name, value in study.model_dump(mode="json").items() if name != "catch"}
+    assert study.digest == hashlib.sha256(json.dumps(before, separators=(",", ":")).encode()).hexdigest()
+    photo = Catch(picture=study.practice[0], label="happy")
+    assert study.model_copy(update={"catch": (photo,)}).digest != study.digest
