@@ -78,6 +78,8 @@ class Candidate:
         roll: Direction from the right to the left eye, radians, clockwise as seen.
         score: Confidence in [0, 1].
         eye_distance: Of the eyes from each other, in units of ``side``: about 0.45 from the front.
+        marks: The subject's right and left eye, tip of the nose, middle of the mouth; unknown where a face was found by
+            other means.
     """
 
     centre: Float[ndarray, "2"]
@@ -85,6 +87,7 @@ class Candidate:
     roll: float
     score: float
     eye_distance: float
+    marks: Float[ndarray, "4 2"] | None = None
 
     @property
     def is_profile(self) -> bool:
@@ -169,17 +172,17 @@ def _view(photo: Pyramid, centre: Float[ndarray, "2"], side: int | float, turn: 
     return View(photo.cut(to_photo, VIEW_SIZE), to_photo)
 
 
-def candidate_from_view(view: View, box: Float[ndarray, "4"], eyes: Float[ndarray, "2 2"], score: float) -> Candidate:
+def candidate_from_view(view: View, box: Float[ndarray, "4"], marks: Float[ndarray, "4 2"], score: float) -> Candidate:
     """A detection in a view as a candidate in the photo.
 
     Args:
         view: Where it was detected.
         box: x0, y0, x1, y1 in view pixels (pixel-centre coordinates).
-        eyes: The subject's right and left eye, view pixels.
+        marks: The subject's right and left eye, nose and mouth, view pixels.
         score: Confidence in [0, 1].
     """
-    centre, right, left = transform_points(view.to_photo, np.stack([(box[:2] + box[2:]) / 2, *eyes]))
+    centre, *found = transform_points(view.to_photo, np.stack([(box[:2] + box[2:]) / 2, *marks]))
     side = float(np.sqrt(np.linalg.det(view.to_photo[:2, :2])) * np.mean(box[2:] - box[:2]))
-    across = left - right
+    across = found[1] - found[0]
     roll, apart = float(np.arctan2(across[1], across[0])), float(np.linalg.norm(across)) / side
-    return Candidate(centre, side, roll, score, apart)
+    return Candidate(centre, side, roll, score, apart, np.stack(found))

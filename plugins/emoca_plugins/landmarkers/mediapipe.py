@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -19,12 +20,22 @@ from emoca_core.vocabulary.landmark_sets import IBUG68_OUTER_EYE_CORNERS
 from emoca_plugins.landmarkers import face_search
 from emoca_plugins.landmarkers.face_search import Candidate, Pyramid, View
 from emoca_plugins.landmarkers.mediapipe_follower import MediaPipeFollower
-from emoca_plugins.landmarkers.mediapipe_tasks import CROP_MARGIN, CROP_SIZE, Options, Tasks, faces_of, to_mediapipe
+from emoca_plugins.landmarkers.mediapipe_tasks import (
+    CROP_MARGIN,
+    CROP_SIZE,
+    Options,
+    Tasks,
+    close_quietly,
+    create_lenient_task,
+    faces_of,
+    to_mediapipe,
+)
 from emoca_plugins.landmarkers.model_bundle import FILE, find_bundle
+from emoca_plugins.landmarkers.profiles import face_in_profile, is_elsewhere
 from emoca_plugins.landmarkers.second_opinion import SecondOpinion
 
-_RIGHT_EYE, _LEFT_EYE = 0, 1
-"""Among the detector's key points."""
+_MARKS = 4
+"""The detector's first key points: right and left eye, nose, mouth."""
 _AGAIN_SCALE, _AGAIN_ROLL, _AGAIN_SHIFT = 0.85, -0.25, -0.08
 """How the crop of a second look differs: its size, its turn in radians, its place in units of the face."""
 
@@ -66,6 +77,7 @@ class MediaPipeLandmarker(Landmarker):
         self._second_opinion = SecondOpinion()
         self._lock = threading.Lock()
         self._tasks: Tasks | None = None
+        self._lenient: tuple[int, Any] = (0, None)
 
     def __getstate__(self) -> dict[str, object]:
         return {"params": self.params}  # the tasks hold threads of this process
@@ -74,7 +86,7 @@ class MediaPipeLandmarker(Landmarker):
         self.__init__(state["params"])  # type: ignore[misc]
 
     def detect(self, photo: UInt8[ndarray, "H W 3"]) -> list[Detection]:
-        return self._search(Pyramid(photo))[: self.params.max_faces]
+        return self._search(Pyramid(photo), profiles=True)[: self.params.max_faces]
 
     def follow(self, faces: int | None = None) -> MediaPipeFollower:
         most = self.params.max_faces
@@ -87,13 +99,13 @@ class MediaPipeLandmarker(Landmarker):
         return [replace(face, second_opinion=self._second_opinion(pyramid, face)) for face in again]
 
     def explain_no_face(self, photo: UInt8[ndarray, "H W 3"]) -> str:
-        """MediaPipe's detector finds heads in profile, its mesh does not fit them."""
+        """MediaPipe's detector finds heads in profile, its mesh fits few of them."""
         for head in self._upright(Pyramid(photo), self.params.search):
             if head.is_profile:
                 x, y = head.centre.round().astype(int)
                 return (
-                    f"no face found; at ({x}, {y}) there probably is a head in profile, turned by more than about 75 "
-                    "degrees, whose landmarks MediaPipe does not find"
+                    f"no face found; at ({x}, {y}) there probably is a head in profile, turned too far to be measured "
+                    "(more than about 75 degrees)"
                 )
         return "no face found (a profile beyond about 75 degrees is not found)"
 
@@ -109,14 +121,21 @@ class MediaPipeLandmarker(Landmarker):
         moved = again.landmarks["mediapipe478"] - face.landmarks["mediapipe478"]
         return float(np.linalg.norm(moved, axis=1).mean() / apart)
 
-    def _search(self, photo: Pyramid, known: Sequence[Detection] = (), thorough: bool = True) -> list[Detection]:
+    def _search(
+        self, photo: Pyramid, known: Sequence[Detection] = (), thorough: bool = True, profiles: bool = False
+    ) -> list[Detection]:
         """Faces besides those that are known, largest first; thoroughly, or only at a glance."""
         search = self.params.search and thorough
         new = [one for one in self._upright(photo, search) if not any(_is_of(one, face) for face in known)]
         faces = self._faces(photo, new)
+        heads = [one for one in new if one.is_profile and not any(_is_of(one, face) for face in faces)]
+        if profiles:
+            seen = [face_in_profile(self._get_lenient_task(), photo, head) for head in heads]
+            faces = _largest_first([*faces, *(face for face in seen if face is not None)])
         if not faces and not known and search:
             turned = [one for view in face_search.turned_views(photo) for one in self._candidates(view)]
-            faces = self._faces(photo, self._straightened(photo, turned))
+            elsewhere = [one for one in turned if not any(face_search.same_face(one, head) for head in heads)]
+            faces = self._faces(photo, self._straightened(photo, elsewhere))
         return _without_repeats([*known, *faces])[len(known) :]
 
     def _upright(self, photo: Pyramid, search: bool) -> list[Candidate]:
@@ -131,7 +150,7 @@ class MediaPipeLandmarker(Landmarker):
         """Those candidates in which the landmarks confirm a face, largest first, each face once."""
         found = [self._landmarks(photo, candidate) for candidate in candidates]
         faces = [face for face in found if face is not None]
-        return _without_repeats(sorted(faces, key=lambda face: -np.prod(face.box[2:] - face.box[:2])))
+        return _without_repeats(_largest_first(faces))
 
     def _straightened(self, photo: Pyramid, candidates: list[Candidate]) -> list[Candidate]:
         """Each face once, as it is seen best: an uncertain finding may be an upside-down face."""
@@ -150,8 +169,7 @@ class MediaPipeLandmarker(Landmarker):
             box = one.bounding_box  # in pixels, of edges
             corners = np.array([box.origin_x, box.origin_y, box.origin_x + box.width, box.origin_y + box.height]) - 0.5
             points = np.array([(p.x, p.y) for p in one.keypoints]) * size - 0.5
-            eyes = points[[_RIGHT_EYE, _LEFT_EYE]]
-            candidates.append(face_search.candidate_from_view(view, corners, eyes, one.categories[0].score))
+            candidates.append(face_search.candidate_from_view(view, corners, points[:_MARKS], one.categories[0].score))
         return candidates
 
     def _landmarks(self, photo: Pyramid, candidate: Candidate) -> Detection | None:
@@ -159,9 +177,23 @@ class MediaPipeLandmarker(Landmarker):
         landmarker = tasks.landmarker if candidate.score >= face_search.SURE else tasks.strict_landmarker
         to_photo = square_to_image(candidate.centre, CROP_MARGIN * candidate.side, CROP_SIZE, candidate.roll)
         result = landmarker.detect(to_mediapipe(photo.cut(to_photo, CROP_SIZE)))
-        faces = faces_of(result, to_photo, candidate.score, candidate.roll)
+        faces = [
+            face
+            for face in faces_of(result, to_photo, candidate.score, candidate.roll)
+            if not is_elsewhere(face, candidate)
+        ]
         # A neighbour may reach into the crop: the face meant is the one in the middle.
         return min(faces, key=lambda face: _off_centre(face, candidate)) if faces else None
+
+    def _get_lenient_task(self) -> Any:
+        """For heads in profile alone, so made late; of this process, as the others."""
+        with self._lock:
+            process, task = self._lenient
+            if process != os.getpid():
+                task = create_lenient_task(self._options)
+                self._lenient = os.getpid(), task
+                weakref.finalize(self, close_quietly, os.getpid(), task)
+            return task
 
     def _get_tasks(self) -> Tasks:
         """The tasks of this process: their threads do not survive a fork."""
@@ -184,6 +216,10 @@ def _off_centre(face: Detection, candidate: Candidate) -> float:
 
 def _side(face: Detection) -> float:
     return float(np.mean(face.box[2:] - face.box[:2]))
+
+
+def _largest_first(faces: Sequence[Detection]) -> list[Detection]:
+    return sorted(faces, key=lambda face: -np.prod(face.box[2:] - face.box[:2]))
 
 
 def _without_repeats(faces: list[Detection]) -> list[Detection]:

@@ -76,10 +76,15 @@ class Tasks:
 
     def close(self) -> None:
         """Let go of the networks, in the process that made them."""
-        if self.process == os.getpid():
-            with native_log_kept_back():
-                for task in (self.detector, self.landmarker, self.strict_landmarker):
-                    task.close()
+        close_quietly(self.process, self.detector, self.landmarker, self.strict_landmarker)
+
+
+def close_quietly(process: int, *tasks: Any) -> None:
+    """Let go of tasks, in the process that made them."""
+    if process == os.getpid():
+        with native_log_kept_back():
+            for task in tasks:
+                task.close()
 
 
 def create_video_task(options: Options) -> Any:
@@ -89,6 +94,17 @@ def create_video_task(options: Options) -> Any:
     """
     with native_log_kept_back():
         return _landmarker(options, num_faces=1, running_mode=_vision().RunningMode.VIDEO)
+
+
+def create_lenient_task(options: Options) -> Any:
+    """A task that gives the mesh of whatever it is shown: of heads in profile, which the others do not take for faces.
+
+    Whoever asks has to tell the right ones from the wrong.
+    """
+    with native_log_kept_back():
+        task = _landmarker(options, min_face_presence_confidence=0.0)
+        task.detect(to_mediapipe(np.zeros((64, 64, 3), np.uint8)))  # what it logs, it logs at the first picture
+    return task
 
 
 def faces_of(result: Any, to_photo: Float[ndarray, "3 3"], score: float, roll: float) -> list[Detection]:
