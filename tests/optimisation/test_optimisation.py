@@ -2,16 +2,16 @@
 
 import pytest
 import torch
-from patch_backbones import Others, Patches
+from patch_backbones import PHOTOS, Others, Patches
 
-from emoca_core import optimise
+from emoca_core import load_method, optimise
 from emoca_core.errors import ParamsError, RecipeError, UnknownNameError
 from emoca_core.interfaces import FaceParameters, WeakPerspectiveCamera
 from emoca_core.optimisation import STARTS, default_terms, descent
 from emoca_core.optimisation.descent import ENERGY, descend
 from emoca_core.optimisation.energy import Energy
 from emoca_core.optimisation.judgement import Judgement, Reading, is_adversarial
-from emoca_core.optimisation.pair import crop_of
+from emoca_core.optimisation.pair import crop_of, one_face
 from emoca_core.optimisation.settings import OptimisationSettings
 from emoca_core.optimisation.starts import distinct_starts, start_code
 from emoca_core.optimisation.unknowns import Unknowns
@@ -268,6 +268,27 @@ def test_wrong_questions_get_one_line(method, source, target):
         ask(witness=Patches())
     with pytest.raises(RecipeError, match="nothing to optimise"):
         ask(unknowns=[])
+
+
+def test_wrinkles_are_optimised(method, source, target):
+    """With a detail part whose weights are random: a wrinkle code still moves the picture that the judge sees."""
+    untrained = {"detail": {"uses": "deca", "preset": "open_small", "params": {"weights": "random"}, "untrained": True}}
+    torch.manual_seed(0)
+    small = {"face_model": {"params": {"texture_size": 64}}}
+    wrinkled = load_method("open_fit", change={**small, **untrained}, device="cpu")
+    faces = [one_face(wrinkled, PHOTOS / f"{name}.jpg") for name in ("grace_hopper", "astronaut")]
+    result = optimise(
+        wrinkled, *faces, unknowns=["detail"], judge=Patches(), detail=True, size=64, steps=6, learning_rate=3.0
+    )
+    first, best = result.best.first, result.code
+    assert result.best.trajectory.best > 0 and not torch.equal(first.detail, best.detail)
+    assert torch.equal(first.expression, best.expression)
+    before, after = result.best.energies
+    assert after < before - 1e-5  # sums of float32 are exact to 1e-6
+    maps = [wrinkled.detail.decode(code) for code in (first, best)]
+    assert (maps[0] - maps[1]).abs().max() > 0
+    with pytest.raises(RecipeError, match="no term depends on detail"):
+        optimise(wrinkled, *faces, unknowns=["detail"], judge=Patches(), size=64, steps=2)
 
 
 def test_a_method_without_a_camera_makes_no_picture(method, target):
