@@ -19,7 +19,7 @@ from emoca_core.video.cuts import CutFinder
 _WARM_UP = 10
 """Frames that a follower sees again before it goes on where a stopped run was."""
 _MOST_AHEAD, _PIXELS_AHEAD = 2, 16_000_000
-"""Frames, and pixels of them, that wait between decoding, finding faces and following them."""
+"""Frames, and pixels of them, that wait between decoding, finding faces and following them; larger ones do not wait."""
 
 
 def follow_faces(
@@ -50,11 +50,12 @@ def follow_faces(
         raise RecipeError(f"recipe '{method.name}' has no {lacking}, so it cannot follow faces through clips")
     pending: deque[ObservedFrame] = deque()
     height, width = clip.size
-    room = max(1, min(_MOST_AHEAD, _PIXELS_AHEAD // (height * width)))
+    room = min(_MOST_AHEAD, _PIXELS_AHEAD // (height * width))
     known = len(observations)
     with _Faces(method.landmarker, settings) as faces:
-        looking = _seen(ahead(_with_cuts(clip), room), faces, observations, pending)
-        with closing(ahead(looking, room)) as seen:  # decoding, the landmarker and the rest beside one another
+        decoded = _with_cuts(clip)  # decoding, the landmarker and the rest beside one another, if there is room
+        looking = _seen(ahead(decoded, room) if room else decoded, faces, observations, pending)
+        with closing(ahead(looking, room) if room else looking) as seen:
             for index, tracks in enumerate(method.tracker.track(seen)):
                 frame = pending.popleft()
                 if index >= known:
