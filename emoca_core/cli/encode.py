@@ -52,6 +52,13 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
     )
     parser.add_argument("--batch-size", type=whole(1, BATCH), default=32, help="faces at a time (default: %(default)s)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: %(default)s)")
+    parser.add_argument(
+        "--engine",
+        choices=("processes", "ray"),
+        default="processes",
+        help="who shares the work: processes that torchrun started, or a Ray cluster, with an encoder on every GPU "
+        "(default: %(default)s)",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace codes that other settings made")
     return parser
 
@@ -76,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
         settings,
         device_of_process(args.device),
         args.overwrite,
+        args.engine,
     )
     if counts is None:
         return 0

@@ -5,7 +5,9 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,12 +17,12 @@ from emoca_core.api import load_method
 from emoca_core.claims import Claim
 from emoca_core.datasets import Manifest
 from emoca_core.datasets.encoded import CARD, Encoded, EncodedCard
+from emoca_core.encoding.ray_engine import fill_parts_by_ray
 from emoca_core.encoding.rows import RowEncoder, shards_of
 from emoca_core.errors import EmocaError, OutputError, ParamsError
 from emoca_core.files import atomic_write, delete_made, sha256_of, write_json, writing_to
 from emoca_core.images.crops import CropPolicy
-from emoca_core.interfaces import Component
-from emoca_core.method import Method
+from emoca_core.method import pick_device
 from emoca_core.parsing import read_record
 from emoca_core.probe.codes import code_hash
 from emoca_core.probe.detections import manifest_hash
@@ -28,6 +30,8 @@ from emoca_core.probe.processes import Part, fill_parts
 from emoca_core.runs.backbones import load_emotion_backbone
 from emoca_core.runs.trained_part import sha256_of_tensors
 from emoca_core.train.world import go_on_alone, processes
+
+Engine = Literal["processes", "ray"]
 
 
 @dataclass(frozen=True)
@@ -56,10 +60,11 @@ def encode_manifest(
     settings: EncodeSettings = EncodeSettings(),
     device: torch.device | None = None,
     overwrite: bool = False,
+    engine: Engine = "processes",
 ) -> Counter[str] | None:
     """Encode the largest face of every image; the same call goes on where a stopped one ended.
 
-    Several processes share the shards, and the main one writes them.
+    Several processes share the shards, or the workers of a Ray cluster do; one process writes them.
 
     Args:
         manifest: The images.
@@ -68,6 +73,8 @@ def encode_manifest(
         settings: How.
         device: Where networks run; the CPU by default.
         overwrite: Replace codes that others settings made.
+        engine: ``processes`` that were started together share the work, or the workers of a cluster (``ray``), each on
+            a GPU of its own where there are any. Either goes on where the other stopped.
 
     Returns:
         How many rows are ``ok``, ``no_face`` and ``unreadable``; ``None`` in processes other than the main one.
@@ -80,17 +87,20 @@ def encode_manifest(
     """
     if not len(manifest):
         raise ParamsError("the manifest has no rows")
+    if engine == "ray" and processes().num_processes > 1:
+        raise ParamsError("a Ray cluster has processes of its own: start one process, without torchrun")
     out, device = Path(out), device or torch.device("cpu")
-    method = load_method(recipe, device=str(device))
-    backbone = load_emotion_backbone(settings.emotion, device) if settings.emotion else None
-    encoder = RowEncoder(method, backbone, settings.crop, settings.second_look, settings.batch_size)
-    card = _card(manifest, recipe, method, backbone, settings)
+    encoder = _encoder(recipe, settings, device)
+    card = _card(manifest, recipe, encoder, settings)
     _check_out(out, card, overwrite)
     processes().wait_for_everyone()  # all have looked before the main one writes
     parts = [Part(rows, out / name) for rows, name in shards_of(len(manifest), settings.shard)]
     claim = _begin(out, card) if processes().is_main_process else None
     try:
-        fill_parts(parts, lambda rows: encoder(manifest, rows), _write, recipe)
+        if engine == "ray":
+            fill_parts_by_ray(parts, manifest, partial(_encoder, recipe, settings), _write, recipe)
+        else:
+            fill_parts(parts, lambda rows: encoder(manifest, rows), _write, recipe)
         if not go_on_alone():
             return None
         _unify([part.file for part in parts])
@@ -103,9 +113,16 @@ def encode_manifest(
     return counts
 
 
-def _card(
-    manifest: Manifest, recipe: str, method: Method, backbone: Component | None, settings: EncodeSettings
-) -> EncodedCard:
+def _encoder(recipe: str, settings: EncodeSettings, device: torch.device | None = None) -> RowEncoder:
+    """The method, on the fastest device of this machine unless another one is named."""
+    device = device or pick_device("auto")
+    backbone = load_emotion_backbone(settings.emotion, device) if settings.emotion else None
+    method = load_method(recipe, device=str(device))
+    return RowEncoder(method, backbone, settings.crop, settings.second_look, settings.batch_size)
+
+
+def _card(manifest: Manifest, recipe: str, encoder: RowEncoder, settings: EncodeSettings) -> EncodedCard:
+    method, backbone = encoder.method, encoder.emotion
     parts = method.parts() | ({"judge": backbone} if backbone else {})
     assets = {name: path for part in parts.values() for name, path in part.asset_paths.items()}
     made_of: Mapping[str, object] = {
