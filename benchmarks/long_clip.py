@@ -125,7 +125,7 @@ def report(frames: int, samples: list[Sample], base: float | None) -> float:
     )
     looks = [sample for sample in samples if sample.frames]
     most = max((one.frames for one in looks), default=0)
-    looks = [sample for sample in looks if sample.frames < most] + [one for one in looks if one.frames == most][:1]
+    looks = looks[: 1 + next((k for k, one in enumerate(looks) if one.frames == most), 0)]  # parts go when all is done
     if len(looks) > MANY:
         _report_parts(looks, [sample for sample in samples if sample.clock > looks[-1].clock])
     return peak
