@@ -1,6 +1,7 @@
 """What ``open_fit`` makes of heads that are turned aside: synthetic ones, by yaw.
 
-    python benchmarks/large_poses.py [--people 24] [--degrees 0 15 30 45 60 75 90] [--pictures OUT] [--before]
+    python benchmarks/large_poses.py [--people 24] [--seed 4242] [--degrees 0 15 30 45 60 75 90] [--before]
+        [--pictures OUT]
 
 A picture counts as found where the landmarks of a face lie on the head; as wrong where they do not; as named where no
 face is found and the message says that there is a head in profile. Error: mean distance of the 51 points of brows,
@@ -124,6 +125,7 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--people", type=int, default=24)
+    parser.add_argument("--seed", type=int, default=4242, help="who they are")
     parser.add_argument("--degrees", type=float, nargs="+", default=[0, 15, 30, 45, 60, 75, 90])
     parser.add_argument("--pictures", type=Path, metavar="OUT")
     parser.add_argument("--before", action="store_true", help="without what is done for profiles")
@@ -132,7 +134,7 @@ def main() -> None:
     if options.before:
         mediapipe.face_in_profile = lambda *_: None  # type: ignore[attr-defined]
         mediapipe.is_elsewhere = lambda *_: False  # type: ignore[attr-defined]
-    params = {"length": options.people, "seed": 4242, "faces_per_identity": 1}
+    params = {"length": options.people, "seed": options.seed, "faces_per_identity": 1}
     faces = get_registry().build("dataset", "synthetic_faces", params)
     method = load_method("open_fit", device="cpu", change={"encoder": {"params": {"appearance": False}}})
     print("| turned by | found | of them doubtful | wrong | named | landmarks, % | fitted, % | turn, degrees |")
