@@ -42,7 +42,7 @@ LOSSES = {
     "mouth_closure": [{}],
     "photometric": [{}, {"normalization": "mask"}],
     "shading_smoothness": [{}],
-    "shown_emotion": [{"varied": False, "classes": 1.0}, {"image_size": 64}],
+    "shown_emotion": [{"varied": False, "classes": 1.0}, {"image_size": 64, "skin": 0.0}],  # skins are float32
     "vertex_truth": [{}],
 }
 Case = Callable[[slice], tuple[Tensor, list[Tensor]]]
