@@ -168,9 +168,9 @@ class _Work:
                 for number, one in enumerate(sources)
                 for shows in (PHOTO, *self.methods)
             ),
-            practice=self._practice(practice) if found.practice else self._draw_practice(),
+            practice=self._practice(practice) if self.plan.practice else self._draw_practice(),
             catch=catch,
-            catch_trials=min(self.plan.catch_trials, len(catch)) if found.catch else self.plan.catch_trials,
+            catch_trials=min(self.plan.catch_trials, len(catch)) if self.plan.catch else self.plan.catch_trials,
             faces_each=min(len(sources), self.plan.faces_each or max(2, TRIALS // (len(self.methods) + 1))),
             left_out=tuple(self.left_out),
         )
@@ -192,8 +192,8 @@ class _Work:
                     continue
                 self._write(picture, window_of(face.detection).cut(face.photo.pixels))
             drawn.append(Catch(picture=self._stimulus(picture, None, PHOTO), label=str(source.label)))
-        if sources and not drawn:
-            raise ImageError(f"no photo for the catch trials shows a face ({sources[0].path}, for one)")
+        if self.plan.catch and not drawn:
+            raise ImageError("no photo for the catch trials can be used: see what was left out")
         return tuple(drawn)
 
     def _practice(self, sources: Sequence[Source]) -> tuple[Stimulus, ...]:

@@ -91,6 +91,16 @@ def test_practice_and_catch_trials_from_photos(photos, tmp_path):
         make_study(StudyPlan([photos], ["open_fit"], device="cpu"), out)
 
 
+@pytest.mark.parametrize("what", ["practice", "catch"])
+def test_no_text_and_no_synthetic_head_takes_the_place_of_photos_that_cannot_be_used(photos, tmp_path, what):
+    told = []
+    plan = StudyPlan([photos], ["open_fit"], device="cpu", **{what: [PHOTOS / "astronaut.jpg"]})
+    with pytest.raises(ImageError, match=f"no photo for the {what}.* can be used"):
+        make_study(plan, tmp_path / "study", told.append)
+    assert any("the same picture as" in line for line in told)
+    assert not (tmp_path / "study" / STUDY).exists()
+
+
 def test_names_of_pictures_tell_nothing(made):
     folder, study, _ = made
     names = " ".join(study.pictures())
