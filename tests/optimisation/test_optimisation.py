@@ -100,27 +100,27 @@ def test_a_face_that_is_done_stands_still(method, source, target):
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "lbfgs"])
 def test_a_stopped_descent_goes_on_and_comes_to_the_same(method, source, target, optimizer, tmp_path, monkeypatch):
     monkeypatch.setattr(descent, "KEPT_EVERY", 2)
-    judge, looks = Patches(), []
+    step, steps = descent._Descent._step, []
 
-    def run(most, **options):
-        """At most so many looks of the judge, then somebody presses Ctrl-C."""
-        looks.clear()
+    def run(stop, **options):
+        """The result, unless somebody presses Ctrl-C."""
 
-        def look(*_):
-            looks.append(1)
-            if len(looks) > most:
+        def watched(self):
+            if self.step == stop:
                 raise KeyboardInterrupt
+            steps.append(self.step)
+            step(self)
 
-        with judge.register_forward_pre_hook(look):
-            settings = {"judge": judge, "optimizer": optimizer, "steps": 5, "size": 48}
-            return optimise(method, source, target, starts=STARTS[:2], **settings, **options), len(looks)
+        steps.clear()
+        monkeypatch.setattr(descent._Descent, "_step", watched)
+        settings = {"judge": Patches(), "optimizer": optimizer, "steps": 5, "size": 48}
+        return optimise(method, source, target, starts=STARTS[:2], **settings, **options)
 
-    whole, all_looks = run(10**6)
+    whole = run(None)
     with pytest.raises(KeyboardInterrupt):
-        run(all_looks - 3, kept=tmp_path)
-    assert [*tmp_path.iterdir()], "nothing was kept"
-    again, few = run(10**6, kept=tmp_path)
-    assert few < all_looks - 2, "it began anew"
+        run(3, kept=tmp_path)
+    again = run(None, kept=tmp_path)
+    assert steps[:3] == [2, 3, 4], "it began anew"
     for one, other in zip(whole.runs, again.runs, strict=True):
         assert one.trajectory.best == other.trajectory.best > 0 and one.trajectory.stopped == other.trajectory.stopped
         assert torch.equal(one.trajectory.codes.expression, other.trajectory.codes.expression)
