@@ -77,7 +77,7 @@ def main() -> int:
     parser.add_argument("--small", action="store_true", help="tiny sizes: whether it runs, not how fast")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the figures (default: %(default)s)")
     options = parser.parse_args()
-    if options.device == "cuda" and torch.cuda.is_available() is None:
+    if options.device == "cuda" and not torch.cuda.is_available():
         print("no CUDA device here: nothing is checked (--device cpu --small rehearses the parts)")
         return 0
     setup = Setup(torch.device(options.device), **(SMALL if options.small else {}))

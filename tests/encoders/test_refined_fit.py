@@ -111,7 +111,10 @@ def test_many_frames_are_what_each_of_them_is(parts):
     fitted = FaceParameters(expression=torch.rand(count, 52, generator=torch.Generator().manual_seed(0)))
     image = sample_crop(32, count).image
     alone = refined.refined(fitted.map(lambda t: t[66:67]), image[66:67]).expression
-    torch.testing.assert_close(refined.refined(fitted, image).expression[66:67], alone, atol=1e-5, rtol=0)
+    together = refined.refined(fitted, image).expression[66:67]
+    # single precision: convolutions of one picture and of many add in another order
+    torch.testing.assert_close(together, alone, atol=1e-4, rtol=0)
+    assert (together - refined.refined(fitted, image.roll(1, 0)).expression[66:67]).abs().max() > 1e-3
 
 
 def test_what_cannot_work_is_refused(parts, crop, tmp_path):
