@@ -30,7 +30,8 @@ test-all: lint ## also the slow tests
 	$(PYTEST)
 
 ON_PHOTOS := benchmarks/landmark_fit.py benchmarks/quality.py
-NO_SPEED := $(patsubst %,benchmarks/%.py,open_emotion optimisation results_table retrieval timing gpu_check)
+NO_SPEED := $(patsubst %,benchmarks/%.py,encoded_methods gpu_check large_poses long_clip open_emotion open_weights \
+	optimisation refined_pictures results_table retrieval timing)
 
 bench: $(STAMP) ## measure speed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group bench

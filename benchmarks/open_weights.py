@@ -1,6 +1,6 @@
 """What the trained refinement of open_fit gains, and what it costs: the second table of docs/open-weights.md.
 
-    python -m benchmarks.open_weights FACES [--parts fer,web,photos,synthetic,neutral,speed] [--ship RUN]
+    python -m benchmarks.open_weights FACES [--parts fer,paper,web,photos,synthetic,neutral,speed] [--ship RUN]
 
 FACES holds manifests and codes of each part (``fer_train``, ``fer_validation``, ``web``, ``photos``, ``synthetic``):
 NAME.csv or NAME.parquet, and NAME.open_fit_codes and NAME.mediapipe52 beside it, each made by ``emoca encode NAME.csv

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from emoca_core.cli import SOME_FAILED, Subparsers
 from emoca_core.cli.cli_settings import whole
+from emoca_core.errors import ParamsError
 from emoca_core.limits import BATCH, COUNT
 
 NAME = "encode"
@@ -73,6 +74,8 @@ def run(args: argparse.Namespace) -> int:
     from emoca_core.encoding import EncodeSettings, encode_manifest
     from emoca_core.probe.processes import device_of_process, process_count
 
+    if args.engine == "ray" and args.device != "auto":
+        raise ParamsError("--engine ray gives each worker a GPU where there are any: leave --device out")
     alone = process_count() == 1
     manifest = Manifest.open(args.manifest)
     settings = EncodeSettings(args.emotion, args.crop, args.second_look, args.shard, args.batch_size)

@@ -90,7 +90,7 @@ def encode_manifest(
     if engine == "ray" and processes().num_processes > 1:
         raise ParamsError("a Ray cluster has processes of its own: start one process, without torchrun")
     out, device = Path(out), device or torch.device("cpu")
-    encoder = _encoder(recipe, settings, device)
+    encoder = _encoder(recipe, settings, torch.device("cpu") if engine == "ray" else device)  # workers have their own
     card = _card(manifest, recipe, encoder, settings)
     _check_out(out, card, overwrite)
     processes().wait_for_everyone()  # all have looked before the main one writes

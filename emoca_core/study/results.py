@@ -57,7 +57,7 @@ class Rater:
 
     Attributes:
         alias: Their name.
-        missed: Catch trials with another answer than the one that was told.
+        missed: Catch trials with another answer than the right one.
         seconds: From the consent to the last answer; ``None`` for those who have not finished.
         left_out: Why they do not count; ``None`` for those who do.
     """

@@ -18,7 +18,15 @@ from torch import Tensor
 from emoca_core.geometry.rotations import matrix_to_rotation_vector, rotation_vector_to_matrix
 from emoca_core.interfaces import Camera, FaceParameters
 from emoca_core.video.most_probable_path import bands_of_pushes, between_neighbours, follow_movement
-from emoca_core.video.smoothing import DEFAULT_STRENGTH, MOST_AIM_NOISE, cutoff_of, mean_rotation, smooth_signal
+from emoca_core.video.smoothing import (
+    DEFAULT_STRENGTH,
+    MOST_AIM_NOISE,
+    cutoff_of,
+    mean_rotation,
+    smooth_rotations,
+    smooth_signal,
+    without_repeats,
+)
 
 _HEAVY = 0.5
 """Of the cutoff of faces: heads are slower than lips and lids."""
@@ -60,7 +68,8 @@ def smooth_head(
 
     Turn and distance take the most probable path of a head that keeps its velocity but for random pushes, where errors
     are as large as they look in the picture once the head is where it fits best. Where the path would be further from
-    what was measured than that errs, the pushes may be larger: a head that is shaken is followed.
+    what was measured than that errs, the pushes may be larger: a head that is shaken is followed. A frame that a clip
+    shows twice has one head.
 
     Args:
         parameters: One row for each frame, on the CPU, with ``global_pose`` and a camera. Its crops must be smooth.
@@ -75,20 +84,29 @@ def smooth_head(
     """
     camera, pose = parameters.camera, parameters.global_pose
     assert camera is not None and pose is not None
-    trust = np.ones(len(times)) if confidence is None else np.asarray(confidence, dtype=np.float64)
     labels = np.zeros(len(times), np.int64) if segments is None else segments
     turns, places = pose.double().numpy(), _places_of(camera)
+    trust, shown = without_repeats(np.concatenate([turns, places], axis=1), confidence, segments)
     out = turns.copy(), places.copy()
     for label in np.unique(labels):
         for rows, inner in _pieces(np.flatnonzero(labels == label), times):
             if np.count_nonzero(trust[rows]) < _FEWEST:
-                continue
-            lens = camera.map(lambda tensor, rows=rows: tensor[rows].double())  # type: ignore[misc]
-            pieces = _smooth(turns[rows], places[rows], lens, head, times[rows], trust[rows], strength)
+                pieces = _filled(turns[rows], places[rows], times[rows], trust[rows])
+            else:
+                lens = camera.map(lambda tensor, rows=rows: tensor[rows].double())  # type: ignore[misc]
+                pieces = _smooth(turns[rows], places[rows], lens, head, times[rows], trust[rows], strength)
             for whole, piece in zip(out, pieces, strict=True):
                 whole[rows[inner]] = piece[inner]
-    placed = _placed(camera.map(torch.Tensor.double), torch.from_numpy(out[1])).map(lambda part: part.to(pose.dtype))
-    return parameters.replace(global_pose=torch.from_numpy(out[0]).to(pose.dtype), camera=placed)
+    turned, moved = (torch.from_numpy(whole[shown]) for whole in out)
+    placed = _placed(camera.map(torch.Tensor.double), moved).map(lambda part: part.to(pose.dtype))
+    return parameters.replace(global_pose=turned.to(pose.dtype), camera=placed)
+
+
+def _filled(
+    turns: Float[ndarray, "N 3"], places: Float[ndarray, "N P"], times: Float[ndarray, "N"], trust: Float[ndarray, "N"]
+) -> tuple[Float[ndarray, "N 3"], Float[ndarray, "N P"]]:
+    """Both, between frames that are too few to be smoothed."""
+    return smooth_rotations(turns, times, 0.0, confidence=trust), smooth_signal(places, times, 0.0, confidence=trust)
 
 
 def _pieces(rows: Int[ndarray, "K"], times: Float[ndarray, "N"]) -> Iterator[tuple[Int[ndarray, "P"], slice]]:

@@ -153,7 +153,7 @@ def smooth_crops(
         confidence: Of each frame, [0, 1].
         segments: Number of the stretch of each frame.
     """
-    trust, shown = _without_repeats(crop_to_image.reshape(len(times), -1), confidence, segments)
+    trust, shown = without_repeats(crop_to_image.reshape(len(times), -1), confidence, segments)
     smooth = partial(smooth_signal, times=times, strength=strength, confidence=trust, segments=segments)
     along = crop_to_image[:, :2, 0]
     scale = np.linalg.norm(along, axis=1)
@@ -191,7 +191,7 @@ def smooth_code(
     if strength == 0 and (confidence is None or bool(np.all(confidence > 0))):
         return parameters
     rows = [block.numpy() for name, block in parameters.blocks().items() if name not in IDENTITY]
-    trust, shown = _without_repeats(np.concatenate(rows, axis=1), confidence, segments)
+    trust, shown = without_repeats(np.concatenate(rows, axis=1), confidence, segments)
     signal = partial(smooth_signal, times=times, strength=strength, confidence=trust, segments=segments)
     turns = partial(smooth_rotations, times=times, strength=strength, confidence=trust, segments=segments)
 
@@ -214,7 +214,7 @@ def smooth_code(
     return map_movement(parameters, smooth)
 
 
-def _without_repeats(
+def without_repeats(
     rows: Float[ndarray, "N D"], confidence: Float[ndarray, "N"] | None, segments: Int[ndarray, "N"] | None
 ) -> tuple[Float[ndarray, "N"], Int[ndarray, "N"]]:
     """Trust in each row, none in one that says the same as the one before; and which row each is to show.

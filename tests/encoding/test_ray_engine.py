@@ -83,3 +83,8 @@ def test_without_ray_it_says_how_to_get_it(manifest, tmp_path, monkeypatch, caps
     monkeypatch.setenv("EMOCA_NOTHING", "1")
     assert main(["encode", str(tmp_path / "faces.parquet"), "--recipe", "x", "--out", "o", "--engine", "spark"]) == 2
     assert "spark" in capsys.readouterr().err
+
+
+def test_workers_choose_their_own_device(tmp_path, capsys):
+    assert main(["encode", "faces.csv", "--recipe", "mediapipe52", "--out", str(tmp_path / "o"), "--engine", "ray", "--device", "cpu"]) == 2  # fmt: skip  # noqa: E501
+    assert "leave --device out" in capsys.readouterr().err

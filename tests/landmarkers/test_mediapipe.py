@@ -187,7 +187,7 @@ def test_a_head_in_profile_is_named_where_no_face_is_found(landmarker: MediaPipe
     said = re.fullmatch(r"no face found; at \((\d+), (\d+)\) .* turned too far .*", landmarker.explain_no_face(photo))
     assert said and np.hypot(*(np.array([int(said[1]), int(said[2])]) - points.mean(0))) < 60
     grey = np.full_like(photo, 120)
-    assert landmarker.explain_no_face(grey) == "no face found (a profile beyond about 75 degrees is not found)"
+    assert landmarker.explain_no_face(grey) == "no face found (a profile beyond about 80 degrees is not found)"
 
 
 def test_nobody_is_found_inside_a_head_in_profile(landmarker: MediaPipeLandmarker, monkeypatch) -> None:

@@ -135,6 +135,30 @@ def test_gaps_are_filled_and_what_was_not_measured_has_no_say():
     assert in_picture(smooth, turns, place) < 0.002
 
 
+def test_few_frames_are_as_they_were_and_what_lies_between_is_filled_in():
+    code = measured(*movement("looks about")).map(lambda tensor: tensor[:5])
+    wild = code.global_pose.clone()
+    wild[1:4] = 2.0
+    smooth = smooth_head(code.replace(global_pose=wild), head(), TIMES[:5], np.array([1.0, 0, 0, 0, 1]), 0.6)
+    torch.testing.assert_close(smooth.global_pose[[0, 4]], code.global_pose[[0, 4]], atol=1e-6, rtol=0)
+    middle = Rotation.from_rotvec(code.global_pose[[0, 4]].numpy()).mean()  # of two: halfway
+    assert (middle.inv() * Rotation.from_rotvec(smooth.global_pose[2].numpy())).magnitude() < 1e-3
+
+
+def test_a_frame_that_is_shown_twice_has_one_head_and_is_followed():
+    """A movement that stops and goes is no noise: with every frame twice the head is as near as with each once."""
+    turns, place = movement("is shaken")
+    once = measured(turns, place).map(lambda tensor: tensor[::2])
+    twice = once.map(lambda tensor: tensor.repeat_interleave(2, 0))
+    assert (twice.global_pose.diff(dim=0).abs().amax(1)[1::2] > 0).all(), "the head moves from pair to pair"
+    smooth, alone = smooth_head(twice, head(), TIMES, None, 0.6), smooth_head(once, head(), TIMES[::2], None, 0.6)
+    assert torch.equal(smooth.global_pose[::2], smooth.global_pose[1::2])
+    assert torch.equal(smooth.camera.translation[::2], smooth.camera.translation[1::2])
+    shown = (angles(one, turns[::2]).mean() for one in (smooth.map(lambda tensor: tensor[::2]), alone))
+    near, expected = shown
+    assert near < 1.2 * expected
+
+
 def test_nothing_crosses_a_cut_and_long_clips_are_smoothed_in_pieces(monkeypatch):
     turns, place = movement("looks about")
     code, segments = measured(turns, place), (TIMES >= 4).astype(int)

@@ -97,11 +97,10 @@ class Photographer:
         before = self.draws("before", indices)
         picture = picture * draw_shadows(before, landmarks, params.share("shadows"), size)
         worn, opacity = self._worn(indices, parameters, geometry, hair, hats, fragments)
-        solid = torch.maximum(head.mask, opacity.ceil())
         picture = self.background(indices, size).lerp(picture, head.mask).lerp(worn, opacity)
         thing, alpha = draw_occluders(before, landmarks, _skin(head, covered), params.share("occluders"), size)
         picture = picture.lerp(thing, alpha)
-        hidden = torch.maximum(torch.maximum(covered, opacity * solid), alpha)
+        hidden = torch.maximum(torch.maximum(covered, opacity), alpha)
         mask = head.mask * (hidden < 0.5)
         return Shot(taken(self.draws("lens", indices), picture, params), mask, hidden_points(hidden, landmarks))
 

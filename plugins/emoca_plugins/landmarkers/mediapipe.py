@@ -105,9 +105,9 @@ class MediaPipeLandmarker(Landmarker):
                 x, y = head.centre.round().astype(int)
                 return (
                     f"no face found; at ({x}, {y}) there probably is a head in profile, turned too far to be measured "
-                    "(more than about 75 degrees)"
+                    "(more than about 80 degrees)"
                 )
-        return "no face found (a profile beyond about 75 degrees is not found)"
+        return "no face found (a profile beyond about 80 degrees is not found)"
 
     def _movement(self, photo: Pyramid, face: Detection) -> float:
         right, left = face.landmarks["ibug68"][list(IBUG68_OUTER_EYE_CORNERS)]
