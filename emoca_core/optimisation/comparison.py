@@ -11,7 +11,7 @@ from emoca_core.method import Method
 from emoca_core.optimisation.page import write_comparison
 from emoca_core.optimisation.pictures import draw_sheet
 from emoca_core.optimisation.record import ResultRecord
-from emoca_core.optimisation.to_folder import PAGE, SHEET, Plan, optimise_to_folder, rows_of
+from emoca_core.optimisation.to_folder import PAGE, SHEET, Plan, optimise_to_folder, refuse_others, rows_of
 
 
 def compare_backbones(
@@ -42,11 +42,12 @@ def compare_backbones(
 
     Raises:
         EmocaError: What ``optimise`` raises, or two judges whose folders would have one name.
-        OutputError: The folder cannot be written.
+        OutputError: The folder cannot be written, or holds somebody else's files of these names.
     """
     folders = {plain_name(Path(judge).name): judge for judge in judges}
     if len(folders) < len(judges):
         raise EmocaError(f"two of the backbones {', '.join(judges)} have one name: their folders would be the same")
+    refuse_others(out, (PAGE, SHEET))
     records = {
         name: optimise_to_folder(
             method, source, target, replace(plan, judge=judge), path_below(out, name), overwrite=overwrite, say=say

@@ -2,14 +2,16 @@
 
 import csv
 import io
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from emoca_core.claims import Claim
 from emoca_core.errors import EmocaError, OutputError
 from emoca_core.export.codes import read_codes, write_codes
-from emoca_core.files import delete_made, json_text, write_json, write_text, writing_to
+from emoca_core.files import MARKER, delete_made, json_text, mark_made, write_json, write_text, writing_to
 from emoca_core.interfaces import Block, CapturedFace, EmotionBackbone, FaceParameters
 from emoca_core.method import Method
 from emoca_core.optimisation.film import write_film
@@ -26,6 +28,7 @@ from emoca_core.runs.trained_part import sha256_of_tensors
 DEFAULT_WRITE = ("glb", "codes", "overlay")
 SHEET, FILM, HISTORY, PAGE, FACE = "faces.png", "film.mp4", "history.csv", "index.html", "face"
 FIRST, BEST, WAY = "first.safetensors", "best.safetensors", "way.safetensors"
+NAMES = (RESULT, SHEET, FILM, HISTORY, PAGE, FACE, FIRST, BEST, WAY)
 
 
 @dataclass(frozen=True)
@@ -76,32 +79,40 @@ def optimise_to_folder(
 
     Raises:
         EmocaError: What ``optimise`` raises.
-        OutputError: The folder cannot be written.
+        OutputError: The folder cannot be written, or holds somebody else's files of these names.
     """
     fingerprint = _fingerprint(method, source, target, plan)
-    with writing_to(out):
+    with writing_to(out), _none_left_empty(out):
         out.mkdir(parents=True, exist_ok=True)
         with Claim.wait(out, lambda: say(f"waiting for another process, which works on {out}")):
             done = finished(out)
             if done is not None and done.fingerprint == fingerprint and not overwrite:
                 say(f"{out}: finished before (--overwrite does it again)")
                 return done
-            _take_back(out, done)
+            refuse_others(out)
+            stopped = _is_stopped(out)
             unfinished = unfinished_folder(out, fingerprint)
-            result = optimise(
-                method,
-                source,
-                target,
-                plan.terms,
-                plan.unknowns,
-                judge=plan.judge,
-                witness=plan.witness,
-                starts=plan.starts,
-                progress=True,
-                kept=unfinished,
-                **plan.settings,
-            )
+            try:
+                result = optimise(
+                    method,
+                    source,
+                    target,
+                    plan.terms,
+                    plan.unknowns,
+                    judge=plan.judge,
+                    witness=plan.witness,
+                    starts=plan.starts,
+                    progress=True,
+                    kept=unfinished,
+                    **plan.settings,
+                )
+            except EmocaError:
+                if not stopped:  # else it marks what the stopped one wrote as ours
+                    delete_made(unfinished)
+                raise
             record = record_of(result, fingerprint, _plain(plan.terms))
+            for name in (RESULT, FILM):  # so that a stop from here on leaves no mark of completion
+                (out / name).unlink(missing_ok=True)
             _write(result, record, plan, out)
             delete_made(unfinished)
     return record
@@ -163,17 +174,34 @@ def _write(result: Optimisation, record: ResultRecord, plan: Plan, out: Path) ->
     write_json(out / RESULT, record.model_dump(mode="json"))
 
 
-def _take_back(out: Path, done: ResultRecord | None) -> None:
-    """Remove the marks of an earlier optimisation, so that a stop leaves none; what is not ours stays.
+def refuse_others(out: Path, names: Sequence[str] = NAMES) -> None:
+    """Refuse a folder that holds files of these names, and no optimisation of ours, finished or stopped.
 
     Raises:
-        OutputError: A file of ours has the name of somebody else's.
+        OutputError: It does.
     """
-    if done is not None:
-        for name in (RESULT, FILM):
-            (out / name).unlink(missing_ok=True)
-    elif (out / RESULT).exists():
-        raise OutputError(f"{out / RESULT} is damaged, or not of `emoca optimise`: move it, or choose another --out")
+    there = [name for name in names if os.path.lexists(out / name)]
+    if not there or finished(out) is not None:
+        return
+    if RESULT in there or not any(_is_stopped(each) or finished(each) is not None for each in (out, *out.glob("*/"))):
+        raise OutputError(f"{out / there[0]} is damaged, or not of `emoca optimise`: move it, or choose another --out")
+
+
+def _is_stopped(out: Path) -> bool:
+    return any(out.glob(f"unfinished-*/{MARKER}"))
+
+
+@contextmanager
+def _none_left_empty(folder: Path) -> Iterator[None]:
+    """Remove a folder and those above it, where they were not there before and are empty afterwards."""
+    missing = [each for each in (folder, *folder.parents) if not os.path.lexists(each)]
+    try:
+        yield
+    finally:
+        for each in missing:
+            if each.is_dir() and not os.listdir(each):
+                mark_made(each)
+                delete_made(each)
 
 
 def _history(result: Optimisation) -> str:

@@ -135,6 +135,7 @@ class _Record(BaseModel):
 
     recipe: _Recipe
     assets: dict[str, _Asset] = {}
+    smoothing: float = 0.0
 
 
 def _stored(text: str) -> Path | None:
@@ -185,6 +186,7 @@ def _sequence(path: Path, method: Method, settings: RetargetSettings) -> Driving
             heads=heads,
             confidence=np.asarray(frames["confidence"], np.float64),
             flags=_flags(frames),
+            smoothing=0.0 if facts is None else read_record(path.with_name("sequence.json"), _Record).smoothing,
             lips=lip_openings(method, parameters) if known else None,
         )
     except (KeyError, ValueError, IndexError) as error:
@@ -243,6 +245,7 @@ def sequence_to_driving(sequence: CapturedSequence, method: Method) -> Driving:
         heads=seen_heads(sequence.parameters, sequence.cameras),
         confidence=sequence.confidence,
         flags=sequence.flags,
+        smoothing=sequence.smoothing,
         lips=lip_openings(method, sequence.parameters),
         pictures=Pictures(
             clip=sequence.clip,

@@ -51,6 +51,7 @@ class Driving:
         pictures: Where the driver can be seen; ``None`` for numbers alone.
         emotion: The class that it is meant to show, if it has a name.
         intensity: How strongly a pose is shown; ``None`` for what moves on its own.
+        smoothing: How strongly its codes were smoothed, [0, 1].
         notes: What people should know of how it was read.
 
     Raises:
@@ -71,6 +72,7 @@ class Driving:
     pictures: Pictures | None = None
     emotion: str | None = None
     intensity: Float[ndarray, "N"] | None = None
+    smoothing: float = 0.0
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

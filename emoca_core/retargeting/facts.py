@@ -59,7 +59,7 @@ def _lips(measures: Measures) -> Iterator[str]:
     lips = measures.lips
     if lips is None:
         return
-    shut = (
-        "" if lips["open_where_closed_mm"] is None else f"; where they are shut: {lips['open_where_closed_mm']:.1f} mm"
-    )
+    gap, shut = lips["open_where_closed_mm"], ""
+    if isinstance(gap, float):
+        shut = f"; where those are shut: {abs(gap):.1f} mm {'farther apart' if gap > 0 else 'nearer'} than at rest"
     yield f"lips {lips['error_mm']:.1f} mm nearer or farther than the driver's{shut}"

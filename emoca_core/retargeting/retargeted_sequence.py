@@ -152,6 +152,7 @@ def retarget(
         landmarks=_landmarks(method, source, movement),
         confidence=driving.confidence,
         flags=driving.flags,
+        smoothing=driving.smoothing,
         source=source,
         driving=driving,
         settings=chosen,

@@ -1,7 +1,9 @@
 """One source and many drivers to a folder: what is finished is skipped, one bad driver stops no other."""
 
+import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +15,7 @@ from emoca_core.claims import Claim
 from emoca_core.errors import EmocaError, OutputError, RecipeError, first_line
 from emoca_core.export.codes import write_record
 from emoca_core.export.contact_sheet import SheetRow, write_contact_sheet
-from emoca_core.files import delete_made, leads_out, path_below, plain_name, sha256_of, writing_to
+from emoca_core.files import MARKER, delete_made, leads_out, mark_made, path_below, plain_name, sha256_of, writing_to
 from emoca_core.images.photo_search import natural_key
 from emoca_core.interfaces import CapturedFace, EmotionBackbone, Exporter, Loss
 from emoca_core.method import Method
@@ -109,7 +111,7 @@ def retarget_to_folder(
 
     Raises:
         ImageError: The source shows no face, or cannot be read.
-        OutputError: The output folder cannot be written, or the disk is full.
+        OutputError: The output folder cannot be written or holds somebody else's page, or the disk is full.
         UnknownNameError: There is no such exporter.
     """
     exporters = build_exporters(write or DEFAULT_SEQUENCE_WRITE)
@@ -128,11 +130,13 @@ def retarget_to_folder(
         overwrite=overwrite,
         say=say or _to_stderr,
     )
-    with writing_to(run.out, _KEPT):
+    with writing_to(run.out, _KEPT), _none_left_empty(run.out):
         run.out.mkdir(parents=True, exist_ok=True)
+        _refuse_others(run.out)
         for one in driving:
             run.one(str(one))
-        write_index(run.out, run.report.failed)
+        if run.report.done or run.report.skipped or (run.out / CONTACT_SHEET).exists():
+            write_index(run.out, run.report.failed)
     return run.report
 
 
@@ -176,11 +180,12 @@ class _Run:
             if self._is_finished(folder, fingerprint):
                 self.report.skipped.append(folder.name)
                 return
-            folder.mkdir(exist_ok=True)
-            with Claim.wait(folder, lambda: self.say(f"waiting for another process, which works on {folder}")):
-                if not self._is_finished(folder, fingerprint):
-                    self._work(text, face, folder, fingerprint)
-                    self.report.done.append(folder.name)
+            with _none_left_empty(folder):
+                folder.mkdir(exist_ok=True)
+                with Claim.wait(folder, lambda: self.say(f"waiting for another process, which works on {folder}")):
+                    if not self._is_finished(folder, fingerprint):
+                        self._work(text, face, folder, fingerprint)
+                        self.report.done.append(folder.name)
         except BAD_FACE as error:
             self.report.failed.append((text, first_line(error)))
             self.say(first_line(error) if text in first_line(error) else f"{text}: {first_line(error)}")
@@ -203,19 +208,20 @@ class _Run:
         return record is not None and record.fingerprint == fingerprint and (folder / SEQUENCE_RECORD).is_file()
 
     def _work(self, text: str, face: CapturedFace, folder: Path, fingerprint: str) -> None:
-        if _record(folder) is not None:
-            (folder / RECORD).unlink()
-        elif (folder / RECORD).exists():
+        if _record(folder) is None and (folder / RECORD).exists():
             raise OutputError(f"{folder / RECORD} is damaged, or not of `emoca retarget`: move it away")
+        stopped = _is_stopped(folder)
         unfinished = unfinished_folder(folder, fingerprint)
         try:
             moved = retarget(self.method, face, text, self.settings, kept=unfinished)
+            for note in moved.driving.notes:
+                self.say(f"{text}: {note}")
+            moved, measures = measured(moved, *self.judges)
         except BAD_FACE:
-            delete_made(unfinished)
+            if not stopped:  # else it marks what the stopped one wrote as ours
+                delete_made(unfinished)
             raise
-        for note in moved.driving.notes:
-            self.say(f"{text}: {note}")
-        moved, measures = measured(moved, *self.judges)
+        (folder / RECORD).unlink(missing_ok=True)  # so that a stop from here on leaves no mark of completion
         save_sequence(moved, folder, self.exporters)
         page = read_record(folder / SEQUENCE_RECORD, _Sequence).page
         notes: list[str] = []
@@ -251,6 +257,34 @@ def _record(folder: Path) -> RetargetRecord | None:
         return read_record(folder / RECORD, RetargetRecord)
     except EmocaError:
         return None
+
+
+def _refuse_others(out: Path) -> None:
+    """Refuse a folder with a page, and no retargeting of ours, finished or stopped.
+
+    Raises:
+        OutputError: It is one.
+    """
+    ours = any(_is_stopped(each) or _record(each) is not None for each in out.glob("*/"))
+    if os.path.lexists(out / CONTACT_SHEET) and not ours:
+        raise OutputError(f"{out / CONTACT_SHEET} is not of `emoca retarget`: move it, or choose another --out")
+
+
+def _is_stopped(folder: Path) -> bool:
+    return any(folder.glob(f"unfinished-*/{MARKER}"))
+
+
+@contextmanager
+def _none_left_empty(folder: Path) -> Iterator[None]:
+    """Remove a folder and those above it, where they were not there before and are empty afterwards."""
+    missing = [each for each in (folder, *folder.parents) if not os.path.lexists(each)]
+    try:
+        yield
+    finally:
+        for each in missing:
+            if each.is_dir() and not os.listdir(each):
+                mark_made(each)
+                delete_made(each)
 
 
 def write_index(out: Path, failures: Sequence[tuple[str, str]]) -> None:

@@ -135,3 +135,59 @@ def test_what_others_left_in_the_folder_stays(tmp_path, capsys):
     assert run(tmp_path) == 2
     assert "not of `emoca optimise`" in capsys.readouterr().err
     assert (tmp_path / "result.json").read_text() == '{"mine": 1}'
+
+
+def content(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+WRONG = [
+    ("--starts", "foo"),
+    ("--witness", "patches"),
+    ("--term", "emotion.uses=emotion_consistncy"),
+    ("--detail",),
+    ("--unknowns", "nose"),
+    ("--rate", "jaw_pose=0.1"),
+]
+
+
+def test_a_wrong_value_leaves_what_is_finished(tmp_path):
+    assert run(tmp_path) == 0
+    before = content(tmp_path)
+    for wrong in WRONG:
+        assert run(tmp_path, *wrong) == 2
+        assert content(tmp_path) == before, wrong
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=" ".join)
+def test_a_wrong_value_leaves_nothing_where_nothing_was(tmp_path, wrong):
+    assert run(tmp_path / "new" / "out", *wrong) == 2
+    assert run(tmp_path / "new" / "out", "--compare", "backbones", "patches,others", *wrong, judge=()) == 2
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "mine").mkdir()
+    assert run(tmp_path / "mine", *wrong) == 2
+    assert list(tmp_path.rglob("*")) == [tmp_path / "mine"]
+
+
+def test_a_stopped_one_goes_on_after_a_wrong_value(tmp_path, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    assert run(tmp_path, "--no-film") == 0
+    with monkeypatch.context() as changed:
+        changed.setattr(to_folder, "draw_sheet", stop)
+        assert run(tmp_path, "--no-film", "--steps", "1") == 130
+    assert not (tmp_path / "result.json").exists()
+    assert run(tmp_path, "--starts", "foo") == 2
+    assert run(tmp_path, "--no-film") == 0
+    assert not list(tmp_path.glob("unfinished*"))
+
+
+@pytest.mark.parametrize("compare", [False, True])
+@pytest.mark.parametrize("name", ["index.html", "faces.png"])
+def test_files_of_others_are_not_replaced(tmp_path, capsys, name, compare):
+    (tmp_path / name).write_text("mine")
+    options = ("--compare", "backbones", "patches,others") if compare else ()
+    assert run(tmp_path, *options, judge=() if compare else ("--judge", "patches")) == 2
+    assert f"{name} is damaged, or not of `emoca optimise`" in capsys.readouterr().err
+    assert content(tmp_path) == {tmp_path / name: b"mine"}

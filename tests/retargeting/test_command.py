@@ -183,6 +183,32 @@ def sample_code():
     return FaceParameters(shape=torch.randn(1, 50, generator=torch.Generator().manual_seed(1)))
 
 
+def test_a_wrong_value_leaves_what_is_finished(run, photo, tmp_path):
+    words = (photo(), "emotion:happy", "--out", tmp_path / "out", *SHORT)
+    assert run(*words)[0] == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "out/me_by_happy").iterdir()}
+    assert run(*words, "--relative", "--rest", 99)[0] == 2
+    assert {path: path.read_bytes() for path in (tmp_path / "out/me_by_happy").iterdir()} == before
+    assert "me_by_happy/overlay.mp4" in (tmp_path / "out/index.html").read_text()
+
+
+def test_bad_drivers_leave_nothing_where_nothing_was(run, photo, tmp_path):
+    me = photo()
+    assert run(me, "emotion:hapy", "absent.mp4", "--out", tmp_path / "new" / "out", *SHORT)[0] == 2
+    assert list(tmp_path.iterdir()) == [me]
+    assert run(me, "emotion:hapy", "emotion:sad", "--out", tmp_path / "out", *SHORT)[0] == 1
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["index.html", "me_by_sad"]
+
+
+def test_a_page_of_others_is_not_replaced(run, photo, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "index.html").write_text("mine")
+    code, _, said = run(photo(), "emotion:happy", "--out", out, *SHORT)
+    assert code == 2 and "is not of `emoca retarget`" in said[-1]
+    assert [path.read_text() for path in out.iterdir()] == ["mine"]
+
+
 def test_python_says_what_became_of_everything(method, photo, tmp_path):
     lines = []
     report = retarget_to_folder(method, photo(), ["absent.mp4"], tmp_path / "out", say=lines.append)

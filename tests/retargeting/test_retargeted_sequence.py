@@ -8,9 +8,11 @@ import torch
 from emoca_core.export.overlay import EMPTY
 from emoca_core.export.overlay_clip import ClipWindow, Layout
 from emoca_core.interfaces.photo import PhotoCamera
+from emoca_core.reconstruction.sequence_settings import SequenceSettings
 from emoca_core.registry import get_registry
 from emoca_core.retargeting import Curve, RetargetSettings, retarget
-from emoca_core.retargeting.measures import _drawn, measured
+from emoca_core.retargeting.facts import _lips
+from emoca_core.retargeting.measures import Measures, _drawn, measured
 from emoca_core.retargeting.pictures import PanelCamera, drawn_heads, fitted
 
 SHORT = RetargetSettings(curve=Curve.parse("0:0,0.2:1"), rate=10.0)
@@ -106,3 +108,15 @@ def test_relative_movement_is_compared_with_the_difference(method, photo, clip):
         moved = retarget(method, photo(), path, settings)
         assert measured(moved, None, None)[1].lips["error_mm"] < 1.5
     assert np.ptp(moved.driving.lips) > 0.1, "the mouth must move for that to mean something"
+
+
+def test_a_driver_that_was_smoothed_is_said_to_be(method, photo, clip):
+    moved = retarget(method, photo(), clip())
+    assert moved.smoothing == moved.driving.smoothing == SequenceSettings().smooth > 0
+
+
+@pytest.mark.parametrize(("gap", "said"), [(-1.3, "1.3 mm nearer"), (0.4, "0.4 mm farther apart"), (None, "")])
+def test_lips_are_never_a_negative_number_apart(gap, said):
+    measures = Measures(None, None, {"error_mm": 1.0, "open_where_closed_mm": gap}, {})
+    (line,) = _lips(measures)
+    assert said in line and "-" not in line and ("shut" in line) == (gap is not None)
