@@ -11,8 +11,9 @@ from emoca_core.errors import EmocaError, ParamsError
 NAME = "retrieve"
 HELP = "find the faces of an index whose expressions are most like that of a photo, or measure the index"
 _EPILOG = """\
-example: emoca retrieve smile.jpg --index faces.index --distinct identity --out found
-         emoca retrieve --index faces.index --evaluate
+example: emoca retrieve smile.jpg --index faces.index --out found
+         emoca retrieve smile.jpg --index named.index --distinct identity    # of a manifest with the column identity
+         emoca retrieve --index named.index --evaluate                       # and with labels
 
 DIR/PHOTO.html shows the faces found on one page without any other file, DIR/PHOTO.png as a picture: the nearest, and
 ranks 0, 10, 20, ... The largest face of a photo is asked for; if the photo itself is in the index, it is left out.

@@ -34,7 +34,7 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
     _add_serve(actions)
     _add_answer(actions)
     _add_results(actions)
-    forget = actions.add_parser("forget", help="delete a participant with all answers")
+    forget = _action(actions, "forget", "delete a participant with all answers", "my_study anna")
     forget.set_defaults(action=run_forget)
     forget.add_argument("study", type=Path, metavar="STUDY", help="folder of the study")
     forget.add_argument("participant", metavar="NAME", help="as in the link")
@@ -47,8 +47,17 @@ def run(args: argparse.Namespace) -> int:
     return chosen
 
 
+def _action(actions: Subparsers, name: str, text: str, example: str) -> argparse.ArgumentParser:
+    return actions.add_parser(
+        name, help=text, description=text, epilog=f"example: emoca study {name} {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+
+
 def _add_new(actions: Subparsers) -> None:
-    new = actions.add_parser("new", help="render the pictures of a study")
+    new = _action(
+        actions, "new", "render the pictures of a study", "--photos photos/ --methods open_fit,deca --out my_study"
+    )
     new.set_defaults(action=run_new)
     new.add_argument("--photos", nargs="+", required=True, metavar="PATH", help="photo, folder (searched) or pattern")
     new.add_argument(
@@ -85,7 +94,7 @@ def _add_new(actions: Subparsers) -> None:
 
 
 def _add_serve(actions: Subparsers) -> None:
-    serve = actions.add_parser("serve", help="serve the page of a study, until Ctrl-C")
+    serve = _action(actions, "serve", "serve the page of a study, until Ctrl-C", "my_study --port 8700")
     serve.set_defaults(action=run_serve)
     serve.add_argument("study", type=Path, metavar="STUDY", help="folder of the study")
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine alone)")
@@ -103,7 +112,7 @@ def _add_serve(actions: Subparsers) -> None:
 
 
 def _add_answer(actions: Subparsers) -> None:
-    answer = actions.add_parser("answer", help="let an emotion backbone take part")
+    answer = _action(actions, "answer", "let an emotion backbone take part", "my_study --backbone open_emotion")
     answer.set_defaults(action=run_answer)
     answer.add_argument("study", type=Path, metavar="STUDY", help="folder of the study")
     answer.add_argument(
@@ -113,7 +122,7 @@ def _add_answer(actions: Subparsers) -> None:
 
 
 def _add_results(actions: Subparsers) -> None:
-    results = actions.add_parser("results", help="figures, intervals and tests of a study")
+    results = _action(actions, "results", "figures, intervals and tests of a study", "my_study --out report")
     results.set_defaults(action=run_results)
     results.add_argument("study", type=Path, metavar="STUDY", help="folder of the study")
     results.add_argument("--out", type=Path, required=True, metavar="REPORT", help="folder of the report")

@@ -132,7 +132,10 @@ class Index:
             found = self.faces.texts(column)
             names = [f"{column}:{own}" if own else other for own, other in zip(found, names, strict=True)]
         if columns and names == photos:
-            raise ParamsError(f"{self.folder}: no face has {' or '.join(columns)}, so none can be left out by it")
+            raise ParamsError(
+                f"{self.folder}: no face has {' or '.join(columns)}, so none can be left out by it: index a manifest "
+                "that has it, or take 'photo'"
+            )
         groups: ndarray = np.unique(names, return_inverse=True)[1]
         return groups
 

@@ -50,7 +50,7 @@ class Retriever:
         landmarker: Finds the face of a photo.
         warning: That the Python files have changed since the index was made; empty where they have not.
 
-    Example: ``Retriever.of(open_index("faces.index")).retrieve("smile.jpg", top=10, distinct="identity")``
+    Example: ``Retriever.of(open_index("faces.index")).retrieve("smile.jpg", top=10)``
     """
 
     index: Index
@@ -98,6 +98,8 @@ class Retriever:
 
     def retrieve(self, photo: str | Path, top: int = 10, metric: str = "l2", distinct: str | None = None) -> Neighbours:
         """The faces that are nearest to that of a photo; the photo itself is left out, where it is in the index.
+
+        Where there are fewer than ``top``, rows end with -1.
 
         Raises:
             ImageError: As ``query``.

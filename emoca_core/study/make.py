@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from importlib.resources import files
@@ -13,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from emoca_core.api import load_method
 from emoca_core.claims import LOCK, Claim
 from emoca_core.errors import ImageError, ParamsError, first_line
-from emoca_core.files import atomic_write, sha256_of, write_json, write_text, writing_to
+from emoca_core.files import atomic_write, delete_made, sha256_of, write_json, write_text, writing_to
 from emoca_core.images.photos import read_photo
 from emoca_core.interfaces import Detection
 from emoca_core.limits import CATALOGUE_BYTES
@@ -58,6 +59,8 @@ class _Unfinished(BaseModel):
     format: str
     key: str
     plan: str
+    files: tuple[str, ...] = (PICTURES, TEXTS, LOCK)
+    """What ``delete_made`` deletes."""
 
 
 def make_study(plan: StudyPlan, out: Path, say: Tell = lambda line: None) -> Study:
@@ -88,15 +91,28 @@ def make_study(plan: StudyPlan, out: Path, say: Tell = lambda line: None) -> Stu
         claim = Claim.take(out)
         if claim is None:
             raise ParamsError(f"another process is making a study in {out}")
-        with claim:
-            study = _Work(plan, methods, out, _begin(out, digest), [*sources.left_out], say).run(sources, digest)
+        with claim, _begin(out, digest) as key:
+            study = _Work(plan, methods, out, key, [*sources.left_out], say).run(sources, digest)
             write_text(out / TEXTS, _text_of(plan))
             write_json(out / STUDY, study.model_dump(mode="json"))
             (out / UNFINISHED).unlink()
     return study
 
 
-def _begin(out: Path, digest: str) -> str:
+@contextmanager
+def _begin(out: Path, digest: str) -> Iterator[str]:
+    """Gives the key of the study; deletes the beginning if the photos make no study, or there is no picture yet."""
+    key = _key(out, digest)
+    try:
+        yield key
+    except BaseException as error:
+        if isinstance(error, ImageError) or not any((out / PICTURES).glob("*.jpg")):
+            with suppress(OSError):
+                delete_made(out, UNFINISHED)
+        raise
+
+
+def _key(out: Path, digest: str) -> str:
     """The key of the study: that of a stopped run of the same plan, or a new one."""
     if (out / UNFINISHED).exists():
         before = read_record(out / UNFINISHED, _Unfinished)
@@ -170,7 +186,7 @@ class _Work:
             ),
             practice=self._practice(practice) if self.plan.practice else self._draw_practice(),
             catch=catch,
-            catch_trials=min(self.plan.catch_trials, len(catch)) if self.plan.catch else self.plan.catch_trials,
+            catch_trials=self._catch_trials(catch),
             faces_each=min(len(sources), self.plan.faces_each or max(2, TRIALS // (len(self.methods) + 1))),
             left_out=tuple(self.left_out),
         )
@@ -195,6 +211,13 @@ class _Work:
         if self.plan.catch and not drawn:
             raise ImageError("no photo for the catch trials can be used: see what was left out")
         return tuple(drawn)
+
+    def _catch_trials(self, photos: Sequence[Catch]) -> int:
+        asked = self.plan.catch_trials
+        if not self.plan.catch or asked <= len(photos):
+            return asked
+        self.say(f"catch trials: {len(photos)}, not {asked}, because there are no more photos for them")
+        return len(photos)
 
     def _practice(self, sources: Sequence[Source]) -> tuple[Stimulus, ...]:
         if not sources:

@@ -4,10 +4,10 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Literal
 
-from emoca_core.study.design import Study
+from emoca_core.study.design import PHOTO, Stimulus, Study
 
 TrialKind = Literal["practice", "picture", "catch"]
 
@@ -60,8 +60,19 @@ def plan_session(study: Study, number: int, shown: Sequence[int]) -> Session:
         catch = easy.pop() if easy else None
         shown_now = (catch.picture.id, catch.label) if catch else (None, chance.choice(study.choices))
         trials.insert(place, Trial("catch", *shown_now))
-    practice = [Trial("practice", one.id) for one in chance.sample(study.practice, len(study.practice))]
+    practice = [Trial("practice", one.id) for one in _practice(study.practice, chance)]
     return Session(tuple(chance.sample(study.choices, len(study.choices))), (*practice, *trials))
+
+
+def _practice(pictures: Sequence[Stimulus], chance: random.Random) -> list[Stimulus]:
+    """In random order; of photos no face follows itself, so of a single one there is one picture."""
+    faces = list(accumulate(int(one.shows == PHOTO) for one in pictures))  # each begins with its photo
+    if not any(faces):  # a synthetic head
+        return chance.sample(pictures, len(pictures))
+    if faces[-1] == 1:
+        return [chance.choice(pictures)]
+    by_face = {(face, one.shows): one for face, one in zip(faces, pictures, strict=True)}
+    return [by_face[pair] for pair in spread(list(by_face), chance)]
 
 
 def plan_machine(study: Study) -> Session:

@@ -45,8 +45,8 @@ def write_codes(folder: Path, out: Path) -> None:
 def report_page(results: StudyResults) -> str:
     """The whole page; it needs no other file."""
     people = len(results.labels)
-    who = "machine" if results.kind == "machine" else "person"
-    over = f"{'machines' if who == 'machine' else 'people'} and faces" if people > 1 else f"faces: there is one {who}"
+    who, raters = ("machine", "machines") if results.kind == "machine" else ("person", "people")
+    over = f"{raters} and faces" if people > 1 else f"faces: there is one {who}"
     return html_page(
         "results",
         package="emoca_core.study",
@@ -54,6 +54,7 @@ def report_page(results: StudyResults) -> str:
         results=results,
         summary=summary(results),
         targets=TARGETS,
+        raters=raters,
         intervals_text=f"Intervals by resampling {over}.",
         rule=results.rule.text[0].upper() + results.rule.text[1:],
         left_out=Counter(rater.left_out for rater in results.raters if rater.left_out),

@@ -20,7 +20,7 @@ from emoca_core.measures.intervals import holm, interval_of
 from emoca_core.measures.metrics import confusion_matrix
 from emoca_core.measures.raters import crossed_weights, krippendorff_alpha, resampled_share, sign_flip_test
 from emoca_core.study.design import PHOTO, Study, read_study
-from emoca_core.study.store import TRY, Answer, Participant, ParticipantKind, Store
+from emoca_core.study.store import Answer, Participant, ParticipantKind, Store, is_try
 
 Target = Literal["photo", "truth"]
 """What a label is compared with: the same participant's label of the photo, or what the photo is known to show."""
@@ -223,7 +223,7 @@ def _judged(
     raters = {}
     for place, one in enumerate(shuffled, start=1):
         reason = None
-        if one.name.startswith(TRY):
+        if is_try(one.name):
             reason = "a try of the experimenter"
         elif missed[one.number] > rule.missed_catch:
             reason = "missed too many catch trials"

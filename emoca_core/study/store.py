@@ -24,9 +24,8 @@ _IDLE_S = 3600.0
 """Seconds after which somebody who has not finished no longer holds a place."""
 _FLOOD = 10
 """So many times as many people as are wanted may begin and leave."""
-TRY = "test"
-"""Names that begin so are tries of the experimenter: they take no place, and never count."""
-_PEOPLE = f"kind = 'person' AND name NOT LIKE '{TRY}%'"
+_TRY = "test"
+_PEOPLE = "kind = 'person' AND NOT is_try(name)"
 _TABLES = """
 CREATE TABLE study (digest TEXT NOT NULL);
 CREATE TABLE participants (
@@ -178,7 +177,7 @@ class Store:
         with self._writing():
             if (known := self._progress(name)) is not None:
                 return known
-            if kind == "person" and not name.startswith(TRY) and self._is_full(most):
+            if kind == "person" and not is_try(name) and self._is_full(most):
                 raise StudyFullError("so many people take part already")
             (number,) = self._one("SELECT coalesce(max(number) + 1, 0) FROM participants")
             session = plan_machine(self._study) if kind == "machine" else self._plan(number)
@@ -266,6 +265,7 @@ class Store:
 
     def _prepare(self) -> None:
         run = self._connection.execute
+        self._connection.create_function("is_try", 1, is_try, deterministic=True)
         run("PRAGMA journal_mode = WAL")
         run("PRAGMA synchronous = FULL")
         run("PRAGMA secure_delete = ON")  # what is forgotten is overwritten
@@ -344,6 +344,11 @@ class Store:
             time.time() - _IDLE_S,
         )
         return holding >= most or everybody >= _FLOOD * most
+
+
+def is_try(name: str) -> bool:
+    """Whether a name is that of a try of the experimenter, which takes no place and never counts."""
+    return name.startswith(_TRY)
 
 
 def completion_code(study: Study, name: str) -> str:

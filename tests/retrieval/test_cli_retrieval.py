@@ -129,6 +129,18 @@ def test_retrieve_refuses_in_one_line(arguments, said, tmp_path, monkeypatch, ca
     assert len(err.splitlines()) == 1
 
 
+def test_a_folder_of_photos_is_asked_as_the_documentation_shows(tmp_path, capsys):
+    make_manifest(tmp_path / "photos", faces=3)
+    out = str(tmp_path / "i")
+    assert main(["index", str(tmp_path / "photos"), *BY, "--out", out]) == 0
+    asked = ["retrieve", str(tmp_path / "photos" / "000.png"), "--index", out, "--out", str(tmp_path / "found")]
+    assert main(asked) == main([*asked, "--distinct", "photo"]) == 0
+    capsys.readouterr()
+    assert main([*asked, "--distinct", "identity"]) == 2
+    said = capsys.readouterr().err
+    assert "no face has identity or clip" in said and "index a manifest that has it, or take 'photo'" in said
+
+
 def test_a_photo_without_a_face_is_one_line(index, tmp_path, capsys):
     black = str(index.folder.parent / "toys" / "090.png")
     assert main(["retrieve", black, "--index", str(index.folder), "--out", str(tmp_path / "out")]) == 2

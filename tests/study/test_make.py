@@ -86,6 +86,7 @@ def test_practice_and_catch_trials_from_photos(photos, tmp_path):
         assert np.asarray(shown.convert("RGB"), float).std() > 40  # a face, cut out of its photo
     reasons = " ".join(told)
     assert "the same picture as" in reasons and "needs a known expression" in reasons
+    assert "catch trials: 1, not 4, because there are no more photos for them" in told
     assert make_study(plan, out) == study == read_study(out)
     with pytest.raises(ParamsError, match="holds another study"):
         make_study(StudyPlan([photos], ["open_fit"], device="cpu"), out)
@@ -98,7 +99,7 @@ def test_no_text_and_no_synthetic_head_takes_the_place_of_photos_that_cannot_be_
     with pytest.raises(ImageError, match=f"no photo for the {what}.* can be used"):
         make_study(plan, tmp_path / "study", told.append)
     assert any("the same picture as" in line for line in told)
-    assert not (tmp_path / "study" / STUDY).exists()
+    assert not (tmp_path / "study").exists()
 
 
 def test_names_of_pictures_tell_nothing(made):
@@ -218,13 +219,38 @@ def test_plans_that_make_no_study(change, said):
 
 def test_one_face_is_no_study(photos, tmp_path):
     with pytest.raises(ImageError, match="at least 2 faces, but has 1"):
-        make_study(StudyPlan([photos / "neutral"], ["open_fit"], device="cpu"), tmp_path)
+        make_study(StudyPlan([photos / "neutral"], ["open_fit"], device="cpu"), tmp_path / "study")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ParamsError])
+def test_a_run_that_stops_before_its_first_picture_leaves_nothing(photos, tmp_path, monkeypatch, error):
+    def fails(method, photo, seen):
+        raise error
+
+    monkeypatch.setattr(make, "find_face", fails)
+    with pytest.raises(error):
+        make_study(StudyPlan([photos], ["open_fit"], device="cpu"), tmp_path / "study")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_others_put_beside_an_unfinished_study_stays(photos, tmp_path, monkeypatch):
+    def fails(method, photo, seen):
+        (tmp_path / "study" / "thesis.txt").write_text("mine")
+        raise ParamsError("no")
+
+    monkeypatch.setattr(make, "find_face", fails)
+    with pytest.raises(ParamsError, match="no"):
+        make_study(StudyPlan([photos], ["open_fit"], device="cpu"), tmp_path / "study")
+    assert (tmp_path / "study" / "thesis.txt").read_text() == "mine"
+    assert not (tmp_path / "study" / "pictures").exists()
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["--photos", "nowhere", "--methods", "open_fit"], "no such file or folder"),
+        (["--photos", "PHOTOS/sky.png", "--methods", "open_fit"], "at least 2 faces, but has 0"),
         (["--photos", "PHOTOS", "--methods", "open_fitt"], "named 'open_fitt'"),
         (["--photos", "PHOTOS", "--methods", "open_fit", "--labels", "gone.csv"], "there is no manifest"),
         (["--photos", "PHOTOS", "--methods", "open_fit", "--texts", "gone.yaml"], "cannot read gone.yaml"),
@@ -236,7 +262,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(photos, tmp_path, capsys, argu
     full = tmp_path / "full"
     full.mkdir()
     (full / "thesis.txt").write_text("mine")
-    given = [{"PHOTOS": str(photos), "FULL": str(full)}.get(word, word) for word in arguments]
+    given = [word.replace("PHOTOS", str(photos)).replace("FULL", str(full)) for word in arguments]
     out = [] if "--out" in given else ["--out", str(tmp_path / "study")]
     assert main(["study", "new", *given, *out]) == 2
     err = capsys.readouterr().err
@@ -244,6 +270,13 @@ def test_bad_input_is_one_line_and_leaves_nothing(photos, tmp_path, capsys, argu
     assert sum(line.startswith("emoca") for line in err.splitlines()) == 1
     assert [path.name for path in full.iterdir()] == ["thesis.txt"]
     assert not (tmp_path / "study").exists()  # the corrected command finds nothing in its way
+
+
+@pytest.mark.parametrize("action", ["new", "serve", "answer", "results", "forget"])
+def test_the_help_of_every_action_has_an_example(capsys, action):
+    with pytest.raises(SystemExit, match="0"):
+        main(["study", action, "--help"])
+    assert f"example: emoca study {action} " in capsys.readouterr().out
 
 
 def test_a_study_that_contradicts_itself_is_refused(made):

@@ -74,6 +74,18 @@ def test_a_machine_sees_every_picture_and_no_text(folder):
     assert {trial.kind for trial in session.trials} == {"picture"}
 
 
+@pytest.mark.parametrize("faces", [1, 2, 3])
+def test_a_face_never_follows_itself_in_the_practice(folder, faces):
+    study = make_squares(folder, faces=4)
+    practice = tuple(one.model_copy(update={"face": None}) for one in study.stimuli if one.face < faces)
+    face_of = {one.id: one.face for one in study.stimuli}
+    study = study.model_copy(update={"practice": practice})
+    for number in range(30):
+        shown = [trial.picture for trial in plan_session(study, number, [0] * 4).trials if trial.kind == "practice"]
+        assert all(face_of[one] != face_of[other] for one, other in pairwise(shown))
+        assert len(set(shown)) == len(shown) == (1 if faces == 1 else len(practice))
+
+
 def test_photos_of_catch_trials_come_once_and_have_a_right_answer(folder):
     study = make_squares(folder, faces=9)
     photos = [Catch(picture=study.practice[n], label=label) for n, label in enumerate(("happy", "sad"))]

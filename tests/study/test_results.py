@@ -10,7 +10,7 @@ from square_study import answer_all, make_squares
 
 from emoca_core.cli import main
 from emoca_core.errors import EmocaError
-from emoca_core.study.report import tables, write_report
+from emoca_core.study.report import report_page, tables, write_report
 from emoca_core.study.results import Rule, _judged, study_results
 from emoca_core.study.store import Store, completion_code
 
@@ -108,6 +108,7 @@ def test_machines_and_people_are_never_mixed(folder, answered):
         answer_all(store, "machine:x", lambda trial: "happy", kind="machine")
     assert study_results(folder, Rule(**QUICK)).kind == "person"
     machines = study_results(folder, Rule(kind="machine", **QUICK))
+    assert "p over machines" in report_page(machines) and "p over people" not in report_page(machines)
     assert [one.alias for one in machines.counted] == ["machine:x"]
     assert machines.accuracies[2].share.value == pytest.approx(2 / 6)
     assert math.isnan(machines.agreement["photo"].value)  # one rater agrees with nobody

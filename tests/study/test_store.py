@@ -103,6 +103,14 @@ def test_tries_of_the_experimenter_take_no_place(store, study):
     assert store._plan(9) == stores.plan_session(study, 9, shown)  # anna's faces alone
 
 
+@pytest.mark.parametrize("name", ["TESTER1", "Testa", "100", "tes"])
+def test_only_names_that_begin_with_small_test_are_tries(store, name):
+    store.begin(name, most=1)
+    with pytest.raises(StudyFullError):
+        store.begin("TESTER2", most=1)
+    assert store.begin("tester", most=1).done == 0
+
+
 def test_whoever_asks_is_forgotten(folder, store):
     for name in ("anna", "bert"):
         answer_all(store, name, lambda trial: None)
