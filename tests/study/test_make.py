@@ -274,8 +274,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(photos, tmp_path, capsys, argu
 
 @pytest.mark.parametrize("action", ["new", "serve", "answer", "results", "forget"])
 def test_the_help_of_every_action_has_an_example(capsys, action):
-    with pytest.raises(SystemExit, match="0"):
-        main(["study", action, "--help"])
+    assert main(["study", action, "--help"]) == 0
     assert f"example: emoca study {action} " in capsys.readouterr().out
 
 
