@@ -284,6 +284,18 @@ def mark_made(folder: Path) -> None:
     write_json(folder / MARKER, {"format": _FORMAT, "files": sorted({*os.listdir(folder)} - {MARKER})})
 
 
+@contextmanager
+def none_left_empty(folder: Path) -> Iterator[None]:
+    """Remove a folder and those above it, where they were not there before and are empty afterwards."""
+    missing = [each for each in (folder, *folder.parents) if not os.path.lexists(each)]
+    try:
+        yield
+    finally:
+        for each in missing:
+            with suppress(OSError):  # it is not empty, or was never made
+                each.rmdir()
+
+
 def delete_made(folder: Path, marker: str = MARKER) -> bool:
     """Delete what this program made in a folder, and the folder if that was everything: the one way to delete folders.
 

@@ -56,13 +56,13 @@ def fill_parts_by_ray(
         ours = {name: value for name, value in os.environ.items() if name.startswith(_OURS)}
         ray.init(log_to_driver=False, logging_level="ERROR", runtime_env={"env_vars": ours})
     try:
-        bar = progress_bar(total=len(parts), initial=len(parts) - len(missing), label=label, unit="part")
-        for part, table in _computed(missing, manifest, make):
-            if isinstance(table, EmocaError):
-                raise table
-            write(part, table)
-            bar.update(1)
-        bar.close()
+        done = len(parts) - len(missing)
+        with progress_bar(total=len(parts), initial=done, label=label, unit="part") as bar:
+            for part, table in _computed(missing, manifest, make):
+                if isinstance(table, EmocaError):
+                    raise table
+                write(part, table)
+                bar.update(1)
     except ray.exceptions.RayError as error:
         raise EmocaError(f"a worker of the cluster ended; the same command goes on ({first_line(error)})") from None
     finally:

@@ -3,15 +3,14 @@
 import csv
 import io
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from emoca_core.claims import Claim
 from emoca_core.errors import EmocaError, OutputError
 from emoca_core.export.codes import read_codes, write_codes
-from emoca_core.files import MARKER, delete_made, json_text, mark_made, write_json, write_text, writing_to
+from emoca_core.files import delete_made, json_text, none_left_empty, write_json, write_text, writing_to
 from emoca_core.interfaces import Block, CapturedFace, EmotionBackbone, FaceParameters
 from emoca_core.method import Method
 from emoca_core.optimisation.film import write_film
@@ -20,7 +19,7 @@ from emoca_core.optimisation.page import write_page
 from emoca_core.optimisation.pictures import Row, draw_sheet
 from emoca_core.optimisation.record import RESULT, JudgementRecord, ReadingRecord, ResultRecord, record_of
 from emoca_core.parsing import read_record
-from emoca_core.reconstruction.results import fingerprint_of, unfinished_folder
+from emoca_core.reconstruction.results import fingerprint_of, is_stopped, unfinished_folder
 from emoca_core.reconstruction.saving import build_exporters, save_face
 from emoca_core.runs.backbones import load_emotion_backbone
 from emoca_core.runs.trained_part import sha256_of_tensors
@@ -82,7 +81,7 @@ def optimise_to_folder(
         OutputError: The folder cannot be written, or holds somebody else's files of these names.
     """
     fingerprint = _fingerprint(method, source, target, plan)
-    with writing_to(out), _none_left_empty(out):
+    with writing_to(out), none_left_empty(out):
         out.mkdir(parents=True, exist_ok=True)
         with Claim.wait(out, lambda: say(f"waiting for another process, which works on {out}")):
             done = finished(out)
@@ -90,7 +89,7 @@ def optimise_to_folder(
                 say(f"{out}: finished before (--overwrite does it again)")
                 return done
             refuse_others(out)
-            stopped = _is_stopped(out)
+            stopped = is_stopped(out)
             unfinished = unfinished_folder(out, fingerprint)
             try:
                 result = optimise(
@@ -183,25 +182,8 @@ def refuse_others(out: Path, names: Sequence[str] = NAMES) -> None:
     there = [name for name in names if os.path.lexists(out / name)]
     if not there or finished(out) is not None:
         return
-    if RESULT in there or not any(_is_stopped(each) or finished(each) is not None for each in (out, *out.glob("*/"))):
+    if RESULT in there or not any(is_stopped(each) or finished(each) is not None for each in (out, *out.glob("*/"))):
         raise OutputError(f"{out / there[0]} is damaged, or not of `emoca optimise`: move it, or choose another --out")
-
-
-def _is_stopped(out: Path) -> bool:
-    return any(out.glob(f"unfinished-*/{MARKER}"))
-
-
-@contextmanager
-def _none_left_empty(folder: Path) -> Iterator[None]:
-    """Remove a folder and those above it, where they were not there before and are empty afterwards."""
-    missing = [each for each in (folder, *folder.parents) if not os.path.lexists(each)]
-    try:
-        yield
-    finally:
-        for each in missing:
-            if each.is_dir() and not os.listdir(each):
-                mark_made(each)
-                delete_made(each)
 
 
 def _history(result: Optimisation) -> str:

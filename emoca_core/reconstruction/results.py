@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from emoca_core.errors import EmocaError, UnsafePathError
 from emoca_core.export.codes import write_record
-from emoca_core.files import begin_folder, delete_made, leads_out, path_below, plain_name
+from emoca_core.files import MARKER, begin_folder, delete_made, leads_out, path_below, plain_name
 from emoca_core.images.photo_search import natural_key
 from emoca_core.interfaces import Exporter, Photo
 from emoca_core.method import Method
@@ -203,6 +203,11 @@ def unfinished_folder(folder: Path, fingerprint: str) -> Path:
     if not own.is_dir():
         begin_folder(own)
     return own
+
+
+def is_stopped(folder: Path) -> bool:
+    """Whether a stopped run can go on in a folder."""
+    return any(folder.glob(f"{_UNFINISHED}*/{MARKER}"))
 
 
 class Names:

@@ -202,16 +202,16 @@ class _Look:
 def _smoothed(method: Method, code: FaceParameters, track: Track, strength: float) -> FaceParameters:
     """Smooth along time: the head as the picture shows it, where the face model can tell, and all else by itself."""
     how = track.times, track.scores, strength, track.segments
-    smooth = smooth_code(code, *how)
     if (
         strength == 0
         or code.global_pose is None
         or code.camera is None
         or "global_pose" not in method.face_model.blocks
     ):
-        return smooth
+        return smooth_code(code, *how)
     head = smooth_head(code, head_points(method.face_model, code), *how)
-    return smooth.replace(global_pose=head.global_pose, camera=head.camera)
+    rest = smooth_code(code.replace(global_pose=None, camera=None), *how)
+    return rest.replace(global_pose=head.global_pose, camera=head.camera)
 
 
 def _moving(code: FaceParameters) -> FaceParameters:

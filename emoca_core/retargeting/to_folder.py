@@ -2,8 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +14,7 @@ from emoca_core.claims import Claim
 from emoca_core.errors import EmocaError, OutputError, RecipeError, first_line
 from emoca_core.export.codes import write_record
 from emoca_core.export.contact_sheet import SheetRow, write_contact_sheet
-from emoca_core.files import MARKER, delete_made, leads_out, mark_made, path_below, plain_name, sha256_of, writing_to
+from emoca_core.files import delete_made, leads_out, none_left_empty, path_below, plain_name, sha256_of, writing_to
 from emoca_core.images.photo_search import natural_key
 from emoca_core.interfaces import CapturedFace, EmotionBackbone, Exporter, Loss
 from emoca_core.method import Method
@@ -24,6 +23,7 @@ from emoca_core.reconstruction.report import BAD_FACE
 from emoca_core.reconstruction.results import (
     CONTACT_SHEET,
     fingerprint_of,
+    is_stopped,
     photo_fingerprint,
     source_id,
     unfinished_folder,
@@ -130,7 +130,7 @@ def retarget_to_folder(
         overwrite=overwrite,
         say=say or _to_stderr,
     )
-    with writing_to(run.out, _KEPT), _none_left_empty(run.out):
+    with writing_to(run.out, _KEPT), none_left_empty(run.out):
         run.out.mkdir(parents=True, exist_ok=True)
         _refuse_others(run.out)
         for one in driving:
@@ -180,7 +180,7 @@ class _Run:
             if self._is_finished(folder, fingerprint):
                 self.report.skipped.append(folder.name)
                 return
-            with _none_left_empty(folder):
+            with none_left_empty(folder):
                 folder.mkdir(exist_ok=True)
                 with Claim.wait(folder, lambda: self.say(f"waiting for another process, which works on {folder}")):
                     if not self._is_finished(folder, fingerprint):
@@ -210,7 +210,7 @@ class _Run:
     def _work(self, text: str, face: CapturedFace, folder: Path, fingerprint: str) -> None:
         if _record(folder) is None and (folder / RECORD).exists():
             raise OutputError(f"{folder / RECORD} is damaged, or not of `emoca retarget`: move it away")
-        stopped = _is_stopped(folder)
+        stopped = is_stopped(folder)
         unfinished = unfinished_folder(folder, fingerprint)
         try:
             moved = retarget(self.method, face, text, self.settings, kept=unfinished)
@@ -265,26 +265,9 @@ def _refuse_others(out: Path) -> None:
     Raises:
         OutputError: It is one.
     """
-    ours = any(_is_stopped(each) or _record(each) is not None for each in out.glob("*/"))
+    ours = any(is_stopped(each) or _record(each) is not None for each in out.glob("*/"))
     if os.path.lexists(out / CONTACT_SHEET) and not ours:
         raise OutputError(f"{out / CONTACT_SHEET} is not of `emoca retarget`: move it, or choose another --out")
-
-
-def _is_stopped(folder: Path) -> bool:
-    return any(folder.glob(f"unfinished-*/{MARKER}"))
-
-
-@contextmanager
-def _none_left_empty(folder: Path) -> Iterator[None]:
-    """Remove a folder and those above it, where they were not there before and are empty afterwards."""
-    missing = [each for each in (folder, *folder.parents) if not os.path.lexists(each)]
-    try:
-        yield
-    finally:
-        for each in missing:
-            if each.is_dir() and not os.listdir(each):
-                mark_made(each)
-                delete_made(each)
 
 
 def write_index(out: Path, failures: Sequence[tuple[str, str]]) -> None:

@@ -188,9 +188,9 @@ def smooth_code(
         strength: 0 leaves what was measured as it is, 1 is the slowest.
         segments: Number of the stretch of each row (``find_segments``).
     """
-    if strength == 0 and (confidence is None or bool(np.all(confidence > 0))):
-        return parameters
     rows = [block.numpy() for name, block in parameters.blocks().items() if name not in IDENTITY]
+    if not rows or (strength == 0 and (confidence is None or bool(np.all(confidence > 0)))):
+        return parameters
     trust, shown = without_repeats(np.concatenate(rows, axis=1), confidence, segments)
     signal = partial(smooth_signal, times=times, strength=strength, confidence=trust, segments=segments)
     turns = partial(smooth_rotations, times=times, strength=strength, confidence=trust, segments=segments)

@@ -102,7 +102,8 @@ class RefinedFit(Encoder):
     def train(self, mode: bool = True) -> "RefinedFit":
         """Set the mode of the network; what is frozen stays in evaluation."""
         super().train(mode)
-        self.fit.eval(), self.judge.eval()
+        self.fit.eval()
+        self.judge.eval()
         return self
 
     def forward(self, crop: FaceCrop) -> FaceParameters:
@@ -165,7 +166,8 @@ class Refinement(nn.Module):
         )
         last = self.layers[-1]
         assert isinstance(last, nn.Linear)
-        nn.init.zeros_(last.weight), nn.init.zeros_(last.bias)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
 
     def forward(
         self, features: Float[Tensor, "B D"], answers: Float[Tensor, "B A"], activations: Float[Tensor, "B E"]
