@@ -65,7 +65,7 @@ def test_one_face(landmarker: MediaPipeLandmarker, portrait: ndarray) -> None:
 
 def test_points_are_in_opencv_pixels(landmarker: MediaPipeLandmarker, portrait: ndarray) -> None:
     """The plain task on the same picture, without our search, crop and way back."""
-    from emoca_plugins.landmarkers.mediapipe_tasks import to_mediapipe
+    from emoca_plugins.landmarkers.mediapipe_meshes import to_mediapipe
 
     window = np.ascontiguousarray(portrait[:256, 96:352])
     task = landmarker._get_tasks().landmarker

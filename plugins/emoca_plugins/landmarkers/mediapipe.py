@@ -20,6 +20,7 @@ from emoca_core.vocabulary.landmark_sets import IBUG68_OUTER_EYE_CORNERS
 from emoca_plugins.landmarkers import face_search
 from emoca_plugins.landmarkers.face_search import Candidate, Pyramid, View
 from emoca_plugins.landmarkers.mediapipe_follower import MediaPipeFollower
+from emoca_plugins.landmarkers.mediapipe_meshes import meshes_in, to_mediapipe
 from emoca_plugins.landmarkers.mediapipe_tasks import (
     CROP_MARGIN,
     CROP_SIZE,
@@ -28,7 +29,6 @@ from emoca_plugins.landmarkers.mediapipe_tasks import (
     close_quietly,
     create_lenient_task,
     faces_of,
-    to_mediapipe,
 )
 from emoca_plugins.landmarkers.model_bundle import FILE, find_bundle
 from emoca_plugins.landmarkers.profiles import face_in_profile, is_elsewhere
@@ -176,10 +176,10 @@ class MediaPipeLandmarker(Landmarker):
         tasks = self._get_tasks()
         landmarker = tasks.landmarker if candidate.score >= face_search.SURE else tasks.strict_landmarker
         to_photo = square_to_image(candidate.centre, CROP_MARGIN * candidate.side, CROP_SIZE, candidate.roll)
-        result = landmarker.detect(to_mediapipe(photo.cut(to_photo, CROP_SIZE)))
+        meshes = meshes_in(photo.cut(to_photo, CROP_SIZE), landmarker)
         faces = [
             face
-            for face in faces_of(result, to_photo, candidate.score, candidate.roll)
+            for face in faces_of(meshes, to_photo, candidate.score, candidate.roll)
             if not is_elsewhere(face, candidate)
         ]
         # A neighbour may reach into the crop: the face meant is the one in the middle.

@@ -14,6 +14,7 @@ from emoca_core.images.window import cut_window
 from emoca_core.interfaces import Detection, Follower
 from emoca_core.vocabulary.landmark_sets import IBUG68_OUTER_EYE_CORNERS
 from emoca_plugins.landmarkers.face_search import SURE, Pyramid
+from emoca_plugins.landmarkers.mediapipe_meshes import Mesh, meshes_in
 from emoca_plugins.landmarkers.mediapipe_tasks import (
     CROP_MARGIN,
     CROP_SIZE,
@@ -21,7 +22,6 @@ from emoca_plugins.landmarkers.mediapipe_tasks import (
     create_video_task,
     faces_of,
     native_log_kept_back,
-    to_mediapipe,
 )
 
 Search = Callable[[Pyramid, Sequence[Detection], bool], list[Detection]]
@@ -113,9 +113,9 @@ class _VideoTask:
     def __init__(self, task: Any) -> None:
         self.task, self._now = task, 0
 
-    def look(self, image: UInt8[ndarray, "S S 3"]) -> Any:
+    def look(self, image: UInt8[ndarray, "S S 3"]) -> list[Mesh]:
         self._now += _STEP_MS
-        return self.task.detect_for_video(to_mediapipe(image), self._now)
+        return meshes_in(image, self.task, self._now)
 
     def forget(self) -> None:
         """Make it detect afresh: where nothing is to be seen, it loses what it followed."""
@@ -137,8 +137,7 @@ class _FollowedFace:
         if self._some is not None and np.abs(some - self._some).mean() < _REPEATED:
             return self._last
         self._some = some
-        result = self.task.look(window)
-        found = faces_of(result, self._to_photo, self._last.score, self._roll)
+        found = faces_of(self.task.look(window), self._to_photo, self._last.score, self._roll)
         if not found or np.linalg.norm(_middle(found[0]) - _middle(self._last)) > _JUMPED * _side(self._last):
             return None
         self._last = found[0]

@@ -2,14 +2,14 @@
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from numpy import ndarray
 
 from emoca_core.images.warp import transform_points
@@ -17,6 +17,7 @@ from emoca_core.interfaces import Detection
 from emoca_core.late_imports import imported_when_used
 from emoca_core.vocabulary.arkit import ARKIT_NAMES
 from emoca_core.vocabulary.landmark_sets import mediapipe_to_ibug68
+from emoca_plugins.landmarkers.mediapipe_meshes import Mesh, to_mediapipe
 from emoca_plugins.landmarkers.model_bundle import DETECTOR, read_member
 
 CROP_SIZE = 384
@@ -107,36 +108,27 @@ def create_lenient_task(options: Options) -> Any:
     return task
 
 
-def faces_of(result: Any, to_photo: Float[ndarray, "3 3"], score: float, roll: float) -> list[Detection]:
+def faces_of(meshes: Sequence[Mesh], to_photo: Float[ndarray, "3 3"], score: float, roll: float) -> list[Detection]:
     """What a landmarking task found in a square crop of ``CROP_SIZE``.
 
     Args:
-        result: Its result.
+        meshes: Its result.
         to_photo: Pixel-centre transform, crop to photo.
         score: Confidence in [0, 1].
         roll: How far the crop was turned, radians.
     """
     faces = []
-    for mesh, scores, pose in zip(
-        result.face_landmarks, result.face_blendshapes, result.facial_transformation_matrixes, strict=True
-    ):
-        points = transform_points(to_photo, np.array([(p.x, p.y) for p in mesh]) * CROP_SIZE - 0.5)
+    for mesh in meshes:
+        points = transform_points(to_photo, mesh.points * CROP_SIZE - 0.5)
         found = Detection(
             box=np.concatenate([points.min(0), points.max(0)]),
             score=score,
             landmarks={"mediapipe478": points, "ibug68": mediapipe_to_ibug68(points)},
-            blendshapes=_arkit(scores),
-            head_pose=_turned_back(pose, roll),
+            blendshapes=_arkit(mesh.scores),
+            head_pose=_turned_back(mesh.pose, roll),
         )
         faces.append(found)
     return faces
-
-
-def to_mediapipe(image: UInt8[ndarray, "H W 3"]) -> Any:
-    """An RGB picture as tasks take it."""
-    import mediapipe
-
-    return mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(image))
 
 
 def _vision() -> Any:
@@ -174,17 +166,16 @@ def _base_options(model: bytes, usage_statistics: bool) -> Any:
     return (BaseOptions if usage_statistics else SilentBaseOptions)(model_asset_buffer=model)
 
 
-def _arkit(scores: list[Any]) -> Float[ndarray, "52"]:
-    by_name = {one.category_name: one.score for one in scores}
-    return np.array([by_name.get(name, 0.0) for name in ARKIT_NAMES])  # MediaPipe does not know tongueOut
+def _arkit(scores: Mapping[str, float]) -> Float[ndarray, "52"]:
+    return np.array([scores.get(name, 0.0) for name in ARKIT_NAMES])  # MediaPipe does not know tongueOut
 
 
-def _turned_back(matrix: Any, roll: float) -> Float[ndarray, "4 4"]:
+def _turned_back(matrix: Float[ndarray, "4 4"], roll: float) -> Float[ndarray, "4 4"]:
     """The head pose in the photo from that in a crop that was cut turned by ``roll``."""
     turn = np.eye(4)
     cos, sin = np.cos(roll), np.sin(roll)
     turn[:2, :2] = [[cos, sin], [-sin, cos]]  # clockwise, with y up
-    pose: ndarray = turn @ np.asarray(matrix, dtype=np.float64)
+    pose: ndarray = turn @ matrix
     return pose
 
 

@@ -10,7 +10,8 @@ from numpy import ndarray
 from emoca_core.images.warp import square_to_image
 from emoca_core.interfaces import Detection
 from emoca_plugins.landmarkers.face_search import Candidate, Pyramid
-from emoca_plugins.landmarkers.mediapipe_tasks import CROP_MARGIN, CROP_SIZE, faces_of, to_mediapipe
+from emoca_plugins.landmarkers.mediapipe_meshes import meshes_in
+from emoca_plugins.landmarkers.mediapipe_tasks import CROP_MARGIN, CROP_SIZE, faces_of
 
 _MARGINS = (CROP_MARGIN, 1.6)
 """Sides of the crops that are tried, in units of the detector's box."""
@@ -45,7 +46,7 @@ def _meshes(task: Any, photo: Pyramid, head: Candidate) -> Iterator[Detection]:
     for roll in (head.roll, 0.0):
         for margin in _MARGINS:
             to_photo = square_to_image(head.centre, margin * head.side, CROP_SIZE, roll)
-            yield from faces_of(task.detect(to_mediapipe(photo.cut(to_photo, CROP_SIZE))), to_photo, head.score, roll)
+            yield from faces_of(meshes_in(photo.cut(to_photo, CROP_SIZE), task), to_photo, head.score, roll)
 
 
 def _disagreement(face: Detection, head: Candidate) -> float:
