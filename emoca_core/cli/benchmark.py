@@ -69,6 +69,13 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
     parser.add_argument(
         "--visible", action="store_true", help="after each method, what its posed face shows of the code, too"
     )
+    parser.add_argument(
+        "--finder",
+        default="open_fit_codes",
+        metavar="RECIPE",
+        help="with --visible: finds codes again in portraits of the faces, 0.1 s each; none: leave it out (default: "
+        "%(default)s)",
+    )
     parser.add_argument("--landmarker", default="mediapipe", help="finds the faces (default: %(default)s)")
     parser.add_argument("--resamples", type=whole(0, 10**6), default=2000, help="of the bootstrap (default: 2000)")
     parser.add_argument("--batch-size", type=whole(1, BATCH), default=32, help="faces at a time (default: %(default)s)")
@@ -103,7 +110,8 @@ def run(args: argparse.Namespace) -> int:
     )
     protocol.probe_settings()  # a misspelt setting is found before anything is computed
     manifest, title = _data(args)
-    sources, unavailable = find_sources(names, args.crop, device_of_process(args.device), args.visible)
+    finder = args.finder if args.visible and args.finder != "none" else None
+    sources, unavailable = find_sources(names, args.crop, device_of_process(args.device), args.visible, finder)
     landmarker = get_registry().build("landmarker", args.landmarker)
     collected = collect_codes(sources, manifest, landmarker, args.landmarker, protocol, unavailable, title)
     alone = process_count() == 1

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from emoca_core.datasets.labels import class_notes
 from emoca_core.measures.tables import UNDEFINED, aligned, markdown_table
+from emoca_core.probe.found_again import FOUND_AGAIN
 from emoca_core.probe.published import AFEW_VA, SOURCE
 from emoca_core.probe.result import BenchmarkResult, MethodResult, Score
 from emoca_core.probe.visible import NOISE_MM, VISIBLE
@@ -107,6 +108,11 @@ def notes(result: BenchmarkResult) -> Iterator[str]:
         yield (
             "(visible): the same probe on what the face model shows of the code: mean displacements of the regions "
             f"around the landmarks, head pose removed, {NOISE_MM} mm of noise added."
+        )
+    if any(method.name.endswith(FOUND_AGAIN) for method in result.methods):
+        yield (
+            f"{FOUND_AGAIN}: the same probe on the code that another method finds in portraits of the faces, all with "
+            "one skin, one light and from the front; without shape."
         )
     how = f"{len(split.sizes)}-fold cross-validation" if split.kind == "folds" else "the manifest's own split"
     layers, width = result.settings["hidden_layers"], result.settings["width"]

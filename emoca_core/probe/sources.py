@@ -1,7 +1,8 @@
 """Names on the command line to what can be probed: recipes, emotion backbones, and backbones trained here."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 
 import torch
@@ -10,9 +11,10 @@ from torch import nn
 from emoca_core.datasets.encoded import CARD, Encoded
 from emoca_core.errors import ComponentImportError, MissingAssetError, RecipeError, unknown_name
 from emoca_core.images.crops import CropPolicy
-from emoca_core.interfaces import Component, EmotionBackbone, Encoder, FaceModel, Parts
+from emoca_core.interfaces import Component, EmotionBackbone, Encoder, FaceModel, Landmarker, Parts, Renderer
 from emoca_core.method.assembly import build_part, takes_parts
 from emoca_core.probe.codes import BackboneSource, CodeSource, EncodedSource, RecipeSource
+from emoca_core.probe.found_again import FoundAgainSource
 from emoca_core.probe.visible import VisibleSource
 from emoca_core.registry import Registry, get_registry
 from emoca_core.registry.catalogue import Catalogue, Recipe, backbones_by_name, get_catalogue
@@ -31,7 +33,11 @@ class Unavailable:
 
 
 def find_sources(
-    names: Sequence[str], crop: CropPolicy = "shared", device: torch.device | None = None, visible: bool = False
+    names: Sequence[str],
+    crop: CropPolicy = "shared",
+    device: torch.device | None = None,
+    visible: bool = False,
+    finder: str | None = None,
 ) -> tuple[list[CodeSource], list[Unavailable]]:
     """What the names mean, and those that lack a file or a package.
 
@@ -41,6 +47,7 @@ def find_sources(
         crop: How faces are cut for methods that have a rule of their own.
         device: Where encoders run; the CPU by default.
         visible: After each method what its face model shows of the code, too.
+        finder: Recipe that finds a code again in portraits of each method's faces, one more row after it.
 
     Raises:
         UnknownNameError: A name that means nothing; the message lists what exists.
@@ -49,6 +56,12 @@ def find_sources(
     registry, catalogue, device = get_registry(), get_catalogue(), device or torch.device("cpu")
     found: list[CodeSource] = []
     unavailable = []
+    shows: dict[str, Callable[[RecipeSource, Catalogue, Registry], CodeSource]] = {}
+    if visible:
+        shows["visible"] = _displaced
+    if finder is not None:
+        fitting = cache(partial(_named, finder, catalogue, registry, "native", device))
+        shows["found again"] = partial(_found_again, fitting)
     for name in names:
         try:
             source = _source(name, catalogue, registry, crop, device)
@@ -56,26 +69,51 @@ def find_sources(
             unavailable.append(Unavailable(name, _reason(error)))
             continue
         found.append(source)
-        if visible and isinstance(source, RecipeSource):
+        if not isinstance(source, RecipeSource):
+            continue
+        for mark, show in shows.items():
             try:
-                found.append(_visible(source, catalogue, registry))
-            except (MissingAssetError, ComponentImportError) as error:
-                unavailable.append(Unavailable(f"{name} (visible)", _reason(error)))
+                found.append(show(source, catalogue, registry))
+            except (MissingAssetError, ComponentImportError, RecipeError) as error:
+                unavailable.append(Unavailable(f"{name} ({mark})", _reason(error)))
     return found, unavailable
 
 
-def _visible(source: RecipeSource, catalogue: Catalogue, registry: Registry) -> VisibleSource:
-    """A method whose codes become meshes; most encoders do without their face model."""
-    face_model = source.parts.get("face_model")
-    if face_model is None:
-        face_model = build_part("face_model", source.recipe, catalogue, registry, {})
+def _displaced(source: RecipeSource, catalogue: Catalogue, registry: Registry) -> VisibleSource:
+    """What a method's face shows, by where the vertices are."""
+    face_model = _part_of(source, "face_model", catalogue, registry)
     assert isinstance(face_model, FaceModel)  # as the registry has made sure
-    return VisibleSource(source, face_model.eval().to(source.device))
+    return VisibleSource(source, face_model)
+
+
+def _found_again(
+    fitting: Callable[[], RecipeSource], source: RecipeSource, catalogue: Catalogue, registry: Registry
+) -> FoundAgainSource:
+    """The same, by what another recipe finds in portraits."""
+    finder = fitting()
+    face_model, renderer = (_part_of(source, kind, catalogue, registry) for kind in ("face_model", "renderer"))
+    landmarker = _part_of(finder, "landmarker", catalogue, registry)
+    assert isinstance(face_model, FaceModel) and isinstance(renderer, Renderer) and isinstance(landmarker, Landmarker)
+    return FoundAgainSource(source, face_model, renderer, finder, landmarker)
+
+
+def _named(name: str, catalogue: Catalogue, registry: Registry, crop: CropPolicy, device: torch.device) -> RecipeSource:
+    return recipe_source(name, *find_method(name, catalogue, registry), catalogue, registry, crop, device)
+
+
+def _part_of(source: RecipeSource, kind: Kind, catalogue: Catalogue, registry: Registry) -> Component:
+    """A part that the codes of a method may do without."""
+    part = source.parts.get(kind)
+    if part is None:
+        if kind not in source.recipe.parts():
+            raise RecipeError(f"recipe '{source.name}' has no {kind}")
+        part = build_part(kind, source.recipe, catalogue, registry, source.parts)
+    return part.eval().to(source.device) if isinstance(part, nn.Module) else part
 
 
 def _source(name: str, catalogue: Catalogue, registry: Registry, crop: CropPolicy, device: torch.device) -> CodeSource:
     if name in catalogue.recipes:
-        return recipe_source(name, *find_method(name, catalogue, registry), catalogue, registry, crop, device)
+        return _named(name, catalogue, registry, crop, device)
     backbones = backbones_by_name(catalogue, registry)
     if name in backbones:
         use = backbones[name]

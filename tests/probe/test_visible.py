@@ -183,7 +183,19 @@ def test_the_noise_is_the_same_in_every_run_and_as_large_as_it_says():
 
 def test_the_command_shows_both(manifest_file, tmp_path, capsys):
     quick = [f"--set={name}={value}" for name, value in (LINEAR | {"epochs": 1, "patience": 1}).items()]
-    asked = ["benchmark", "--methods", "leaking", "--visible", "--data", str(manifest_file), "--folds", "3", *quick]
+    asked = [
+        "benchmark",
+        "--methods",
+        "leaking",
+        "--visible",
+        "--finder",
+        "none",
+        "--data",
+        str(manifest_file),
+        "--folds",
+        "3",
+        *quick,
+    ]
     assert main([*asked, "--landmarker", "ToyLandmarker", "--no-faces", "--out", str(tmp_path / "out")]) == 0
     out = capsys.readouterr().out
     assert "leaking (visible)" in out

@@ -5,21 +5,16 @@ import zlib
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from emoca_core.geometry.lighting import SH_CONSTANTS
 from emoca_core.geometry.rotations import rotation_vector_to_matrix
 from emoca_core.images.resize import resized
 from emoca_core.interfaces import Albedo, FaceGeometry, FaceModel, FaceParameters, PerspectiveCamera, Renderer
 from emoca_core.rendering.face import render_face
+from emoca_core.rendering.portrait import lamp_light, portrait_camera
 from emoca_core.rendering.shape import GREY
 
-_FOCAL = 6.0
-"""Of a portrait, in half pictures."""
-_HALF_SIDE = 0.7
-"""Half the picture, in mean sides of the box of the 68 points."""
 _TINT, _LAMP = 0.12, 0.5
 _DRAWS = 64
 _STEP = 1e-5
@@ -97,13 +92,7 @@ def _turned(geometry: FaceGeometry, head: Float[Tensor, "B 3"] | None, turn: Flo
 
 def _camera(landmarks: Float[Tensor, "B L 3"], draws: Float[Tensor, "B 3"]) -> PerspectiveCamera:
     """Frames the points as crops of photos do; a little off where the draws are not one half."""
-    landmarks = landmarks.detach()
-    low, high = landmarks.amin(1), landmarks.amax(1)
-    side, middle = (high - low)[:, :2].mean(1), (high + low) / 2
-    distance = _FOCAL * _HALF_SIDE * side * (0.85 + 0.3 * draws[:, 0])
-    shift = 0.08 * side[:, None] * (2 * draws[:, 1:3] - 1)
-    translation = torch.stack([shift[:, 0] - middle[:, 0], shift[:, 1] + middle[:, 1], distance + middle[:, 2]], dim=1)
-    return PerspectiveCamera(side.new_full((len(side), 2), _FOCAL), side.new_zeros(len(side), 2), translation)
+    return portrait_camera(landmarks, 0.85 + 0.3 * draws[:, 0], 0.08 * (2 * draws[:, 1:3] - 1))
 
 
 def _albedo(face_model: FaceModel, draws: Float[Tensor, "B 30"], variety: Variety | None) -> Albedo:
@@ -124,12 +113,10 @@ def _albedo(face_model: FaceModel, draws: Float[Tensor, "B 30"], variety: Variet
 
 def _light(draws: Float[Tensor, "B 12"]) -> Float[Tensor, "B 9 3"]:
     """Even light and one soft lamp from the front; at one half from the camera and a little from above."""
-    light = draws.new_zeros(len(draws), 9, 3)
-    tint = 1 + _TINT * (2 * draws[:, 1:4] - 1)
-    light[:, 0] = (0.5 + 0.4 * draws[:, :1]) * tint / SH_CONSTANTS[0]
     towards = torch.stack([2 * draws[:, 4] - 1, 1.4 * draws[:, 5] - 0.4, 0.2 + draws[:, 6]], dim=1)
-    lamp = (0.1 + _LAMP * draws[:, 7:8]) * F.normalize(towards, dim=1) / SH_CONSTANTS[1]
-    light[:, 1:4] = lamp[..., None] * (1 + _TINT * (2 * draws[:, 8:11] - 1))[:, None]
+    light = lamp_light(draws, 0.5 + 0.4 * draws[:, 0], 0.1 + _LAMP * draws[:, 7], towards)
+    light[:, 0] *= 1 + _TINT * (2 * draws[:, 1:4] - 1)
+    light[:, 1:4] *= (1 + _TINT * (2 * draws[:, 8:11] - 1))[:, None]
     return light
 
 
