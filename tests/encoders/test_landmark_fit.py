@@ -9,10 +9,12 @@ from white_light import white_light
 
 from emoca_core.errors import EmocaError, RecipeError
 from emoca_core.geometry.rotations import rotation_vector_to_matrix
-from emoca_core.interfaces import FaceCrop, FaceGeometry, FaceModel, FaceParameters, Parts, PerspectiveCamera
+from emoca_core.interfaces import Albedo, FaceCrop, FaceGeometry, FaceModel, FaceParameters, Parts, PerspectiveCamera
 from emoca_core.rendering.face import render_face
 from emoca_core.vocabulary.arkit import ARKIT_NAMES
+from emoca_plugins.encoders.landmark_fit import photometric
 from emoca_plugins.encoders.landmark_fit.encoder import LandmarkFit
+from emoca_plugins.encoders.landmark_fit.solver import Sharing
 from emoca_plugins.face_models.open_head import OpenHead
 from emoca_plugins.renderers.zbuffer import ZBuffer
 
@@ -188,6 +190,32 @@ def test_photos_of_one_person_share_their_identity():
         return float((scaled[0] - scaled[1]).norm(dim=-1).mean())
 
     assert distance(found.shape[0]) < distance(alone.shape[0]) * 1.05
+
+
+@pytest.mark.parametrize("labels", [[5, 2, 5, 5], [1, 1, 1, 1]])
+def test_the_albedo_of_a_person_is_painted_once_and_seen_in_all_photos(labels, monkeypatch):
+    picture = torch.rand(4, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
+    crop = FaceCrop(picture, _crop().landmarks, identity=torch.tensor(labels))
+    fitter, painted, albedo = _fitter(), [], OpenHead.albedo
+
+    def watched(self: OpenHead, parameters: FaceParameters) -> Albedo:
+        painted.append(len(parameters))
+        return albedo(self, parameters)
+
+    monkeypatch.setattr(OpenHead, "albedo", watched)
+    found = fitter(crop)
+    assert max(painted) == len(set(labels))
+
+    def every_face(model: FaceModel, code: torch.Tensor, sharing: Sharing) -> photometric._Surface:
+        return photometric._Surface(texture=albedo(model, FaceParameters(albedo=code)).texture)
+
+    monkeypatch.setattr(photometric, "_painted", every_face)
+    expected = fitter(crop)
+    torch.testing.assert_close(found.albedo, expected.albedo, atol=1e-3, rtol=0)
+    torch.testing.assert_close(found.lighting, expected.lighting, atol=1e-3, rtol=0)
+    people = [labels.index(label) for label in labels]
+    assert torch.equal(found.albedo, found.albedo[people])
+    assert len(found.albedo.unique(dim=0)) == len(set(labels))
 
 
 def test_the_exported_camera_is_that_of_the_whole_photo():

@@ -162,7 +162,9 @@ def fit_appearance(
     x, tints = prior.mean.clone(), crop.image.new_tensor(_TINTS)
 
     def colors_of(code: Tensor) -> Tensor:
-        albedo = face_model.albedo(parameters.replace(albedo=code) if count else parameters)
+        if count:
+            return pixels.sample(_painted(face_model, code, sharing))
+        albedo = face_model.albedo(parameters)
         return pixels.sample(_Surface(albedo.texture, albedo.vertex_colors))
 
     average = colors_of(x[:, :count])
@@ -182,6 +184,16 @@ def fit_appearance(
         )
     fitted = {"albedo": x[:, :count]} if count else {}
     return parameters.replace(lighting=_lighting(x[:, count:], tints), **fitted)
+
+
+def _painted(face_model: FaceModel, code: Float[Tensor, "B A"], sharing: Sharing) -> _Surface:
+    """The albedo of every face, painted once for each person; where there is one person, one for all."""
+    if sharing.count == len(code):
+        albedo = face_model.albedo(FaceParameters(albedo=code))
+        return _Surface(albedo.texture, albedo.vertex_colors)
+    albedo = face_model.albedo(FaceParameters(albedo=code[sharing.members]))
+    of_people = albedo.texture, albedo.vertex_colors
+    return _Surface(*(o if o is None or sharing.count == 1 else o[sharing.group] for o in of_people))
 
 
 def _slope(

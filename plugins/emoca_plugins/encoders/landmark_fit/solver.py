@@ -48,6 +48,12 @@ class Sharing:
         unique, group = torch.unique(labels, return_inverse=True)
         return cls(columns, group, len(unique))
 
+    @property
+    def members(self) -> Int[Tensor, "G"]:
+        """One item of each group."""
+        items = torch.arange(len(self.group), device=self.group.device)
+        return self.group.new_empty(self.count).scatter_(0, self.group, items)
+
     def sum(self, values: Float[Tensor, "B *rest"]) -> Float[Tensor, "G *rest"]:
         """Sum over the items of each group."""
         return values.new_zeros(self.count, *values.shape[1:]).index_add_(0, self.group, values)
