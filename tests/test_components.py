@@ -48,6 +48,7 @@ PARAMS = {
     ("encoder", "expnet"): RANDOM_WEIGHTS,
     ("encoder", "smirk"): RANDOM_WEIGHTS,
     ("encoder", "refined_fit"): RANDOM_WEIGHTS | {"fit": {"uses": "landmark_fit", "params": {"appearance": False}}},
+    ("encoder", "point_regressor"): RANDOM_WEIGHTS,
     ("encoder", "regressor"): {"model": "mobilenetv3_small_050", "weights": "random", "image_size": 112},
     ("detail", "deca"): RANDOM_WEIGHTS | {"mask": "none", "fixed_displacement": "none"},
     ("emotion_backbone", "emonet"): RANDOM_WEIGHTS,
@@ -98,6 +99,7 @@ INPUTS = {
     ("landmarker", "mediapipe"): "portrait",
     ("encoder", "landmark_fit"): "parts",
     ("encoder", "refined_fit"): "parts",
+    ("encoder", "point_regressor"): "parts",
     ("encoder", "regressor"): "parts",
 }
 """Fixtures that make what a component needs."""

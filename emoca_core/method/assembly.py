@@ -8,7 +8,7 @@ from emoca_core.errors import EmocaError, MissingAssetError, ParamsError, Recipe
 from emoca_core.interfaces import Component, Loss, Parts
 from emoca_core.registry import Registry
 from emoca_core.registry.catalogue import Catalogue, Recipe, Term
-from emoca_core.registry.spec import Kind
+from emoca_core.registry.spec import Kind, used_components
 
 
 def build_parts(recipe: Recipe, catalogue: Catalogue, registry: Registry) -> dict[Kind, Component]:
@@ -39,11 +39,22 @@ def build_order(recipe: Recipe, registry: Registry) -> list[Kind]:
 
 
 def takes_parts(kind: Kind, recipe: Recipe, registry: Registry) -> bool:
-    """Whether a part of a recipe is built for the others; one that cannot be imported is not."""
+    """Whether a part of a recipe, or one that it uses, is built for the others; one that cannot be imported is not."""
+    use = recipe.parts()[kind]
     try:
-        return bool(registry.resolve(kind, recipe.parts()[kind].uses).takes_parts)
+        return _built_for_others(kind, use.uses, use.params, registry)
     except EmocaError:  # building it says why
         return False
+
+
+def _built_for_others(kind: Kind, name: str, params: Mapping[str, object], registry: Registry) -> bool:
+    cls = registry.resolve(kind, name)
+    fields = used_components(cls.Params)
+    if cls.takes_parts or not fields:
+        return cls.takes_parts
+    chosen = registry.params(kind, name, params)
+    used = [(used_kind, getattr(chosen, field)) for field, used_kind in fields.items()]
+    return any(_built_for_others(used_kind, one.uses, one.params, registry) for used_kind, one in used)
 
 
 def build_part(

@@ -41,7 +41,8 @@ from emoca_core.rendering.uv_space import UvSpace
 REGION_SIZE = 256
 """Side of the map of the face region where there is no detail model, texels."""
 EMOTIONS = frozenset({"emotion_of_input", "emotion_of_rendering"})
-EVERYTHING = EMOTIONS | {"detail_rendering", "displacement", "detail_maps"}
+PICTURES = frozenset({"rendering", "mask", "picture"})
+EVERYTHING = EMOTIONS | PICTURES | {"detail_rendering", "displacement", "detail_maps"}
 """Fields of a capture that cost something and can be left out."""
 
 
@@ -213,7 +214,8 @@ class Method(nn.Module):
             albedo: Of these codes, where it is known already.
         """
         geometry = self.face_model(parameters)
-        rendering = self.render(geometry, parameters, crop.size, albedo)
+        drawn = PICTURES | {"emotion_of_rendering", "detail_rendering", "detail_maps"}
+        rendering = None if drawn.isdisjoint(fields) else self.render(geometry, parameters, crop.size, albedo)
         mask = picture = None
         if composition and rendering:
             mask = comparison_mask(composition.mask, rendered_mask(rendering, self.face_region()), crop.mask)

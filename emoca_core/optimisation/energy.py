@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from emoca_core.errors import RecipeError
 from emoca_core.interfaces import Albedo, Camera, Capture, EmotionBackbone, EmotionPrediction, FaceCrop, FaceParameters
 from emoca_core.method import Method, Objective
-from emoca_core.method.method import EVERYTHING
+from emoca_core.method.method import EVERYTHING, PICTURES
 from emoca_core.optimisation.settings import OptimisationSettings
 from emoca_core.rendering.masks import Composition, compose
 
@@ -74,7 +74,8 @@ class Energy:
 
     def captures(self, code: FaceParameters, albedo: Albedo | None = None) -> Capture:
         """What the terms look at, of a batch of codes."""
-        fields = (self.objective.required(self.objective.losses) & EVERYTHING) - {"emotion_of_input"}
+        read = self.objective.required(self.objective.losses) & EVERYTHING
+        fields = (read | PICTURES) - {"emotion_of_input"}  # which the judge sees, whatever the terms read
         crop = self.photo.map(lambda tensor: tensor.expand(len(code), *tensor.shape[1:]))
         composition = Composition(background=self.settings.background)
         if not self.settings.detail:

@@ -272,7 +272,7 @@ class Registry:
         handed: dict[str, object] = {}
         for field_name, used_kind in used_components(cls.Params).items():
             used = getattr(chosen, field_name)
-            handed[field_name] = self.build(used_kind, used.uses, used.params)
+            handed[field_name] = self.build(used_kind, used.uses, used.params, parts)
         if cls.takes_parts:
             if parts is None:
                 raise RecipeError(f"{kind} '{name}' is built for a face model: give build(..., parts=Parts(...))")

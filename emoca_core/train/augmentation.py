@@ -1,4 +1,4 @@
-"""How faces are changed while an emotion backbone learns: crops, light and picture quality as photos differ in them."""
+"""How faces are changed while networks learn: crops, light and picture quality as photos differ in them."""
 
 import math
 from dataclasses import replace
@@ -22,7 +22,33 @@ LUMA = (0.299, 0.587, 0.114)
 LARGEST_HOLE = 0.4
 
 
-class AugmentationSettings(SettingsModel):
+class PictureChanges(SettingsModel):
+    """Light and picture quality."""
+
+    brightness: Share = 0.0
+    """Largest change of all pixels, of the whole range."""
+    contrast: float = Field(default=0.0, ge=0, lt=1)
+    """Differences to the mean are up to this share larger or smaller."""
+    grey: Share = 0.0
+    """Share of faces without colour."""
+    blur: Share = 0.0
+    """Share of faces that lose resolution, down to three tenths of it."""
+    jpeg: Share = 0.0
+    """Share of faces that are compressed, with a quality of 15 to 85."""
+    erase: Share = 0.0
+    """Share of faces of which a grey rectangle hides a part, up to 0.4 of either side."""
+
+
+class FaceChanges(PictureChanges):
+    """What leaves a face's code as it is, but for its camera; none by default."""
+
+    scale: float = Field(default=0.0, ge=0, lt=1)
+    """Faces are up to this share larger or smaller."""
+    shift: Share = 0.0
+    """And shifted up to this share of the picture's side."""
+
+
+class AugmentationSettings(PictureChanges):
     """By default the published augmentation of the emotion networks: scale and shift; the mirror is ours.
 
     Source: EMOCA (affine augmentation of its emotion recognition data).
@@ -38,18 +64,6 @@ class AugmentationSettings(SettingsModel):
     """Mirror every other face; emotions have no side."""
     fill: Literal["zeros", "border"] = "zeros"
     """What is seen outside of the picture: black, or the nearest pixel."""
-    brightness: Share = 0.0
-    """Largest change of all pixels, of the whole range."""
-    contrast: float = Field(default=0.0, ge=0, lt=1)
-    """Differences to the mean are up to this share larger or smaller."""
-    grey: Share = 0.0
-    """Share of faces without colour."""
-    blur: Share = 0.0
-    """Share of faces that lose resolution, down to three tenths of it."""
-    jpeg: Share = 0.0
-    """Share of faces that are compressed, with a quality of 15 to 85."""
-    erase: Share = 0.0
-    """Share of faces of which a grey rectangle hides a part, up to 0.4 of either side."""
 
 
 def augment_face(sample: FaceSample, generator: torch.Generator, settings: AugmentationSettings) -> FaceSample:
@@ -61,7 +75,34 @@ def augment_face(sample: FaceSample, generator: torch.Generator, settings: Augme
         settings: How much of what.
     """
     draws = torch.rand(18, generator=generator).tolist()
-    image = _moved(sample.image, settings, draws[:5])
+    image = _moved(sample.image, _affine(settings, draws[:5]), settings.fill)
+    image = _as_taken(image, draws, settings)
+    return replace(sample, image=image.contiguous(), landmarks=None, mask=None, parameters=None, geometry=None)
+
+
+def change_face(sample: FaceSample, generator: torch.Generator, settings: FaceChanges) -> FaceSample:
+    """A face as another photo might show it, with its landmarks, mask, code and mesh; its camera is left out.
+
+    Args:
+        sample: The face.
+        generator: The only source of randomness.
+        settings: How much of what.
+    """
+    draws = torch.rand(18, generator=generator).tolist()
+    image, points, mask, code = sample.image, sample.landmarks, sample.mask, sample.parameters
+    if settings.scale or settings.shift:
+        moves = AugmentationSettings(scale=settings.scale, shift=settings.shift, mirror=False, fill="border")
+        affine = _affine(moves, draws[:5])
+        image = _moved(image, affine, moves.fill)
+        mask = None if mask is None else _moved(mask, affine, "zeros")
+        points = None if points is None else (points - affine[:, 2]) @ torch.linalg.inv(affine[:, :2]).mT
+        code = None if code is None else code.replace(camera=None)
+    image = _as_taken(image, draws, settings)
+    return replace(sample, image=image.contiguous(), landmarks=points, mask=mask, parameters=code)
+
+
+def _as_taken(image: Float[Tensor, "3 H W"], draws: list[float], settings: PictureChanges) -> Float[Tensor, "3 H W"]:
+    """In another light and quality."""
     if settings.contrast or settings.brightness:
         gain, lift = 1 + settings.contrast * _sided(draws[5]), settings.brightness * _sided(draws[6])
         mean = image.mean()
@@ -74,22 +115,26 @@ def augment_face(sample: FaceSample, generator: torch.Generator, settings: Augme
         image = jpeg_compressed(image, round(JPEG_QUALITIES[0] + (JPEG_QUALITIES[1] - JPEG_QUALITIES[0]) * draws[11]))
     if draws[12] < settings.erase:
         image = _hidden(image, draws[13:])
-    return replace(sample, image=image.contiguous(), landmarks=None, mask=None, parameters=None, geometry=None)
+    return image
 
 
 def _sided(draw: float) -> float:
     return 2 * draw - 1
 
 
-def _moved(image: Float[Tensor, "3 H W"], settings: AugmentationSettings, draws: list[float]) -> Float[Tensor, "3 H W"]:
+def _affine(settings: AugmentationSettings, draws: list[float]) -> Float[Tensor, "2 3"]:
+    """Places in the new picture to places in the old one, NDC."""
     zoom = 1 / (1 + settings.scale * _sided(draws[0]))
     angle = math.radians(settings.rotate) * _sided(draws[4])
     side = -1.0 if settings.mirror and draws[3] < 0.5 else 1.0
     x, y = (2 * settings.shift * _sided(draw) for draw in draws[1:3])
     cosine, sine = zoom * math.cos(angle), zoom * math.sin(angle)
-    affine = image.new_tensor([[cosine * side, -sine, x], [sine * side, cosine, y]])
-    grid = F.affine_grid(affine[None], [1, *image.shape], align_corners=False)
-    return F.grid_sample(image[None], grid, padding_mode=settings.fill, align_corners=False)[0]
+    return torch.tensor([[cosine * side, -sine, x], [sine * side, cosine, y]])
+
+
+def _moved(image: Float[Tensor, "C H W"], affine: Float[Tensor, "2 3"], fill: str) -> Float[Tensor, "C H W"]:
+    grid = F.affine_grid(affine.to(image)[None], [1, *image.shape], align_corners=False)
+    return F.grid_sample(image[None], grid, padding_mode=fill, align_corners=False)[0]
 
 
 def _coarsened(image: Float[Tensor, "3 H W"], share: float) -> Float[Tensor, "3 H W"]:

@@ -9,7 +9,7 @@ from accelerate.utils import set_seed
 
 from emoca_core.errors import EmocaError, ParamsError
 from emoca_core.files import sha256_of
-from emoca_core.interfaces import FaceDataset
+from emoca_core.interfaces import FaceDataset, FaceSample
 from emoca_core.method import Method, build_parts
 from emoca_core.method.objective import build_objective
 from emoca_core.registry import Registry, get_registry
@@ -21,6 +21,7 @@ from emoca_core.runs.loading import load_trained
 from emoca_core.runs.run_folder import Progress
 from emoca_core.runs.start import emotion_changes, start_changes, start_of
 from emoca_core.runs.trained_folder import find_method, open_folder
+from emoca_core.train.augmentation import FaceChanges, change_face
 from emoca_core.train.face_batches import collate_face_batch
 from emoca_core.train.loop import train
 from emoca_core.train.ring_batches import RingBatches
@@ -63,10 +64,14 @@ class StageRun:
             self.settings,
             out,
             collate=collate_face_batch,
+            augment=None if self.settings.augment == FaceChanges() else self._changed,
             batches=ring_batches(self.training, self.settings),
             also=self.also,
             resume=resume,
         )
+
+    def _changed(self, sample: FaceSample, generator: torch.Generator) -> FaceSample:
+        return change_face(sample, generator, self.settings.augment)
 
 
 def prepare_stage(
@@ -106,7 +111,9 @@ def prepare_stage(
     chosen = stage_settings(stage, named.training.get(stage), settings)
     changes = [
         chosen.recipe,
-        start_changes(stage, named.parts()["encoder"].uses, started) if started else {},
+        start_changes(stage, catalogues.changed(named, chosen.recipe).parts()["encoder"].uses, started)
+        if started
+        else {},
         emotion_changes(seen_through, registry) if seen_through else {},
         change or {},
     ]

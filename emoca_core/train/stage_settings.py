@@ -10,6 +10,7 @@ from emoca_core.registry.catalogue import merge
 from emoca_core.registry.spec import BatchSize, SettingsModel, UsedComponent, validated
 from emoca_core.registry.terms import Stage
 from emoca_core.rendering.masks import Background, Composition, MaskMode
+from emoca_core.train.augmentation import FaceChanges
 from emoca_core.train.ring_batches import FewImages
 from emoca_core.train.train_settings import TrainSettings
 
@@ -48,6 +49,8 @@ class StageSettings(TrainSettings):
     few_images: FewImages = "leave_out"
     """People with fewer images than ``images_per_identity``: ``leave_out``, or ``repeat`` images of theirs (one ring an
     epoch, drawn with replacement), as the public code does."""
+    augment: FaceChanges = FaceChanges()
+    """How training faces are changed: crops, light, picture quality; their codes stay what they are."""
     recipe: Mapping[str, object] = Field(default_factory=dict)
     """Merged into the recipe while it is trained, e.g. where the weights come from at the beginning."""
     data: Mapping[str, object] = Field(default_factory=dict)

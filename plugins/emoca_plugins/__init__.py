@@ -22,6 +22,7 @@ _COMPONENTS = (
     ComponentSpec("encoder", "mgcnet", "emoca_plugins.encoders.mgcnet:Mgcnet"),
     ComponentSpec("encoder", "expnet", "emoca_plugins.encoders.expnet:Expnet"),
     ComponentSpec("encoder", "smirk", "emoca_plugins.encoders.smirk:Smirk"),
+    ComponentSpec("encoder", "point_regressor", "emoca_plugins.encoders.point_regressor:PointRegressor"),
     ComponentSpec("encoder", "regressor", "emoca_plugins.encoders.regressor:Regressor"),
     ComponentSpec("encoder", "codes_from_disk", "emoca_plugins.encoders.codes_from_disk:CodesFromDisk"),
     ComponentSpec(

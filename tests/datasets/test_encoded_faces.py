@@ -1,6 +1,7 @@
 """Faces of a folder of ``emoca encode``: which rows, which pixels, which code; what is refused."""
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from encoded_folder import CROP, SIZE, write_encoded
@@ -58,6 +59,43 @@ def test_the_image_is_the_part_of_the_photo_that_was_encoded(codes, keep, monkey
     step = torch.from_numpy(picture[y : y + SIZE // 2, x : x + SIZE // 2]).permute(2, 0, 1)
     # a crop pixel of half the size lies a quarter of a photo pixel aside
     assert (image - step).abs().mean() < 0.03 and (image - step.flip(-1)).abs().mean() > 0.06
+
+
+def test_folders_are_joined(codes, tmp_path):
+    second = write_encoded(tmp_path)
+    both, one = faces([codes, second], split="train"), faces(codes, split="train")
+    assert len(both) == 2 * len(one)
+    assert [sample.key for sample in both] == 2 * [sample.key for sample in one]
+    assert torch.equal(both[4].image, one[1].image) and torch.equal(both[4].parameters.shape, one[1].parameters.shape)
+    (tmp_path / "1.png").unlink()  # the second folder's pictures are its own
+    with pytest.raises(EmocaError, match=r"1\.png"):
+        both[4]
+
+
+def test_folders_of_different_codes_are_not_joined(codes, tmp_path):
+    second = write_encoded(tmp_path)
+    part = second / "part-0.parquet"
+    table = pq.read_table(part)
+    pq.write_table(table.drop_columns(["code.eye_pose"]), part)
+    with pytest.raises(AssetFormatError, match="other blocks"):
+        faces([codes, second])
+
+
+def test_a_mirrored_face_is_the_mirror_image(codes):
+    """Pixels, points, and the mesh of the mirrored code: half a millimetre, for a mirrored shape is the nearest one."""
+    found, head = faces(codes, mirrored=True), get_registry().build("face_model", "open_head", {"texture_size": 64})
+    assert len(found) == 8 and found.identities().tolist() == [0, 0, 0, 1, 0, 0, 0, 1]
+    flip = torch.tensor([-1.0, 1.0, 1.0])
+    for index in range(4):
+        one, other = found[index], found[index + 4]
+        assert other.key == one.key + "#mirrored"
+        assert torch.equal(other.image, one.image.flip(-1))
+        mirrored = one.geometry.vertices[:, head.mirror] * flip
+        assert (other.geometry.vertices - mirrored).norm(dim=-1).mean() < 5e-4
+        assert (other.geometry.vertices - one.geometry.vertices).norm(dim=-1).mean() > 2e-3
+        seen = other.parameters.camera.project(other.geometry.landmarks["ibug68"])[0, :, :2]
+        assert (seen - other.landmarks).norm(dim=-1).mean() < 0.01
+        assert other.parameters.unit_of("expression") == "activation"
 
 
 def test_what_is_not_there_is_named(codes, tmp_path):

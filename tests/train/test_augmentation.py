@@ -5,7 +5,7 @@ import torch
 
 from emoca_core.interfaces import FaceSample
 from emoca_core.interfaces.samples import sample_image
-from emoca_core.train.augmentation import AugmentationSettings, augment_face
+from emoca_core.train.augmentation import AugmentationSettings, FaceChanges, augment_face, change_face
 
 STILL = {"scale": 0, "shift": 0, "mirror": False}
 FACE = FaceSample(sample_image(32)[0], "a", expression=2, valence=0.1, arousal=0.2, logits=torch.ones(7))
@@ -74,3 +74,28 @@ def test_a_hole_is_of_one_grey_and_at_most_four_tenths_wide():
         changed = (augmented(seed, **STILL, erase=1) - FACE.image).abs().amax(0) > 1e-5
         rows, columns = changed.any(1).nonzero(), changed.any(0).nonzero()
         assert 0 < len(rows) <= 13 and 0 < len(columns) <= 13
+
+
+def test_points_and_mask_move_with_the_face():
+    """A bright pixel stays under its point, the mask goes along, and code and mesh stay but for the camera."""
+    from emoca_core import get_registry
+
+    drawn = get_registry().build("dataset", "synthetic_faces", {"length": 1, "image_size": 64})[0]
+    row, column = 40, 22
+    points = torch.tensor([[(2 * column + 1) / 64 - 1, (2 * row + 1) / 64 - 1]]).repeat(68, 1)
+    image = torch.zeros(3, 64, 64)
+    image[:, row - 1 : row + 2, column - 1 : column + 2] = 1
+    face = FaceSample(
+        image, "a", landmarks=points, mask=image[:1], parameters=drawn.parameters, geometry=drawn.geometry
+    )
+    for seed in range(5):
+        moved = change_face(face, torch.Generator().manual_seed(seed), FaceChanges(scale=0.3, shift=0.2))
+        bright = moved.image[0] / moved.image[0].sum()
+        place = torch.stack([(bright.sum(0) * torch.arange(64)).sum(), (bright.sum(1) * torch.arange(64)).sum()])
+        torch.testing.assert_close((2 * place + 1) / 64 - 1, moved.landmarks[0], atol=0.02, rtol=0)
+        assert (moved.landmarks[0] - points[0]).abs().max() > 0.02
+        torch.testing.assert_close(moved.mask, moved.image[:1])
+        assert moved.parameters.camera is None and torch.equal(moved.parameters.shape, drawn.parameters.shape)
+        assert moved.geometry is drawn.geometry
+    still = change_face(face, torch.Generator().manual_seed(1), FaceChanges(grey=1))
+    assert still.landmarks is points and still.parameters.camera is not None

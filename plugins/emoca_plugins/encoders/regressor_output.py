@@ -12,10 +12,17 @@ from torch.autograd.function import once_differentiable
 
 from emoca_core.geometry.autograd_context import Context
 from emoca_core.geometry.lighting import SH_CONSTANTS
-from emoca_core.interfaces import Block, FaceModel, FaceParameters, WeakPerspectiveCamera
+from emoca_core.interfaces import (
+    Block,
+    Camera,
+    FaceModel,
+    FaceParameters,
+    PerspectiveCamera,
+    WeakPerspectiveCamera,
+)
 
-HALF_CROP = 1.25 * 1.1 / 2
-"""Half the side of the native crop, in mean sides of the landmarks' box."""
+CROP_SIDE = 1.25 * 1.1
+"""Side of EMOCA's crop, in mean sides of the landmarks' box."""
 BLOCKS: tuple[Block, ...] = ("shape", "albedo", "expression", "global_pose", "jaw_pose", "eye_pose")
 """What is predicted of a face model, as far as it has it; camera and light are always predicted."""
 STEP: Mapping[Block, float] = {
@@ -36,16 +43,24 @@ class Output(nn.Module):
     Activations are kept in [0, 1] by ``clamp_activation``: clamped, but not cut off from the gradient.
 
     Attributes:
-        layout: Blocks and sizes.
+        layout: Blocks and sizes of the network's outputs.
+        blocks: Blocks and sizes of the code.
+        neutral_points: The 68 points of the neutral face in its crop, NDC.
     """
 
     light: Tensor
     light_step: Tensor
     scale: Tensor
     centre: Tensor
+    neutral_points: Tensor
 
     def __init__(
-        self, layout: Mapping[Block, int], activations: bool, scale: float, centre: Float[Tensor, "2"]
+        self,
+        layout: Mapping[Block, int],
+        activations: bool,
+        scale: float,
+        centre: Float[Tensor, "2"],
+        distance: float | None = None,
     ) -> None:
         """Take the layout, and the neutral camera.
 
@@ -54,9 +69,11 @@ class Output(nn.Module):
             activations: Whether expression coefficients are activations.
             scale: NDC per metre of a face that fills its crop.
             centre: Middle of that face, metres.
+            distance: Of the head's origin from a pinhole camera, metres; none sees from afar.
         """
         super().__init__()
-        self.layout, self.activations = dict(layout), activations
+        self.layout, self.activations, self.distance = dict(layout), activations, distance
+        self.blocks = {**layout, "camera": 3 if distance is None else 7}
         light = torch.zeros(9, 3)
         light[0], light[3] = AMBIENT / SH_CONSTANTS[0], FRONTAL / SH_CONSTANTS[3]
         steps = LIGHT_STEP / torch.tensor(SH_CONSTANTS)[:, None]
@@ -66,16 +83,28 @@ class Output(nn.Module):
 
     @classmethod
     @torch.no_grad()
-    def of(cls, face_model: FaceModel, eye_pose: bool) -> "Output":
-        """For a face model, framed by its landmarks as the native crop frames a photo."""
+    def of(
+        cls, face_model: FaceModel, eye_pose: bool, crop_side: float = CROP_SIDE, distance: float | None = None
+    ) -> "Output":
+        """For a face model, framed by its landmarks as the native crop frames a photo.
+
+        Args:
+            face_model: Made for.
+            eye_pose: Whether gaze is predicted, where the model has any.
+            crop_side: Side of the crop, in mean sides of the landmarks' box.
+            distance: As of ``Output``.
+        """
         wanted = [block for block in BLOCKS if block != "eye_pose" or eye_pose]
         layout: dict[Block, int] = {b: face_model.blocks[b] for b in wanted if face_model.blocks.get(b)}
         some = face_model.faces.device
         landmarks = face_model(FaceParameters(shape=torch.zeros(1, 1, device=some))).landmarks["ibug68"][0].cpu()
         low, high = landmarks.amin(0), landmarks.amax(0)
-        scale = 1 / (HALF_CROP * float((high - low)[:2].mean()))
+        scale = 2 / (crop_side * float((high - low)[:2].mean()))
         activations = bool(face_model.expression_names)
-        return cls({**layout, "camera": 3, "lighting": 27}, activations, scale, (low + high)[:2] / 2)
+        made = cls({**layout, "camera": 3, "lighting": 27}, activations, scale, (low + high)[:2] / 2, distance)
+        points = made.camera(torch.zeros(1, 3)).project(landmarks[None])[0, :, :2]
+        made.register_buffer("neutral_points", points, persistent=False)
+        return made
 
     def forward(self, raw: Mapping[Block, Float[Tensor, "B _"]]) -> FaceParameters:
         """The code that a network's outputs mean."""
@@ -83,10 +112,25 @@ class Output(nn.Module):
         blocks = {name: step[name] * raw[name] for name in self.layout if name in step}
         if self.activations and "expression" in blocks:
             blocks["expression"] = clamp_activation(blocks["expression"])
-        scale = self.scale * (LOG_SCALE_STEP * raw["camera"][:, 0]).exp()
-        shift = SHIFT_STEP * raw["camera"][:, 1:] / self.scale - self.centre
         light = self.light + self.light_step * raw["lighting"].reshape(-1, 9, 3)
-        return FaceParameters(camera=WeakPerspectiveCamera(scale, shift), lighting=light).replace(**blocks)
+        return FaceParameters(camera=self.camera(raw["camera"]), lighting=light).replace(**blocks)
+
+    def placed(
+        self, raw: Float[Tensor, "B 3"], larger: Float[Tensor, "B"], moved: Float[Tensor, "B 2"]
+    ) -> Float[Tensor, "B 3"]:
+        """Outputs of the camera of a face, where all of it is larger by a factor, then moved in the picture (NDC)."""
+        shift = raw[:, 1:] * larger[:, None] + moved * moved.new_tensor([1.0, -1.0]) / SHIFT_STEP
+        return torch.cat([raw[:, :1] + larger.log()[:, None] / LOG_SCALE_STEP, shift], dim=1)
+
+    def camera(self, raw: Float[Tensor, "B 3"]) -> Camera:
+        """The camera that three outputs mean: log scale, and where the face is in the picture."""
+        larger, shift = (LOG_SCALE_STEP * raw[:, 0]).exp(), SHIFT_STEP * raw[:, 1:]
+        if self.distance is None:
+            return WeakPerspectiveCamera(self.scale * larger, shift / self.scale - self.centre)
+        focal = (self.distance * self.scale).expand(len(raw), 2)
+        away = self.distance / larger
+        right, up = (shift / focal * away[:, None] - self.centre).unbind(1)
+        return PerspectiveCamera(focal, torch.zeros_like(shift), torch.stack([right, -up, away], dim=1))
 
 
 def clamp_activation(value: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
