@@ -6,6 +6,9 @@ from numpy import ndarray
 
 from emoca_core.images.warp import Border, transform_points
 
+_LONGEST = 2**15 - 2
+"""Pixels of a side that OpenCV warps."""
+
 
 def cut_window(
     photo: UInt8[ndarray, "H W 3"], to_photo: Float[ndarray, "3 3"], size: int, border: Border = "constant"
@@ -24,7 +27,7 @@ def cut_window(
     around = transform_points(to_photo, np.array([[0, 0], [size, 0], [0, size], [size, size]]) - 0.5)
     low = np.clip(np.floor(around.min(0)) - factor, 0, photo.shape[1::-1]).astype(int)
     high = np.clip(np.ceil(around.max(0)) + 1 + factor, 0, photo.shape[1::-1]).astype(int)
-    part = np.ascontiguousarray(photo[low[1] : high[1], low[0] : high[0]])
+    part = photo[low[1] : high[1], low[0] : high[0]]
     if part.size == 0:
         return np.zeros((size, size, 3), np.uint8)
     if factor > 1:
@@ -37,3 +40,21 @@ def cut_window(
     sampling = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     window: ndarray = cv2.warpAffine(part, (to_part @ to_photo)[:2], (size, size), flags=sampling, borderMode=beyond)
     return window
+
+
+def thinned(photo: UInt8[ndarray, "H W 3"], step: int) -> UInt8[ndarray, "h w 3"]:
+    """One row and column of so many, ``photo[::step, ::step]``: OpenCV takes a fraction of NumPy's time for it.
+
+    Example:
+        >>> thinned(np.arange(48, dtype=np.uint8).reshape(4, 4, 3), 3)[..., 0].tolist()
+        [[0, 9], [36, 45]]
+    """
+    import cv2
+
+    height, width = (-(-length // step) for length in photo.shape[:2])
+    if max(photo.shape[:2]) > _LONGEST:
+        return np.ascontiguousarray(photo[::step, ::step])
+    grid = np.array([[step, 0, 0], [0, step, 0]], np.float64)  # whole pixels, so that nothing is rounded
+    how = cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP
+    some: ndarray = cv2.warpAffine(photo, grid, (width, height), flags=how)
+    return some

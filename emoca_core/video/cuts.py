@@ -6,6 +6,8 @@ import numpy as np
 from jaxtyping import UInt8
 from numpy import ndarray
 
+from emoca_core.images.window import thinned
+
 _SMALL = (64, 36)
 """Width and height of the pictures that are compared."""
 _ENOUGH = 144
@@ -49,7 +51,7 @@ class CutFinder:
         import cv2
 
         step = max(1, min(pixels.shape[:2]) // _ENOUGH)
-        small = cv2.resize(np.ascontiguousarray(pixels[::step, ::step]), _SMALL, interpolation=cv2.INTER_AREA)
+        small = cv2.resize(thinned(pixels, step), _SMALL, interpolation=cv2.INTER_AREA)
         frame = cv2.cvtColor(small, cv2.COLOR_RGB2HSV)
         colors = cv2.calcHist([frame], [0, 1, 2], None, list(_BINS), [0, 180, 0, 256, 0, 256]) / frame[..., 0].size
         last, before = self._last, self._colors

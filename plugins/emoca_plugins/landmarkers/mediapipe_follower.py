@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int16, UInt8
+from jaxtyping import Float, UInt8
 from numpy import ndarray
 
 from emoca_core.images.warp import square_to_image
-from emoca_core.images.window import cut_window
+from emoca_core.images.window import cut_window, thinned
 from emoca_core.interfaces import Detection, Follower
 from emoca_core.vocabulary.landmark_sets import IBUG68_OUTER_EYE_CORNERS
 from emoca_plugins.landmarkers.face_search import SURE, Pyramid
@@ -127,14 +127,16 @@ class _FollowedFace:
 
     def __init__(self, task: _VideoTask, face: Detection) -> None:
         self.task, self._last = task, face
-        self._some: Int16[ndarray, "s s 3"] | None = None
+        self._some: UInt8[ndarray, "s s 3"] | None = None
         self._open_window()
 
     def find(self, photo: UInt8[ndarray, "H W 3"]) -> Detection | None:
         """Where the face is in the next frame; ``None`` where it is lost."""
+        import cv2
+
         window = cut_window(photo, self._to_photo, CROP_SIZE)
-        some = window[::_SOME, ::_SOME].astype(np.int16)
-        if self._some is not None and np.abs(some - self._some).mean() < _REPEATED:
+        some = thinned(window, _SOME)
+        if self._some is not None and cv2.norm(some, self._some, cv2.NORM_L1) < _REPEATED * some.size:
             return self._last
         self._some = some
         found = faces_of(self.task.look(window), self._to_photo, self._last.score, self._roll)

@@ -10,7 +10,7 @@ from numpy import ndarray
 from pydantic import Field
 
 from emoca_core.images.warp import square_to_image
-from emoca_core.images.window import cut_window
+from emoca_core.images.window import cut_window, thinned
 from emoca_core.interfaces import Detection, Frame, Tracker
 from emoca_core.registry.spec import ComponentParams
 
@@ -146,8 +146,9 @@ def _picture(photo: UInt8[ndarray, "H W 3"], points: Float[ndarray, "68 2"]) -> 
     step = max(1, int(_PICTURE_SIDE * size / _PICTURE / _SAMPLES))
     first = step // 2
     to_fewer = np.array([[1 / step, 0, -first / step], [0, 1 / step, -first / step], [0, 0, 1]])
-    fewer = np.ascontiguousarray(photo[first::step, first::step])
-    window = cut_window(fewer, to_fewer @ to_photo, _PICTURE, border="replicate") if fewer.size else _NOTHING
+    rest = photo[first:, first:]
+    found = rest.size > 0
+    window = cut_window(thinned(rest, step), to_fewer @ to_photo, _PICTURE, border="replicate") if found else _NOTHING
     lab = cv2.cvtColor(window.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
     light, colors = lab[..., 0], lab[..., 1:]
     light = (light - light.mean()) / (light.std() + 3)
