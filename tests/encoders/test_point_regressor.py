@@ -1,6 +1,7 @@
 """``point_regressor``: a neutral face where the points are, patches that follow them, training, the shipped weights."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,13 +9,20 @@ import torch.nn.functional as F
 from encoded_folder import SIZE, write_encoded
 from safetensors.torch import load_file, save_file
 
-from emoca_core import get_registry
+from emoca_core import get_registry, load_method
 from emoca_core.errors import AssetFormatError, MissingAssetError, RecipeError
-from emoca_core.interfaces import FaceCrop, Parts
+from emoca_core.files import sha256_of
+from emoca_core.interfaces import FaceCrop, FaceParameters, Parts
 from emoca_core.interfaces.samples import sample_image
 from emoca_core.method import Method
+from emoca_core.registry.catalogue import get_catalogue
 from emoca_core.train.run_stage import prepare_stage
+from emoca_core.vocabulary.arkit import ARKIT_NAMES
 from emoca_plugins.encoders.point_patches import PATCHES, PointPatches
+from emoca_plugins.encoders.point_regressor import WEIGHTS
+from emoca_plugins.encoders.regressor_output import Output
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -142,3 +150,43 @@ def test_it_learns_the_codes_of_a_folder_without_drawing_a_face(tmp_path, monkey
     file = tmp_path / "run" / "best.safetensors"
     again = get_registry().build("encoder", "point_regressor", {"weights": str(file)}, parts)
     assert torch.equal(again.layers[0].weight, load_file(file)["encoder.layers.0.weight"])
+
+
+def test_the_weights_that_come_with_the_project_are_those_of_their_card(parts, monkeypatch, tmp_path):
+    monkeypatch.setenv("EMOCA_ASSETS", str(tmp_path / "nothing"))
+    card = get_catalogue().card("encoder", "point_regressor")
+    assert card.shipped.sha256 == sha256_of(WEIGHTS)
+    assert "research only" in card.license and WEIGHTS.stat().st_size < 6.4e6
+    assert {tensor.dtype for tensor in load_file(WEIGHTS).values()} == {torch.float16}
+    figures = json.loads((ROOT / "benchmarks" / "results" / "open_networks.json").read_text())
+    for part, faces in (("photos", "photos"), ("web", "web faces")):
+        error, times = (
+            figures[part]["landmark error"]["open_deca"]["mean"][0],
+            figures[part]["of open_fit's"]["open_deca"],
+        )
+        assert f"{error:.4f}, {times:.2f} times open_fit's" in card.shipped.figures[faces]
+
+
+def test_the_shipped_network_sees_a_synthetic_face_as_it_is(parts):
+    """Of people that nobody trained on; an untrained network answers with the neutral face instead."""
+    size = {"image_size": 112, "length": 24, "seed": 77, "yaw_degrees": 15}
+    samples = get_registry().build("dataset", "synthetic_faces", size).__getitems__(range(24))
+    crop = FaceCrop(torch.stack([s.image for s in samples]), {"ibug68": torch.stack([s.landmarks for s in samples])})
+    true = FaceParameters.cat([s.parameters for s in samples])
+    shipped = encoder(parts, weights="open_deca")(crop)
+    error = (seen(parts, shipped) - crop.landmarks["ibug68"]).norm(dim=-1).mean()
+    assert error < 0.5 * (seen(parts, encoder(parts)(crop)) - crop.landmarks["ibug68"]).norm(dim=-1).mean()
+    smile = ARKIT_NAMES.index("mouthSmileLeft")
+    pairs = torch.stack([shipped.expression[:, smile].detach(), true.expression[:, smile]])
+    assert torch.corrcoef(pairs)[0, 1] > 0.5
+    assert torch.corrcoef(torch.stack([shipped.global_pose[:, 1].detach(), true.global_pose[:, 1]]))[0, 1] > 0.8
+
+
+@pytest.mark.parametrize("name", ["open_deca", "open_emoca"])
+def test_the_recipes_are_there_after_installation(name, monkeypatch, tmp_path):
+    monkeypatch.setenv("EMOCA_ASSETS", str(tmp_path / "nothing"))
+    method = load_method(name, device="cpu")
+    neutral = Output.of(method.face_model, True, 1.5, 0.6).neutral_points
+    code = method.encode(crop_at(neutral[None]))
+    assert code.expression.shape == (1, 52) and code.lighting.shape == (1, 9, 3)
+    assert (seen(method, code) - neutral).norm(dim=-1).mean() < 0.05

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from emoca_core import get_registry
 from emoca_core.errors import AssetFormatError, MissingAssetError, RecipeError, UnknownNameError
 from emoca_core.interfaces import FaceCrop, FaceParameters, Parts
-from emoca_core.registry.catalogue import get_catalogue
+from emoca_core.registry.catalogue import changed, get_catalogue
 from emoca_core.rendering.face import render_face
 from emoca_plugins.encoders.regressor_output import clamp_activation
 
@@ -190,7 +190,9 @@ def test_wrong_use_is_refused_with_one_line(parts):
 def test_the_presets_build(parts):
     catalogue = get_catalogue()
     for recipe in ("open_deca", "open_emoca"):
-        use = catalogue.recipe(recipe).encoder
+        known = catalogue.recipe(recipe)
+        use = changed(known, known.training["coarse"]["recipe"]).encoder  # that of emoca train
+        assert use.uses == "regressor"
         params = catalogue.params("encoder", use) | {"weights": "random"}
         encoder = get_registry().build("encoder", use.uses, params, parts)
         assert json.loads(encoder.params.model_dump_json())["image_size"] == 112
