@@ -12,7 +12,8 @@ from emoca_core.geometry.rotations import rotation_vector_to_matrix
 from emoca_core.interfaces import Albedo, FaceCrop, FaceGeometry, FaceModel, FaceParameters, Parts, PerspectiveCamera
 from emoca_core.rendering.face import render_face
 from emoca_core.vocabulary.arkit import ARKIT_NAMES
-from emoca_plugins.encoders.landmark_fit import photometric
+from emoca_plugins.encoders.landmark_fit import encoder, photometric
+from emoca_plugins.encoders.landmark_fit.derivatives import derivatives_along
 from emoca_plugins.encoders.landmark_fit.encoder import LandmarkFit
 from emoca_plugins.encoders.landmark_fit.solver import Sharing
 from emoca_plugins.face_models.open_head import OpenHead
@@ -101,6 +102,28 @@ def _error(parameters: FaceParameters, crop: FaceCrop, name: str = "mediapipe478
 
 def test_exact_landmarks_are_explained():
     assert _error(_fitted(), _crop()).max() < 0.01  # the regularisation alone keeps it from 0
+
+
+def test_the_jacobian_is_the_derivative_of_the_weighted_residuals(monkeypatch):
+    """Of points, and of the gaps of lids and lips, where the directions are those of the face itself."""
+    calls = []
+
+    def watched(x, residuals, jacobian, *others, **settings):
+        calls.append((x, residuals, jacobian))
+        return x
+
+    monkeypatch.setattr(encoder, "levenberg_marquardt", watched)
+    _fitter(appearance=False, refinements=1)(_crop().map(lambda t: t[1:3]))
+    x, residuals, jacobian = calls[1]
+    along = torch.eye(x.shape[1])
+    expected = derivatives_along(residuals, x, along, at_once=1).permute(1, 0, 2, 3)
+    weight = torch.rand(2, expected.shape[-1], generator=torch.Generator().manual_seed(0))
+    expected = expected * weight[:, None, None]
+    assert expected.shape[-1] == 262 + 14 + 9
+    size = expected.abs().amax((2, 3), keepdim=True).clamp_min(1e-3)  # the tongue moves no landmark
+    with torch.no_grad():
+        found = jacobian(x, weight)
+    torch.testing.assert_close(found / size, expected / size, atol=2e-3, rtol=0)
 
 
 def test_pose_and_place_are_recovered():

@@ -28,9 +28,9 @@ def _problem(items: int, unknowns: int, points: int):
         y = torch.einsum("bdnp,bp->bdn", a, x)
         return y + 0.1 * torch.sin(3 * y) - b
 
-    def jacobian(x):
+    def jacobian(x, weight):
         y = torch.einsum("bdnp,bp->bdn", a, x)
-        return ((1 + 0.3 * torch.cos(3 * y))[..., None] * a).permute(0, 3, 1, 2)
+        return ((1 + 0.3 * torch.cos(3 * y))[..., None] * a).permute(0, 3, 1, 2) * weight[:, None, None]
 
     return residuals, jacobian
 
@@ -89,8 +89,8 @@ def test_an_outlier_hardly_moves_a_robust_fit():
     def residuals(x):
         return x[:, :, None] - target
 
-    def jacobian(x):
-        return torch.eye(2)[None, :, :, None].expand(1, 2, 2, 20)
+    def jacobian(x, weight):
+        return torch.eye(2)[None, :, :, None] * weight[:, None, None]
 
     free = Prior(*(value * torch.ones(1, 2) for value in (0.0, 1e-6, -math.inf, math.inf)))
     run = {"iterations": 30, "tolerance": 0.0}

@@ -85,10 +85,14 @@ class LandmarkObjective:
         points, pairs = self.weight.sqrt() / self.sigma, self.targets.pair_weight.sqrt() / self.pair_sigma
         return to_size * points[:, None], to_size * pairs[:, None]
 
-    def jacobian(self, x: Float[Tensor, "B P"], directions: "Directions") -> Float[Tensor, "B P 2 M"]:
-        """Derivatives of ``residuals``, unknowns first: d(f X/Z + c) = f (dX - X/Z dZ) / Z.
+    def jacobian(
+        self, x: Float[Tensor, "B P"], weight: Float[Tensor, "B M"], directions: "Directions"
+    ) -> Float[Tensor, "B P 2 M"]:
+        """Derivatives of weighted ``residuals``, unknowns first: d(f X/Z + c) = f (dX - X/Z dZ) / Z.
 
         Turning and placing the head is followed exactly; the rest is as good as the directions.
+
+        Scales and weights go to the few numbers of each point, not to its many derivatives.
         """
         known = self.unknowns
         rotation, translation = self.rotation(x), known.translation(x)
@@ -97,19 +101,25 @@ class LandmarkObjective:
         slope = points[..., :2] / points[..., 2:]
         across = rotation[:, None, :2] * rotation.new_tensor([[1.0], [-1.0]])  # camera y and z oppose the model's
         by_axis = (scale[..., None] * (across + slope[..., None] * rotation[:, None, 2:])).permute(3, 0, 2, 1)
+        placing = _placing(scale.mT, slope.mT, translation)
+        count = points.shape[1]
         point_scale, pair_scale = self._scales()
-        place, count = known.columns["place"], points.shape[1]
-        rows = x.new_empty(*x.shape, 2, count + len(self.targets.pairs))
-        at_points = rows[..., :count]
-        planes, turning = directions.planes, directions.turning(known, right_jacobian(x[:, known.columns["rotation"]]))
-        _combine(planes[:, :, : place.start], by_axis, at_points[:, : place.start])
-        _combine(turning, by_axis, at_points[:, known.columns["rotation"]])
-        at_points[:, place] = _placing(scale.mT, slope.mT, translation)
-        _combine(planes[:, :, place.start :], by_axis, at_points[:, place.stop :])
+        point_scale, pair_scale = point_scale * weight[:, None, :count], pair_scale * weight[:, None, count:]
         first, second = self.targets.pairs.unbind(1)
-        gap = at_points.index_select(-1, first) - at_points.index_select(-1, second)
-        torch.mul(gap, pair_scale[:, None], out=rows[..., count:])
-        at_points *= point_scale[:, None]
+        at_pairs = torch.cat([by_axis[..., first] * pair_scale, by_axis[..., second] * -pair_scale])
+        rows = x.new_empty(*x.shape, 2, count + len(self.targets.pairs))
+        by_axis = by_axis * point_scale
+        place = known.columns["place"]
+        turning = directions.turning(known, right_jacobian(x[:, known.columns["rotation"]]))
+        for planes, columns in (
+            (directions.planes[:, :, : place.start], slice(place.start)),
+            (turning, known.columns["rotation"]),
+            (directions.planes[:, :, place.start :], slice(place.stop, None)),
+        ):
+            _combine(planes, by_axis, rows[:, columns, :, :count])
+            _combine(torch.cat([planes[..., first], planes[..., second]]), at_pairs, rows[:, columns, :, count:])
+        rows[:, place, :, :count] = placing * point_scale[:, None]
+        rows[:, place, :, count:] = (placing[..., first] - placing[..., second]) * pair_scale[:, None]
         return rows
 
 
@@ -158,11 +168,11 @@ def right_jacobian(vector: Float[Tensor, "B 3"]) -> Float[Tensor, "B 3 3"]:
 
 
 def _combine(
-    directions: Float[Tensor, "3 #B C N"], by_axis: Float[Tensor, "3 B 2 N"], out: Float[Tensor, "B C 2 N"]
+    directions: Float[Tensor, "A #B C N"], by_axis: Float[Tensor, "A B 2 N"], out: Float[Tensor, "B C 2 N"]
 ) -> None:
     """Motion in the image of points that move along directions of the head."""
     torch.mul(directions[0, :, :, None], by_axis[0, :, None], out=out)
-    for axis in (1, 2):
+    for axis in range(1, len(directions)):
         out.addcmul_(directions[axis, :, :, None], by_axis[axis, :, None])
 
 

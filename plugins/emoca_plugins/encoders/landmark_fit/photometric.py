@@ -246,10 +246,10 @@ class _PhotoObjective:
         lit = (self._albedo(x) * self._shading(x)).clamp_max(_SATURATED)
         return (lit - self.pixels.color) * self._scale[:, None]
 
-    def jacobian(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B P 3 N"]:
-        """Their derivatives: shading times change of albedo, and albedo times change of shading."""
+    def jacobian(self, x: Float[Tensor, "B P"], weight: Float[Tensor, "B N"]) -> Float[Tensor, "B P 3 N"]:
+        """Their weighted derivatives: shading times change of albedo, and albedo times change of shading."""
         albedo, lit_by = self._albedo(x), self._shading(x)
-        scale = self._scale[:, None] * (albedo * lit_by < _SATURATED)  # overexposed pixels do not change
+        scale = (weight * self._scale)[:, None] * (albedo * lit_by < _SATURATED)  # overexposed pixels do not change
         by_code = self.change * (lit_by * scale)[:, None]
         grey, tint, _ = torch.split(x[:, self.code.shape[1] :], _LIGHT_COLUMNS, dim=1)
         bands = self.pixels.bands

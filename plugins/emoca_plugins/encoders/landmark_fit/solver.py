@@ -66,8 +66,8 @@ class Sharing:
 
 Residuals = Callable[[Tensor], Tensor]
 """[B, P] to N whitened residual vectors of D dimensions, [B, D, N]."""
-Jacobian = Callable[[Tensor], Tensor]
-"""[B, P] to their derivatives [B, P, D, N], unknowns first."""
+Jacobian = Callable[[Tensor, Tensor], Tensor]
+"""[B, P] and a weight of each residual vector, [B, N], to the weighted derivatives [B, P, D, N], unknowns first."""
 
 
 def huber_weight(squared: Float[Tensor, "*n"], limit: float) -> Float[Tensor, "*n"]:
@@ -98,7 +98,7 @@ def levenberg_marquardt(
     Args:
         start: First guess; shared unknowns are averaged over each group before use.
         residuals: Whitened residual vectors: of length about 1 where the model is right.
-        jacobian: Their derivatives.
+        jacobian: Their derivatives, weighted.
         prior: Regularisation and bounds. Shared unknowns must have the same prior within a group.
         sharing: Which unknowns are common to which items.
         iterations: At most so many steps.
@@ -118,7 +118,8 @@ def levenberg_marquardt(
     damping = torch.full_like(cost, _FIRST_DAMPING)
     done = torch.zeros_like(cost, dtype=torch.bool)
     for _ in range(iterations):
-        candidate = _step(x, r, jacobian(x), prior, sharing, damping, robust_limit)
+        weight = huber_weight(r.square().sum(1), robust_limit).sqrt()
+        candidate = _step(x, r * weight[:, None], jacobian(x, weight), prior, sharing, damping)
         new_r = residuals(candidate)
         new_cost = _cost(candidate, new_r, prior, sharing, robust_limit)
         better = (new_cost < cost) & ~done
@@ -157,13 +158,11 @@ def _step(
     prior: Prior,
     sharing: Sharing,
     damping: Float[Tensor, "G"],
-    limit: float,
 ) -> Float[Tensor, "B P"]:
-    """One damped Gauss-Newton step, projected into the box."""
-    weight = huber_weight(r.square().sum(1), limit).sqrt()[:, None]
-    j = (derivatives * weight[:, None]).flatten(2)
+    """One damped Gauss-Newton step of weighted residuals, projected into the box."""
+    j = derivatives.flatten(2)
     hessian = j @ j.mT
-    gradient = ((r * weight).flatten(1)[:, None] @ j.mT)[:, 0]  # a row times a matrix: ten times as fast as turned
+    gradient = (r.flatten(1)[:, None] @ j.mT)[:, 0]  # a row times a matrix: ten times as fast as turned
     pull = prior.precision * (x - prior.mean)
     n = sharing.columns
     local_gradient = gradient[:, n:] + pull[:, n:]
