@@ -20,6 +20,10 @@ import torch
 
 from emoca_core.late_imports import imported_when_used
 
+_opencv_lock = threading.Lock()
+_opencv_had: list[int] = []
+"""Threads that OpenCV had before each of those who want one came."""
+
 
 def compiled(**options: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """``numba.njit`` without the GIL, cached on disk where any folder for that can be written."""
@@ -94,6 +98,25 @@ def one_thread(wanted: bool = True) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+@contextmanager
+def opencv_on_one_thread() -> Iterator[None]:
+    """Let OpenCV work, within, in the threads that call it: where several do, for pictures that are small.
+
+    Its own threads are woken for each of its operations, and spin between them. The setting is the process's: it holds
+    for all threads until the last of those that asked for it is done.
+    """
+    import cv2
+
+    with _opencv_lock:
+        _opencv_had.append(cv2.getNumThreads())
+        cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        with _opencv_lock:
+            cv2.setNumThreads(_opencv_had.pop())  # who came later found one
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from emoca_core.interfaces import Clip, Detection, Follower, Landmarker
 from emoca_core.interfaces.clip import ClipFrame
 from emoca_core.interfaces.tracker import Frame
 from emoca_core.kernels.ahead import ahead
+from emoca_core.kernels.threads import opencv_on_one_thread
 from emoca_core.method import Method
 from emoca_core.reconstruction.observations import Observations, ObservedFrame, in_single_precision
 from emoca_core.reconstruction.sequence_settings import SequenceSettings
@@ -52,7 +53,7 @@ def follow_faces(
     height, width = clip.size
     room = min(_MOST_AHEAD, _PIXELS_AHEAD // (height * width))
     known = len(observations)
-    with _Faces(method.landmarker, settings) as faces:
+    with opencv_on_one_thread(), _Faces(method.landmarker, settings) as faces:
         decoded = _with_cuts(clip)  # decoding, the landmarker and the rest beside one another, if there is room
         looking = _seen(ahead(decoded, room) if room else decoded, faces, observations, pending)
         with closing(ahead(looking, room) if room else looking) as seen:

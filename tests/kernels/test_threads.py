@@ -18,7 +18,7 @@ from typing import NoReturn
 import pytest
 import torch
 
-from emoca_core.kernels.threads import compiled, for_each
+from emoca_core.kernels.threads import compiled, for_each, opencv_on_one_thread
 
 
 @pytest.fixture
@@ -144,7 +144,7 @@ def test_after_a_fork(workers: None) -> None:
 
 BARE_FORK = """
 import os, torch
-from emoca_core.kernels.threads import compiled, for_each
+from emoca_core.kernels.threads import compiled, for_each, opencv_on_one_thread
 torch.set_num_threads(2)
 torch.rand(1 << 20).mul_(2.0)
 for_each(4, lambda _: None)
@@ -196,3 +196,25 @@ assert with_blas(np.eye(3), 2 * np.ones((3, 3))).sum() == 18
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_opencv_has_its_threads_back_when_the_last_is_done() -> None:
+    """Of two that overlap, whichever ends first; and after an error."""
+    import cv2
+
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(3)
+    try:
+        first, second = opencv_on_one_thread(), opencv_on_one_thread()
+        first.__enter__()
+        second.__enter__()
+        assert cv2.getNumThreads() == 1
+        first.__exit__(None, None, None)
+        assert cv2.getNumThreads() == 1
+        second.__exit__(None, None, None)
+        assert cv2.getNumThreads() == 3
+        with pytest.raises(KeyError), opencv_on_one_thread():
+            raise KeyError
+        assert cv2.getNumThreads() == 3
+    finally:
+        cv2.setNumThreads(before)
