@@ -48,6 +48,8 @@ PRACTICE_RECIPE = "open_fit"
 TRIALS = 120
 """About so many pictures are a session where nothing else is said: ten to fifteen minutes."""
 _FORMAT = "emoca-unfinished-study-1"
+_ONLY_WITH_TEXTS = "# only with such texts"
+"""How a line of the texts ends that speaks of texts in the place of faces."""
 
 Tell = Callable[[str], None]
 
@@ -93,7 +95,7 @@ def make_study(plan: StudyPlan, out: Path, say: Tell = lambda line: None) -> Stu
             raise ParamsError(f"another process is making a study in {out}")
         with claim, _begin(out, digest) as key:
             study = _Work(plan, methods, out, key, [*sources.left_out], say).run(sources, digest)
-            write_text(out / TEXTS, _text_of(plan))
+            write_text(out / TEXTS, _text_of(plan, bool(study.catch_trials) and not study.catch))
             write_json(out / STUDY, study.model_dump(mode="json"))
             (out / UNFINISHED).unlink()
     return study
@@ -128,10 +130,11 @@ def _key(out: Path, digest: str) -> str:
     return key
 
 
-def _text_of(plan: StudyPlan) -> str:
-    """The texts as they were written, with their remarks."""
+def _text_of(plan: StudyPlan, tells_what_to_choose: bool) -> str:
+    """The texts as they were written, with their remarks; lines about trials that there are not are left out."""
     source = files("emoca_core").joinpath("data/study_texts.yaml") if plan.texts is None else plan.texts
-    return read_text(source, CATALOGUE_BYTES)
+    lines = read_text(source, CATALOGUE_BYTES).splitlines(keepends=True)
+    return "".join(line for line in lines if tells_what_to_choose or not line.rstrip().endswith(_ONLY_WITH_TEXTS))
 
 
 @dataclass

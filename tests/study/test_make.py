@@ -1,6 +1,7 @@
 """From photos to a study folder, with a real method; resumed, labelled, and refused in one line."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from emoca_core.study.make import make_study
 from emoca_core.study.plan import StudyPlan, find_sources
 from emoca_core.study.results import study_results
 from emoca_core.study.stimuli import overlap
+from emoca_core.study.texts import read_texts
 
 PHOTOS = Path(__file__).parents[2] / "examples" / "photos"
 
@@ -48,6 +50,7 @@ def test_each_face_is_shown_as_photo_and_as_mesh(made):
     ]
     assert read_study(folder) == study
     assert not (folder / UNFINISHED).exists()
+    assert "Now and then a text" in (folder / "texts.yaml").read_text("utf-8")
     assert {one.file: one.reason.split(" (")[0] for one in study.left_out} == {
         "astronaut.jpg": f"it is the same picture as {told[0].split('same picture as ')[1]}",
         "sky.png": "open_fit: no face found",
@@ -87,6 +90,7 @@ def test_practice_and_catch_trials_from_photos(photos, tmp_path):
     reasons = " ".join(told)
     assert "the same picture as" in reasons and "needs a known expression" in reasons
     assert "catch trials: 1, not 4, because there are no more photos for them" in told
+    assert "Now and then a text" not in (out / "texts.yaml").read_text("utf-8")
     assert make_study(plan, out) == study == read_study(out)
     with pytest.raises(ParamsError, match="holds another study"):
         make_study(StudyPlan([photos], ["open_fit"], device="cpu"), out)
@@ -100,6 +104,23 @@ def test_no_text_and_no_synthetic_head_takes_the_place_of_photos_that_cannot_be_
         make_study(plan, tmp_path / "study", told.append)
     assert any("the same picture as" in line for line in told)
     assert not (tmp_path / "study").exists()
+
+
+def test_a_text_that_tells_what_to_choose_is_promised_where_there_is_one(tmp_path):
+    """With --catch 0 and with photos for the catch trials there is none; the line may stand in a translation."""
+    plan = StudyPlan(photos=["photos"], methods=["open_fit"])
+    translated = tmp_path / "texts.yaml"
+    translated.write_text(make._text_of(plan, True).replace("Now and then a text", "Hin und wieder steht ein Text"))
+    for one, line in ((plan, "Now and then a text"), (replace(plan, texts=translated), "Hin und wieder")):
+        (tmp_path / "with.yaml").write_text(make._text_of(one, True))
+        (tmp_path / "without.yaml").write_text(make._text_of(one, False))
+        texts, others = (read_texts(tmp_path / name, plan.choices) for name in ("with.yaml", "without.yaml"))
+        told = [text for text in texts.instructions.paragraphs if line in text]
+        assert len(told) == 1 and told[0].endswith("Follow it.")
+        left = tuple(text for text in texts.instructions.paragraphs if text not in told)
+        assert others == texts.model_copy(
+            update={"instructions": texts.instructions.model_copy(update={"paragraphs": left})}
+        )
 
 
 def test_names_of_pictures_tell_nothing(made):
