@@ -261,13 +261,13 @@ def papers_probe(codes: ndarray, labels: ndarray, tested: ndarray, truth: ndarra
 
 
 @torch.no_grad()
-def witnessed(measured: Measured, faces: Mapping[str, Faces]) -> Figures:
+def witnessed(measured: Measured, faces: Mapping[str, Faces], judges: Mapping[str, str] = JUDGES) -> Figures:
     """How often networks that know expressions recognise the grey meshes, and how often the photos."""
     fitted, result = faces["open_fit"], {}
     truth, pictures = classes_of(fitted), {method: measured.grey(own) for method, own in faces.items()}
     starts = range(0, len(fitted), BATCH)
     photos = torch.cat([resized(fitted.crops(range(at, min(at + BATCH, len(fitted)))), PICTURE) for at in starts])
-    for name, role in JUDGES.items():
+    for name, role in judges.items():
         judge = load_emotion_backbone(name)
         columns = [judge.labels.index(label) for label in BASIC_EXPRESSIONS]
         hits = {}

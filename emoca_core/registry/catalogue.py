@@ -63,6 +63,8 @@ class Card(_Strict):
     witnesses: tuple[str, ...] = ()
     """Of an emotion backbone: its own name, or presets, that are trained and may judge what another one has shaped.
     Of a loss: those that tell whether a face is still the same person's, the most trusted one first."""
+    kin: tuple[str, ...] = ()
+    """Of an emotion backbone: others that share its network, and so are no witnesses of it, nor it of them."""
     shipped: ShippedWeights | None = None
     """The weights, where they come with the project."""
 

@@ -50,6 +50,8 @@ def load_emotion_backbone(name: str, device: torch.device | None = None, *, untr
 def find_witness(*judges: str, device: torch.device | None = None) -> tuple[str, EmotionBackbone] | None:
     """A trained backbone that took no part: the first that cards list under ``witnesses`` and whose files are here.
 
+    Kin of the judges, which cards name as well, took part too.
+
     Args:
         judges: Names of the backbones that took part, as ``load_emotion_backbone`` takes them.
         device: Where it runs; the CPU by default.
@@ -59,9 +61,12 @@ def find_witness(*judges: str, device: torch.device | None = None) -> tuple[str,
     """
     catalogue, registry = get_catalogue(), get_registry()
     named = backbones_by_name(catalogue, registry)
-    for card in catalogue.components.get("emotion_backbone", {}).values():
+    cards = catalogue.components.get("emotion_backbone", {})
+    families = [{name, *card.kin} for name, card in cards.items()]
+    involved = {*judges}.union(*(family for family in families if family & {*judges}))
+    for card in cards.values():
         for name in card.witnesses:
-            if name in named and name not in judges:
+            if name in named and name not in involved:
                 try:
                     return name, load_emotion_backbone(name, device)
                 except (MissingAssetError, ComponentImportError):

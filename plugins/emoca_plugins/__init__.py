@@ -14,6 +14,7 @@ _COMPONENTS = (
     # encoders
     ComponentSpec("encoder", "landmark_fit", "emoca_plugins.encoders.landmark_fit.encoder:LandmarkFit"),
     ComponentSpec("encoder", "refined_fit", "emoca_plugins.encoders.refined_fit:RefinedFit"),
+    ComponentSpec("encoder", "refined_fit_free", "emoca_plugins.encoders.refined_fit_free:RefinedFitFree"),
     ComponentSpec("encoder", "encoded_codes", "emoca_plugins.encoders.encoded_codes:EncodedCodes"),
     ComponentSpec("encoder", "deca", "emoca_plugins.encoders.deca:Deca"),
     ComponentSpec("encoder", "emoca", "emoca_plugins.encoders.emoca:Emoca"),
@@ -39,6 +40,7 @@ _COMPONENTS = (
     # emotion backbones
     ComponentSpec("emotion_backbone", "timm", "emoca_plugins.emotion.timm_backbone:TimmBackbone"),
     ComponentSpec("emotion_backbone", "open_emotion", "emoca_plugins.emotion.open_emotion:OpenEmotion"),
+    ComponentSpec("emotion_backbone", "open_emotion_free", "emoca_plugins.emotion.open_emotion_free:OpenEmotionFree"),
     ComponentSpec("emotion_backbone", "emonet", "emoca_plugins.emotion.emonet:EmoNet"),
     ComponentSpec("emotion_backbone", "fer_mini_xception", "emoca_plugins.emotion.fer_mini_xception:FerMiniXception"),
     ComponentSpec(

@@ -77,4 +77,5 @@ def test_a_file_that_lacks_something_is_refused(tmp_path):
 def test_it_is_a_witness_for_others_and_never_for_itself():
     name, _ = find_witness("fer_mini_xception")
     assert name == "open_emotion"
-    assert find_witness("open_emotion") is None
+    assert find_witness("open_emotion")[0] == "open_emotion_free"
+    assert find_witness("open_emotion", "open_emotion_free") is None

@@ -15,11 +15,12 @@ def toys(monkeypatch):
     """Two names for the toy backbone, of which a card says that both may judge."""
     registry, catalogue = toy_registry(), get_catalogue()
 
-    def card(*witnesses, presets=None):
-        return Card(summary="Toy.", license="none", witnesses=witnesses, presets=presets or {})
+    def card(*witnesses, presets=None, kin=()):
+        return Card(summary="Toy.", license="none", witnesses=witnesses, presets=presets or {}, kin=kin)
 
     cards = {
         "ColourBackbone": card("ColourBackbone", "again", presets={"again": {}}),
+        "its child": card(kin=("again",)),
     }
     catalogue = catalogue.model_copy(update={"components": {"emotion_backbone": cards}})
     monkeypatch.setattr(backbones, "get_registry", lambda: registry)
@@ -57,3 +58,5 @@ def test_the_witness_took_no_part(toys):
     assert first is not None and first[0] == "ColourBackbone"
     assert again is not None and again[0] == "again"
     assert find_witness("ColourBackbone", "again") is None
+    assert find_witness("ColourBackbone", "its child") is None, "who shares a network took part as well"
+    assert find_witness("its child")[0] == "ColourBackbone" and find_witness("again")[0] == "ColourBackbone"

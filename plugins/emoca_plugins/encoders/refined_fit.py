@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -68,6 +68,8 @@ class RefinedFit(Encoder):
         """Share of the reduced features that a training step does not see."""
 
     params: Params
+    shipped: ClassVar[Path] = WEIGHTS
+    """Of the weights that come with the project; what they are called is its stem."""
     needs = frozenset({"landmarks", "blendshapes", "crop_to_image", "photo_size", "identity", "keys"})
     frames_have_pixels = True
     blocks: Mapping[Block, int] = {}
@@ -142,7 +144,7 @@ class RefinedFit(Encoder):
     def _load(self) -> None:
         """Read the network's weights; those of a run have the names that they have in a method."""
         weights = self.params.weights
-        path = WEIGHTS if weights == WEIGHTS.stem else find_weights("refined_fit", weights)
+        path = self.shipped if weights == self.shipped.stem else find_weights("refined_fit", weights)
         if path is not None:
             load_into(self.network, read_checkpoint(path), KeyMap(strip=("encoder.", "network.")))
             self.asset_paths = {**self.asset_paths, asset_name("refined_fit", weights): path}
