@@ -1,6 +1,6 @@
 """What the trained refinement of open_fit gains, and what it costs: the second table of docs/open-weights.md.
 
-    python -m benchmarks.open_weights FACES [--parts fer,paper,web,photos,synthetic,neutral,speed] [--ship RUN]
+    python -m benchmarks.open_weights FACES [--parts fer,paper,again,web,photos,synthetic,neutral,speed] [--ship RUN]
 
 FACES holds manifests and codes of each part (``fer_train``, ``fer_validation``, ``web``, ``photos``, ``synthetic``):
 NAME.csv or NAME.parquet, and NAME.open_fit_codes and NAME.mediapipe52 beside it, each made by ``emoca encode NAME.csv
@@ -34,7 +34,10 @@ from emoca_core.interfaces import BASIC_EXPRESSIONS, FaceParameters, Parts
 from emoca_core.measures.intervals import interval_of
 from emoca_core.measures.metrics import ccc
 from emoca_core.probe.evaluate import Labels, ProbeSettings, probe_predictions
+from emoca_core.probe.found_again import FoundAgainSource
+from emoca_core.probe.sources import find_sources
 from emoca_core.probe.visible import VisibleSource
+from emoca_core.progress import progress_bar
 from emoca_core.reconstruction.capture import crops_of
 from emoca_core.registry.catalogue import get_catalogue
 from emoca_core.rendering.shape import render_shape
@@ -53,7 +56,7 @@ ENCODED = ("mediapipe52", "open_fit_codes")
 METHODS = ("mediapipe52", "open_fit", "open_emoca_fit")
 JUDGES = {"face_api_expression": "witness", "fer_mini_xception": "second witness", "open_emotion": "its judge"}
 OVER = {"smile": "mouthSmile", "frown": "mouthFrown", "wide eyes": "eyeWide"}
-DRAWS, PICTURE, BATCH = 2000, 112, 64
+DRAWS, PICTURE, BATCH, AGAIN = 2000, 112, 64, 2048
 Figures = dict[str, object]
 
 
@@ -64,13 +67,15 @@ class Measured:
     folder: Path
     parts: Parts
     known: dict[str, dict[str, Faces]]
+    weights: Path | None = None
+    """Of the refinement; those of the package by default."""
 
     @classmethod
-    def of(cls, folder: Path) -> "Measured":
+    def of(cls, folder: Path, weights: Path | None = None) -> "Measured":
         """With the head that all methods share."""
         registry = get_registry()
         head = registry.build("face_model", "open_head", {"texture_size": 64})
-        return cls(folder, Parts(head, registry.build("renderer", "zbuffer")), {})
+        return cls(folder, Parts(head, registry.build("renderer", "zbuffer")), {}, weights)
 
     def faces(self, name: str) -> dict[str, Faces]:
         """The faces of a part that all methods have a code for, by method."""
@@ -86,7 +91,9 @@ class Measured:
     def encoder(self, recipe: str) -> torch.nn.Module:
         """That of a recipe, for the head."""
         use = get_catalogue().recipe(recipe).parts()["encoder"]
-        encoder = get_registry().build("encoder", use.uses, get_catalogue().params("encoder", use), self.parts)
+        params = get_catalogue().params("encoder", use)
+        params = params if self.weights is None else {**params, "weights": str(self.weights)}
+        encoder = get_registry().build("encoder", use.uses, params, self.parts)
         encoder.attach(self.parts)
         return encoder.eval()
 
@@ -164,6 +171,37 @@ def paper(measured: Measured) -> Figures:
     return {"faces": len(truth), "trained on": len(labels), "paper's probe": compared(hits)}
 
 
+def again(measured: Measured) -> Figures:
+    """Linear probe on the codes that ``open_fit_codes`` finds in portraits; of some faces, as it is slow."""
+    _, source = find_sources(["open_fit_codes"], finder="open_fit_codes")[0]
+    assert isinstance(source, FoundAgainSource)
+    codes, labels = {}, {}
+    for name in ("fer_train", "fer_validation"):
+        some = {method: own[np.arange(min(AGAIN, len(own)))] for method, own in measured.faces(name).items()}
+        labels[name] = classes_of(some["open_fit"])
+        codes[name] = {method: found_again(source, own) for method, own in some.items()}
+    seen = {name: np.all([np.isfinite(c).all(1) for c in found.values()], axis=0) for name, found in codes.items()}
+    first, last = seen["fer_train"], seen["fer_validation"]
+    hits = {
+        method: linear(
+            codes["fer_train"][method][first],
+            labels["fer_train"][first],
+            codes["fer_validation"][method][last],
+            labels["fer_validation"][last],
+        )
+        for method in METHODS
+    }
+    lost = {method: int(np.isnan(found).any(1).sum()) for method, found in codes["fer_validation"].items()}
+    return {"faces": int(last.sum()), "trained on": int(first.sum()), "not found": lost, "found again": compared(hits)}
+
+
+@torch.no_grad()
+def found_again(source: FoundAgainSource, faces: Faces) -> ndarray:
+    """The code of each face as it is found in its portrait."""
+    batches = progress_bar(list(batches_of(faces)), label="finding again", unit="batch")
+    return torch.cat([source.found_in(source.portraits(code)) for code in batches]).numpy()
+
+
 def web(measured: Measured) -> Figures:
     """Witnesses on grey meshes, and landmark errors, of people who took no part in the training."""
     faces = measured.faces("web")
@@ -228,7 +266,7 @@ def speed(measured: Measured) -> Figures:
 
 
 PARTS: Mapping[str, Callable[[Measured], Figures]] = {
-    part.__name__: part for part in (fer, web, photos, synthetic, neutral, speed, paper)
+    part.__name__: part for part in (fer, web, photos, synthetic, neutral, speed, paper, again)
 }
 
 
@@ -318,6 +356,7 @@ def compared_ccc(guesses: Mapping[str, ndarray], truth: ndarray, people: ndarray
 ROWS = (
     ("linear probe on expression, jaw, gaze: accuracy of 7 classes", "fer", "linear probe", 3),
     ("the same on what the face shows (`--visible`)", "fer", "visible", 3),
+    ("the same on codes found again in portraits", "again", "found again", 3),
     ("the paper's probe on expression, jaw, gaze", "paper", "paper's probe", 3),
     ("FER2013, grey mesh recognised by `face_api_expression`", "fer", "witness", 3),
     ("by `fer_mini_xception`", "fer", "second witness", 3),

@@ -1,0 +1,99 @@
+"""How much of what open_emoca_fit gains is chance of its training: a table of docs/open-weights.md.
+
+    python -m benchmarks.refined_seeds FACES RUN RUN RUN
+
+RUNs differ in their seed alone. FACES is that of ``benchmarks/open_weights.py``. Figures go to
+benchmarks/results/refined_seeds.json.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy import stats
+
+from benchmarks.encoded_methods import Faces
+from benchmarks.open_weights import BATCH, OVER, PAGE, ROOT, Measured, classes_of, linear
+from emoca_core.files import write_json, write_text
+from emoca_core.interfaces import BASIC_EXPRESSIONS
+from emoca_core.runs.backbones import load_emotion_backbone
+from emoca_core.vocabulary.arkit import ARKIT_NAMES
+
+RESULT = ROOT / "benchmarks" / "results" / "refined_seeds.json"
+BEGIN, END = "<!-- measured seeds: benchmarks/refined_seeds.py -->", "<!-- end of measured seeds -->"
+WITNESS = "face_api_expression"
+
+
+def main() -> None:
+    """Measure all runs, write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("faces", type=Path)
+    parser.add_argument("runs", type=Path, nargs="+")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    gains = [gains_of(Measured.of(args.faces, run / "best.safetensors")) for run in args.runs]
+    result = {name: summary(np.array([one[name] for one in gains])) for name in gains[0]}
+    write_json(RESULT, result)
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+    write_text(PAGE, f"{before}{BEGIN}\n\n{table(result)}\n\n{END}{rest.partition(END)[2]}")
+
+
+def gains_of(measured: Measured) -> dict[str, float]:
+    """Differences of one training to open_fit."""
+    training, tested, web = (measured.faces(name) for name in ("fer_train", "fer_validation", "web"))
+    labels, truth = classes_of(training["open_fit"]), classes_of(tested["open_fit"])
+    known = np.flatnonzero(classes_of(web["open_fit"]) >= 0)
+    found = {}
+    for method in ("open_fit", "open_emoca_fit"):
+        seen, own = training[method], tested[method]
+        found[method] = {
+            "linear probe": linear(seen.vectors, labels, own.vectors, truth).mean(),
+            "the same on what the face shows": linear(measured.shown(seen), labels, measured.shown(own), truth).mean(),
+            f"FER2013, grey mesh recognised by `{WITNESS}`": recognised(measured, own).mean(),
+            f"web faces, grey mesh recognised by `{WITNESS}`": recognised(measured, web[method][known]).mean(),
+            "landmark error, web faces": measured.landmark_errors(web[method]).mean(),
+            **{f"neutral faces of FER2013: {name}": calm(own, start) for name, start in OVER.items()},
+        }
+    return {name: float(found["open_emoca_fit"][name] - found["open_fit"][name]) for name in found["open_fit"]}
+
+
+@torch.no_grad()
+def recognised(measured: Measured, faces: Faces) -> np.ndarray:
+    """Whether the witness names the class of each grey mesh."""
+    judge = load_emotion_backbone(WITNESS)
+    columns = [judge.labels.index(label) for label in BASIC_EXPRESSIONS]
+    logits = torch.cat([judge(part).logits[:, columns] for part in torch.split(measured.grey(faces), BATCH)])
+    return logits.argmax(1).numpy() == classes_of(faces)
+
+
+def calm(faces: Faces, start: str) -> float:
+    """Mean activation on faces that are labelled neutral."""
+    rows = np.flatnonzero(classes_of(faces) == BASIC_EXPRESSIONS.index("neutral"))
+    columns = [i for i, name in enumerate(ARKIT_NAMES) if name.startswith(start)]
+    assert faces.code.expression is not None
+    return float(faces.code.expression[rows][:, columns].mean())
+
+
+def summary(values: np.ndarray) -> dict[str, object]:
+    """Mean over the seeds with its 95 % t interval."""
+    half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
+    return {
+        "mean": [float(values.mean()), float(values.mean() - half), float(values.mean() + half)],
+        "seeds": [*values],
+    }
+
+
+def table(result: dict[str, dict[str, object]]) -> str:
+    """One row for each measure."""
+    rows = [["gain over `open_fit`", "mean of the seeds", "each"], ["---", "---:", "---:"]]
+    for name, figures in result.items():
+        digits = 4 if "landmark" in name else 3
+        middle, low, high = figures["mean"]
+        each = ", ".join(f"{one:+.{digits}f}" for one in figures["seeds"])
+        rows.append([name, f"{middle:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]", each])
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+if __name__ == "__main__":
+    main()
