@@ -29,7 +29,7 @@ WEIGHTS = Path(__file__).parent / "data" / "open_emoca_fit.safetensors"
 Share = Annotated[float, Field(ge=0, le=1)]
 _LIMITS = {
     **dict.fromkeys(("eyeLook", "jaw", "tongueOut", "cheekPuff", "mouthPucker", "mouthLeft", "mouthRight"), 0.0),
-    "mouthFrown": 0.2,
+    "mouthFrown": 0.16,
 }
 _BATCH = 64
 """Faces that the backbone sees at once."""
@@ -54,7 +54,7 @@ class RefinedFit(Encoder):
         weights: str = "untrained"
         """``untrained`` refuses to work. ``open_emoca_fit``: those that come with the project. ``random``: no change
         yet, for training. Else the network's own file, e.g. ``best.safetensors`` of a run of ``emoca train coarse``."""
-        bound: float = Field(default=0.4, gt=0, le=1)
+        bound: float = Field(default=0.5, gt=0, le=1)
         """Largest share of its way that an activation moves."""
         limits: dict[str, Share] = Field(default=_LIMITS)
         """Other bounds, by the beginnings of names; 0 leaves an activation as it is. Gaze and jaw are joints; puffed
