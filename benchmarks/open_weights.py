@@ -56,7 +56,7 @@ ENCODED = ("mediapipe52", "open_fit_codes")
 METHODS = ("mediapipe52", "open_fit", "open_emoca_fit")
 JUDGES = {"face_api_expression": "witness", "fer_mini_xception": "second witness", "open_emotion": "its judge"}
 OVER = {"smile": "mouthSmile", "frown": "mouthFrown", "wide eyes": "eyeWide"}
-DRAWS, PICTURE, BATCH, AGAIN = 2000, 112, 64, 2048
+DRAWS, PICTURE, BATCH, AGAIN = 2000, 112, 64, 1024
 Figures = dict[str, object]
 
 

@@ -29,7 +29,7 @@ WEIGHTS = Path(__file__).parent / "data" / "open_emoca_fit.safetensors"
 Share = Annotated[float, Field(ge=0, le=1)]
 _LIMITS = {
     **dict.fromkeys(("eyeLook", "jaw", "tongueOut", "cheekPuff", "mouthPucker", "mouthLeft", "mouthRight"), 0.0),
-    "mouthFrown": 0.16,
+    "mouthFrown": 0.14,
 }
 _BATCH = 64
 """Faces that the backbone sees at once."""
