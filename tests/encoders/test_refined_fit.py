@@ -72,7 +72,7 @@ def test_the_change_is_that_of_numpy(parts, crop):
         x = x / (1 + np.exp(-x)) if layer < 4 else x
     mirrored = [name.replace("Left", "?").replace("Right", "Left").replace("?", "Right") for name in ARKIT_NAMES]
     sure = 1 - softmax(seen.logits.numpy().astype(np.float64), 1)[:, [refined.judge.labels.index("neutral")]]
-    bounds = np.array([0.2 if name.startswith("mouthFrown") else 0.4 for name in ARKIT_NAMES])
+    bounds = np.array([0.14 if name.startswith("mouthFrown") else 0.5 for name in ARKIT_NAMES])
     share = bounds * sure * np.tanh((x + x[:, [ARKIT_NAMES.index(name) for name in mirrored]]) / 2)
     before = fitted.expression.numpy()
     after = before + share * np.where(share > 0, 1 - before, before)
@@ -88,7 +88,7 @@ def test_it_moves_activations_by_a_share_of_their_way_and_nothing_else(parts, cr
     before, after = fitted.expression, code.expression
     frown = [name.startswith("mouthFrown") for name in ARKIT_NAMES]
     share = torch.where(after > before, (after - before) / (1 - before), (before - after) / before.clamp(min=1e-6))
-    assert 0.1 < share.max() <= 0.3 + 1e-4 and 0 < share[:, frown].max() <= 0.2 + 1e-4
+    assert 0.1 < share.max() <= 0.3 + 1e-4 and 0 < share[:, frown].max() <= 0.14 + 1e-4
     assert after.min() >= 0 and after.max() <= 1
     for name, block in fitted.blocks().items():
         assert name == "expression" or torch.equal(code.blocks()[name], block), name
@@ -161,7 +161,7 @@ def test_the_weights_that_come_with_the_project_are_those_of_their_card(parts, c
     assert {t.dtype for t in load_file(WEIGHTS).values()} == {torch.float16}
     shipped = encoder(parts, weights="open_emoca_fit")
     change = shipped(crop).expression - shipped.fit(crop).expression
-    assert 0.01 < change.abs().max() <= 0.4
+    assert 0.01 < change.abs().max() <= 0.5
     assert not any(parameter.requires_grad for parameter in shipped.judge.parameters())
 
 
