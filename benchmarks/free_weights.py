@@ -66,11 +66,17 @@ class Free(Measured):
     def faces(self, name: str) -> dict[str, Faces]:
         """The faces of a part with a face found, by method."""
         if name not in self.known:
-            file = next(f for end in ("csv", "parquet") if (f := self.folder / f"{name}.{end}").exists())
-            fitted = Faces.open(self.folder / f"{name}.open_fit_codes", Manifest.open(file))
-            moved = refined(fitted, self.encoder(RECIPE))
-            self.known[name] = dict(zip(METHODS, (fitted, moved), strict=True))
+            self.known[name] = self.refined(self.fitted(name))
         return self.known[name]
+
+    def fitted(self, name: str) -> Faces:
+        """The faces of a part as ``open_fit`` sees them."""
+        file = next(f for end in ("csv", "parquet") if (f := self.folder / f"{name}.{end}").exists())
+        return Faces.open(self.folder / f"{name}.open_fit_codes", Manifest.open(file))
+
+    def refined(self, fitted: Faces) -> dict[str, Faces]:
+        """The same faces by method."""
+        return dict(zip(METHODS, (fitted, refined(fitted, self.encoder(RECIPE))), strict=True))
 
 
 def main() -> None:
@@ -87,7 +93,7 @@ def main() -> None:
     if args.ship:
         trained = read_checkpoint(args.ship / "best.safetensors")
         ship(WEIGHTS, {name.removeprefix("encoder.network."): trained[name] for name in trained})
-    measured = Free.of(args.faces)
+    measured = Free(args.faces, Measured.of(args.faces).parts, {})
     for part in filter(None, args.parts.split(",")):
         result = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else {}
         write_json(RESULT, result | {part: PARTS[part](measured)})
@@ -159,15 +165,16 @@ def synthetic(measured: Measured) -> Figures:
     return {"faces": int((split == "test").sum()), "people": int(people.max() + 1), **result}
 
 
-def neutral(measured: Measured) -> Figures:
+def neutral(measured: Free) -> Figures:
     """Mean activations of faces that are labelled neutral."""
     result: Figures = {}
     for part in ("fer_validation", "web"):
-        faces = measured.faces(part)
-        calm = np.flatnonzero(classes_of(faces["open_fit"]) == BASIC_EXPRESSIONS.index("neutral"))
+        fitted = measured.fitted(part)
+        calm = np.flatnonzero(classes_of(fitted) == BASIC_EXPRESSIONS.index("neutral"))
+        faces = measured.refined(fitted[calm])
         for name, start in OVER.items():
             columns = [i for i, known in enumerate(ARKIT_NAMES) if known.startswith(start)]
-            strength = {m: own.code.expression[calm][:, columns].mean(1).numpy() for m, own in faces.items()}
+            strength = {m: own.code.expression[:, columns].mean(1).numpy() for m, own in faces.items()}
             result[f"{part} {name}"] = compared(strength)
         result[f"{part} faces"] = len(calm)
     return result
@@ -185,7 +192,7 @@ def landmarks(measured: Measured, faces: Mapping[str, Faces]) -> Figures:
     return {"landmark error": compared({method: measured.landmark_errors(own) for method, own in faces.items()})}
 
 
-PARTS: Mapping[str, Callable[[Measured], Figures]] = {
+PARTS: Mapping[str, Callable[[Free], Figures]] = {
     part.__name__: part for part in (fer, web, synthetic, neutral, judge, paper)
 }
 ROWS = (

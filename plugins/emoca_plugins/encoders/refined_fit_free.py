@@ -9,7 +9,7 @@ from emoca_core.registry.spec import UsedComponent, uses
 from emoca_plugins.encoders.refined_fit import WEIGHTS, RefinedFit, Share
 
 _HELD = ("eyeLook", "jaw", "tongueOut", "cheekPuff", "mouthPucker", "mouthLeft", "mouthRight", "mouthRoll")
-_LIMITS = {**dict.fromkeys(_HELD, 0.0), "mouthFrown": 0.2, "mouthLowerDown": 0.2, "mouthSmile": 0.15}
+_LIMITS = {**dict.fromkeys(_HELD, 0.0), "mouthFrown": 0.14, "mouthLowerDown": 0.2, "mouthSmile": 0.15}
 
 
 class RefinedFitFree(RefinedFit):
