@@ -19,7 +19,7 @@ from emoca_core.optimisation.page import write_page
 from emoca_core.optimisation.pictures import Row, draw_sheet
 from emoca_core.optimisation.record import RESULT, JudgementRecord, ReadingRecord, ResultRecord, record_of
 from emoca_core.parsing import read_record
-from emoca_core.reconstruction.results import fingerprint_of, is_stopped, unfinished_folder
+from emoca_core.reconstruction.results import delete_unfinished, fingerprint_of, is_stopped, unfinished_folder
 from emoca_core.reconstruction.saving import build_exporters, save_face
 from emoca_core.runs.backbones import load_emotion_backbone
 from emoca_core.runs.trained_part import sha256_of_tensors
@@ -89,7 +89,7 @@ def optimise_to_folder(
                 say(f"{out}: finished before (--overwrite does it again)")
                 return done
             refuse_others(out)
-            stopped = is_stopped(out)
+            stopped = is_stopped(out, fingerprint)
             unfinished = unfinished_folder(out, fingerprint)
             try:
                 result = optimise(
@@ -106,14 +106,14 @@ def optimise_to_folder(
                     **plan.settings,
                 )
             except EmocaError:
-                if not stopped:  # else it marks what the stopped one wrote as ours
+                if not stopped:
                     delete_made(unfinished)
                 raise
             record = record_of(result, fingerprint, _plain(plan.terms))
             for name in (RESULT, FILM):  # so that a stop from here on leaves no mark of completion
                 (out / name).unlink(missing_ok=True)
             _write(result, record, plan, out)
-            delete_made(unfinished)
+            delete_unfinished(out)
     return record
 
 

@@ -130,7 +130,7 @@ class ClipRun:
             "tracks": [result.part_folder(number).name for number in chosen],
             "fingerprint": fingerprint,
         }
-        for old in result.finish(ClipRecord.model_validate(record), unfinished):
+        for old in result.finish(ClipRecord.model_validate(record)):
             self.say(
                 f"{old} shows a person who is found no more; it holds files that this version did not make: remove it"
             )

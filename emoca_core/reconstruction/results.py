@@ -181,33 +181,36 @@ class ClipResult(Result[ClipRecord]):
         (self.folder / CLIP_RECORD).unlink(missing_ok=True)
         return unfinished_folder(self.folder, fingerprint)
 
-    def finish(self, record: ClipRecord, unfinished: Path) -> list[Path]:
+    def finish(self, record: ClipRecord) -> list[Path]:
         """Set the completion mark, see ``_finish``, and remove what only a stopped run needs."""
         kept = self._finish(record)
-        delete_made(unfinished)
+        delete_unfinished(self.folder)
         return kept
 
 
 def unfinished_folder(folder: Path, fingerprint: str) -> Path:
     """A folder in ``folder`` from which a stopped run goes on: that of one with this fingerprint, or a new one.
 
-    Those of other fingerprints are deleted. Whoever is done deletes it with ``delete_made``.
+    Those of other fingerprints stay until a run is done, which calls ``delete_unfinished``: this one may be refused.
 
     Raises:
         OSError: It cannot be made.
     """
     own = folder / f"{_UNFINISHED}{fingerprint[:16]}"
-    for other in folder.glob(f"{_UNFINISHED}*"):
-        if other != own:
-            delete_made(other)
     if not own.is_dir():
         begin_folder(own)
     return own
 
 
-def is_stopped(folder: Path) -> bool:
-    """Whether a stopped run can go on in a folder."""
-    return any(folder.glob(f"{_UNFINISHED}*/{MARKER}"))
+def delete_unfinished(folder: Path) -> None:
+    """Delete what stopped runs left in ``folder``, whatever their fingerprint."""
+    for left in folder.glob(f"{_UNFINISHED}*"):
+        delete_made(left)
+
+
+def is_stopped(folder: Path, fingerprint: str = "") -> bool:
+    """Whether a stopped run can go on in a folder: any, or one with this fingerprint."""
+    return any(folder.glob(f"{_UNFINISHED}{fingerprint[:16]}*/{MARKER}"))
 
 
 class Names:

@@ -22,6 +22,7 @@ from emoca_core.parsing import read_record
 from emoca_core.reconstruction.report import BAD_FACE
 from emoca_core.reconstruction.results import (
     CONTACT_SHEET,
+    delete_unfinished,
     fingerprint_of,
     is_stopped,
     photo_fingerprint,
@@ -210,7 +211,7 @@ class _Run:
     def _work(self, text: str, face: CapturedFace, folder: Path, fingerprint: str) -> None:
         if _record(folder) is None and (folder / RECORD).exists():
             raise OutputError(f"{folder / RECORD} is damaged, or not of `emoca retarget`: move it away")
-        stopped = is_stopped(folder)
+        stopped = is_stopped(folder, fingerprint)
         unfinished = unfinished_folder(folder, fingerprint)
         try:
             moved = retarget(self.method, face, text, self.settings, kept=unfinished)
@@ -218,7 +219,7 @@ class _Run:
                 self.say(f"{text}: {note}")
             moved, measures = measured(moved, *self.judges)
         except BAD_FACE:
-            if not stopped:  # else it marks what the stopped one wrote as ours
+            if not stopped:
                 delete_made(unfinished)
             raise
         (folder / RECORD).unlink(missing_ok=True)  # so that a stop from here on leaves no mark of completion
@@ -243,7 +244,7 @@ class _Run:
             "page": page.model_dump(),
         }
         write_record(folder / RECORD, record)
-        delete_made(unfinished)
+        delete_unfinished(folder)
 
 
 class _Sequence(BaseModel):

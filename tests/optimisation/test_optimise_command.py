@@ -178,7 +178,11 @@ def test_a_stopped_one_goes_on_after_a_wrong_value(tmp_path, monkeypatch):
         changed.setattr(to_folder, "draw_sheet", stop)
         assert run(tmp_path, "--no-film", "--steps", "1") == 130
     assert not (tmp_path / "result.json").exists()
-    assert run(tmp_path, "--starts", "foo") == 2
+    before = content(tmp_path)
+    assert any(path.parent.name.startswith("unfinished") for path in before)
+    for wrong in WRONG:
+        assert run(tmp_path, *wrong) == 2
+        assert content(tmp_path) == before, wrong  # what the stopped one goes on from as well
     assert run(tmp_path, "--no-film") == 0
     assert not list(tmp_path.glob("unfinished*"))
 
