@@ -1,7 +1,10 @@
 """What is read where it lies is what MediaPipe's own reader gives, and the reader stands in where it cannot be."""
 
+import ctypes
+import importlib
 from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -64,16 +67,80 @@ def same(found: list[Mesh], expected: list[Mesh]) -> None:
         np.testing.assert_array_equal(one.pose, other.pose)
 
 
-def test_results_that_lie_otherwise_are_left_to_the_reader(monkeypatch):
-    """Points of double precision, or none at all: a release that is not known."""
-    import ctypes
+class Double(ctypes.Structure):
+    _fields_ = [("x", ctypes.c_double), ("y", ctypes.c_double)]
 
-    class Point(ctypes.Structure):
-        _fields_ = [("x", ctypes.c_double), ("y", ctypes.c_double)]
 
-    layout = mediapipe_meshes._layout.__wrapped__
-    for parts in ({}, {"landmark_c_lib": SimpleNamespace(MpNormalizedLandmarkC=Point)}):
-        monkeypatch.setattr(
-            mediapipe_meshes.importlib, "import_module", lambda name, parts=parts: SimpleNamespace(**parts)
-        )
-        assert layout() is None
+class Doubles(ctypes.Structure):
+    _fields_ = [("landmarks", ctypes.POINTER(Double)), ("landmarks_count", ctypes.c_uint32)]
+
+
+def of_doubles(module: Any) -> SimpleNamespace:
+    """Points of double precision."""
+    fields = dict(module.MpFaceLandmarkerResultC._fields_) | {"face_landmarks": ctypes.POINTER(Doubles)}
+    other = type("Other", (ctypes.Structure,), {"_fields_": [*fields.items()]})
+    return SimpleNamespace(MpFaceLandmarkerResultC=other, _CTYPES_SIGNATURES=signatures(module, other))
+
+
+def of_other_arguments(module: Any) -> SimpleNamespace:
+    """A moment for photos as well."""
+    result = module.MpFaceLandmarkerResultC
+    calls = signatures(module, result)
+    calls[0].argtypes.insert(3, ctypes.c_int64)
+    return SimpleNamespace(MpFaceLandmarkerResultC=result, _CTYPES_SIGNATURES=calls)
+
+
+def of_nothing(module: Any) -> SimpleNamespace:
+    return SimpleNamespace()
+
+
+def signatures(module: Any, result: Any) -> list[SimpleNamespace]:
+    """Those of three functions, photos first, for another kind of result."""
+    names = (mediapipe_meshes._OF_PHOTOS, mediapipe_meshes._OF_VIDEO, mediapipe_meshes._CLOSE)
+    takes = {call.func_name: call.argtypes for call in module._CTYPES_SIGNATURES}
+    known, new = ctypes.POINTER(module.MpFaceLandmarkerResultC), ctypes.POINTER(result)
+    return [
+        SimpleNamespace(func_name=name, argtypes=[new if one is known else one for one in takes[name]])
+        for name in names
+    ]
+
+
+def as_it_is(module: Any) -> SimpleNamespace:
+    result = module.MpFaceLandmarkerResultC
+    return SimpleNamespace(MpFaceLandmarkerResultC=result, _CTYPES_SIGNATURES=signatures(module, result))
+
+
+def layout_of(monkeypatch: pytest.MonkeyPatch, load: Callable[[str], object]) -> object:
+    monkeypatch.setattr(mediapipe_meshes, "importlib", SimpleNamespace(import_module=load))
+    return mediapipe_meshes._layout.__wrapped__()
+
+
+@pytest.mark.parametrize("other", [of_doubles, of_other_arguments, of_nothing])
+def test_results_that_lie_otherwise_are_left_to_the_reader(monkeypatch, other):
+    """A release that is not known."""
+    module = importlib.import_module(mediapipe_meshes._MODULE)
+    assert layout_of(monkeypatch, lambda name: as_it_is(module)) is not None
+    assert layout_of(monkeypatch, lambda name: other(module)) is None
+
+
+def test_a_release_without_the_module_is_left_to_the_reader(monkeypatch):
+    def missing(name: str) -> object:
+        raise ModuleNotFoundError(name)
+
+    assert layout_of(monkeypatch, missing) is None
+
+
+def test_a_task_without_the_functions_is_left_to_its_reader(window):
+    """Whatever the module says."""
+    seen = SimpleNamespace(face_landmarks=[], face_blendshapes=[], facial_transformation_matrixes=[])
+    looked = []
+    task = SimpleNamespace(detect=lambda picture: looked.append(picture) or seen)
+    assert meshes_in(window, task) == [] and len(looked) == 1
+
+
+def test_lists_of_unequal_length_are_not_read():
+    """No memory behind the shorter one is."""
+    layout = mediapipe_meshes._layout()
+    assert layout is not None
+    with pytest.raises(ValueError, match="unequal"):
+        list(mediapipe_meshes._by_layout(layout.result(face_landmarks_count=1), layout))

@@ -14,6 +14,8 @@ from numpy import ndarray
 _MODULE = "mediapipe.tasks.python.vision.face_landmarker"
 _OF_PHOTOS, _OF_VIDEO = "MpFaceLandmarkerDetectImage", "MpFaceLandmarkerDetectForVideo"
 _CLOSE = "MpFaceLandmarkerCloseResult"
+_LISTS = ("face_landmarks", "face_blendshapes", "facial_transformation_matrixes")
+"""What a result holds of each face."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ def meshes_in(image: UInt8[ndarray, "H W 3"], task: Any, moment: int | None = No
     """
     picture = to_mediapipe(image)
     layout = _layout()
-    if layout is None or not hasattr(task, "_handle") or not hasattr(getattr(task, "_lib", None), _CLOSE):
+    if layout is None or not _can_be_called(task) or not hasattr(picture, "_image_ptr"):
         return list(_by_reader(task.detect(picture) if moment is None else task.detect_for_video(picture, moment)))
     result = layout.result()
     when = () if moment is None else (moment,)
@@ -54,6 +56,11 @@ def meshes_in(image: UInt8[ndarray, "H W 3"], task: Any, moment: int | None = No
         return list(_by_layout(result, layout))
     finally:
         getattr(task._lib, _CLOSE)(ctypes.byref(result))
+
+
+def _can_be_called(task: Any) -> bool:
+    functions = getattr(task, "_lib", None)
+    return hasattr(task, "_handle") and all(hasattr(functions, name) for name in (_OF_PHOTOS, _OF_VIDEO, _CLOSE))
 
 
 def to_mediapipe(image: UInt8[ndarray, "H W 3"]) -> Any:
@@ -79,27 +86,50 @@ class _Layout:
 @cache
 def _layout() -> _Layout | None:
     """As MediaPipe's own reader knows it; ``None`` where it is another than that of release 1.2."""
-    module = importlib.import_module(_MODULE)
     try:
-        point = module.landmark_c_lib.MpNormalizedLandmarkC
-        places = [point.x.offset, point.y.offset]
-        kinds = dict(point._fields_)
-        if kinds["x"] is not ctypes.c_float or kinds["y"] is not ctypes.c_float:
-            return None
-        names = ("face_landmarks", "face_blendshapes", "facial_transformation_matrixes")
-        result = module.MpFaceLandmarkerResultC
-        if not all(hasattr(result, name) and hasattr(result, f"{name}_count") for name in names):
-            return None
-    except (AttributeError, KeyError):
+        return _known_layout(importlib.import_module(_MODULE))
+    except (ImportError, AttributeError, KeyError, IndexError):
         return None
-    size = ctypes.sizeof(point)
+
+
+def _known_layout(module: Any) -> _Layout | None:
+    result = module.MpFaceLandmarkerResultC
+    points, scores, pose = (_pointed(result, name) for name in _LISTS)
+    point, score = _pointed(points, "landmarks"), _pointed(scores, "categories")
+    read = {result: {f"{name}_count" for name in _LISTS}, points: {"landmarks_count"}, pose: {"to_numpy"}}
+    read |= {scores: {"categories_count"}, score: {"category_name", "score"}}
+    kinds = dict(point._fields_)
+    if kinds["x"] is not ctypes.c_float or kinds["y"] is not ctypes.c_float or not _called_as_known(module, result):
+        return None
+    if not all(hasattr(part, name) for part, names in read.items() for name in names):
+        return None
+    places, size = [point.x.offset, point.y.offset], ctypes.sizeof(point)
     return _Layout(
         result, np.dtype({"names": ["x", "y"], "formats": ["f4", "f4"], "offsets": places, "itemsize": size})
     )
 
 
+def _pointed(structure: Any, field: str) -> Any:
+    """What a field of a structure points to."""
+    return dict(structure._fields_)[field]._type_
+
+
+def _called_as_known(module: Any, result: Any) -> bool:
+    """Whether the functions take what ``meshes_in`` gives them; whatever the options are, it gives none."""
+    takes = {function.func_name: list(function.argtypes) for function in module._CTYPES_SIGNATURES}
+    task, picture, moment = ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64
+    whole, message = ctypes.POINTER(result), ctypes.POINTER(ctypes.c_char_p)
+    return (
+        takes[_OF_PHOTOS] == [task, picture, takes[_OF_PHOTOS][2], whole, message]
+        and takes[_OF_VIDEO] == [task, picture, takes[_OF_VIDEO][2], moment, whole, message]
+        and takes[_CLOSE] == [whole]
+    )
+
+
 def _by_layout(result: Any, layout: _Layout) -> Iterator[Mesh]:
     """Copies, which stay when the result is closed."""
+    if len({getattr(result, f"{name}_count") for name in _LISTS}) != 1:
+        raise ValueError("MediaPipe found unequal numbers of meshes, of scores and of poses")
     for face in range(result.face_landmarks_count):
         points, scores = result.face_landmarks[face], result.face_blendshapes[face]
         count = points.landmarks_count
