@@ -26,7 +26,7 @@ from emoca_plugins.datasets.kept_cuts import Cut, KeptCuts, kept_cuts
 from emoca_plugins.datasets.mirrored_codes import MirroredCodes
 
 MIRRORED = "#mirrored"
-"""End of the keys of mirror images."""
+"""End of the keys of mirror images, and of the names of their people."""
 
 
 class EncodedFaces(FaceDataset):
@@ -46,7 +46,8 @@ class EncodedFaces(FaceDataset):
         split: str | None = None
         """Only the rows of this split; none takes all."""
         mirrored: bool = False
-        """Every face a second time, in a mirror; for face models that know the partner of each vertex."""
+        """Every face a second time, in a mirror, as another person's: its shape is another one. For face models that
+        know the partner of each vertex."""
         crop_size: ImageSize = Field(default=224, ge=16)
         """Side of the crops that the codes were made from, pixels."""
         image_size: ImageSize = Field(default=112, ge=16)
@@ -86,8 +87,11 @@ class EncodedFaces(FaceDataset):
 
     def identities(self) -> Int[Tensor, "N"] | None:
         known = {name: number for number, name in enumerate(dict.fromkeys(filter(None, self.people)))}
+        if not known:
+            return None
         numbers = torch.tensor([-1 if name is None else known.get(name, -1) for name in self.people])
-        return numbers.repeat(len(self) // len(numbers)) if known else None
+        others = torch.where(numbers < 0, numbers, numbers + len(known))
+        return torch.cat([numbers, others]) if self.params.mirrored else numbers
 
     def __getitem__(self, index: int) -> FaceSample:
         if not 0 <= index < len(self):
@@ -104,13 +108,17 @@ class EncodedFaces(FaceDataset):
             FaceSample(
                 image=torch.from_numpy(pixels).permute(2, 0, 1) / 255,
                 key=self.paths[index % len(self.paths)] + (MIRRORED if index >= len(self.paths) else ""),
-                identity=self.people[index % len(self.paths)],
+                identity=self._person(index),
                 landmarks=points,
                 parameters=code.map(itemgetter(slice(row, row + 1))),
                 geometry=geometry.map(itemgetter(slice(row, row + 1))),
             )
             for row, (index, (pixels, points)) in enumerate(faces)
         ]
+
+    def _person(self, index: int) -> str | None:
+        name = self.people[index % len(self.paths)]
+        return name + MIRRORED if name and index >= len(self.paths) else name
 
     def code(self, indices: Sequence[int]) -> FaceParameters:
         """The codes of some faces, in their crops."""
