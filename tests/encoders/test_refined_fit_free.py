@@ -39,6 +39,11 @@ def test_the_weights_of_the_other_refinement_are_not_taken_by_name():
         encoder(weights="open_emoca_fit")
 
 
+def test_an_untrained_one_is_refused_by_its_own_name():
+    with pytest.raises(MissingAssetError, match="refined_fit_free"):
+        encoder()
+
+
 @pytest.mark.parametrize("name", ["open_emoca_fit_free", "open_emoca_fit_free_codes"])
 def test_the_recipe_works_after_installation_and_every_part_is_free(name):
     encoder = load_method(name, device="cpu").encoder

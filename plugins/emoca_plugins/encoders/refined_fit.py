@@ -70,6 +70,8 @@ class RefinedFit(Encoder):
     params: Params
     shipped: ClassVar[Path] = WEIGHTS
     """Of the weights that come with the project; what they are called is its stem."""
+    asset: ClassVar[str] = "refined_fit"
+    """What other weights are called."""
     needs = frozenset({"landmarks", "blendshapes", "crop_to_image", "photo_size", "identity", "keys"})
     frames_have_pixels = True
     blocks: Mapping[Block, int] = {}
@@ -144,10 +146,10 @@ class RefinedFit(Encoder):
     def _load(self) -> None:
         """Read the network's weights; those of a run have the names that they have in a method."""
         weights = self.params.weights
-        path = self.shipped if weights == self.shipped.stem else find_weights("refined_fit", weights)
+        path = self.shipped if weights == self.shipped.stem else find_weights(self.asset, weights)
         if path is not None:
             load_into(self.network, read_checkpoint(path), KeyMap(strip=("encoder.", "network.")))
-            self.asset_paths = {**self.asset_paths, asset_name("refined_fit", weights): path}
+            self.asset_paths = {**self.asset_paths, asset_name(self.asset, weights): path}
 
 
 class Refinement(nn.Module):

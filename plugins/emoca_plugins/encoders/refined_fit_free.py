@@ -31,3 +31,4 @@ class RefinedFitFree(RefinedFit):
 
     params: Params
     shipped: ClassVar[Path] = WEIGHTS.with_name("open_emoca_fit_free.safetensors")
+    asset: ClassVar[str] = "refined_fit_free"
