@@ -1,8 +1,8 @@
 """What open_deca and open_emoca give beside open_fit, and how fast: the third table of docs/open-weights.md.
 
-    python -m benchmarks.open_networks FACES [--parts fer,web,photos,neutral,speed] [--ship RUN]
+    python -m benchmarks.open_networks FACES [--parts fer,web,photos,neutral,probe,speed] [--ship RUN]
 
-FACES holds manifests and codes of each part (``fer_validation``, ``web``, ``photos``): NAME.csv or
+FACES holds manifests and codes of each part (``fer_train``, ``fer_validation``, ``web``, ``photos``): NAME.csv or
 NAME.parquet, and NAME.open_fit_codes beside it, made by ``emoca encode NAME.csv --recipe open_fit_codes --out
 NAME.open_fit_codes``. Figures go to benchmarks/results/open_networks.json, part by part, the table to the page.
 ``--ship`` writes the network of a run into the package first.
@@ -29,6 +29,7 @@ from benchmarks.open_weights import (
     Figures,
     Measured,
     classes_of,
+    linear,
     witnessed,
 )
 from emoca_core import get_registry, load_method
@@ -51,6 +52,8 @@ TIMED = ("open_fit", "open_fit_codes", "open_emoca_fit_codes", "open_deca", "ope
 WITNESSES = ("witness", "second witness", "its judge")
 MOST = 1000
 """Faces of a part that are looked at; of more, a part drawn with a seed."""
+PROBED = 4096
+"""The same for probes, which draw no pictures."""
 ALONE = 8
 """Faces that are encoded one by one."""
 AT_ONCE = {"all faces at once": None, "one face at a time": 1}
@@ -70,18 +73,18 @@ class Networks:
         head = registry.build("face_model", "open_head", {"texture_size": 64})
         return cls(Measured(folder, Parts(head, registry.build("renderer", "zbuffer")), {}), {})
 
-    def faces(self, name: str) -> dict[str, Faces]:
-        """The faces of a part that were found, by method."""
-        if name not in self.known:
+    def faces(self, name: str, most: int = MOST) -> dict[str, Faces]:
+        """At most so many faces of a part that were found, by method."""
+        if (key := f"{name} {most}") not in self.known:
             folder = self.measured.folder
             file = next(f for end in ("csv", "parquet") if (f := folder / f"{name}.{end}").exists())
             fitted = Faces.open(folder / f"{name}.open_fit_codes", Manifest.open(file))
-            fitted = fitted[np.sort(np.random.default_rng(0).permutation(len(fitted))[:MOST])]
+            fitted = fitted[np.sort(np.random.default_rng(0).permutation(len(fitted))[:most])]
             moved = refined(fitted, self.measured.encoder("open_emoca_fit"))
             regressed = encoded(fitted, self.measured.encoder("open_deca"))
             both = refined(regressed, self.measured.encoder("open_emoca"))
-            self.known[name] = dict(zip(METHODS, (fitted, moved, regressed, both), strict=True))
-        return self.known[name]
+            self.known[key] = dict(zip(METHODS, (fitted, moved, regressed, both), strict=True))
+        return self.known[key]
 
 
 @torch.no_grad()
@@ -161,6 +164,17 @@ def neutral(networks: Networks) -> Figures:
     return result
 
 
+def probe(networks: Networks) -> Figures:
+    """Linear probes on code and on what it shows, trained on faces of the training part that nobody trained on."""
+    training, tested = networks.faces("fer_train", PROBED), networks.faces("fer_validation", PROBED)
+    labels, truth = classes_of(training["open_fit"]), classes_of(tested["open_fit"])
+    code = {m: linear(training[m].vectors, labels, tested[m].vectors, truth) for m in METHODS}
+    shown = networks.measured.shown
+    face = {m: linear(shown(training[m]), labels, shown(tested[m]), truth) for m in METHODS}
+    counts = {"faces": len(truth), "trained on": len(labels)}
+    return {**counts, "linear probe": over_fit(code), "visible": over_fit(face)}
+
+
 def speed(networks: Networks) -> Figures:
     """Faces of the photos per second of CPU time of one core, detection left out; the best of three."""
     manifest = Manifest.open(networks.measured.folder / "photos.csv")
@@ -186,7 +200,7 @@ def rate(encoder: torch.nn.Module, groups: list[FaceCrop]) -> float:
 
 
 PARTS: Mapping[str, Callable[[Networks], Figures]] = {
-    part.__name__: part for part in (photos, web, speed, fer, neutral)
+    part.__name__: part for part in (photos, web, speed, fer, neutral, probe)
 }
 
 
@@ -224,6 +238,8 @@ def over_fit(values: Mapping[str, ndarray]) -> dict[str, dict[str, list[float]]]
 
 
 ROWS = (
+    ("linear probe on expression, jaw, gaze: accuracy of 7 classes", "probe", "linear probe", 3),
+    ("the same on what the face shows (`--visible`)", "probe", "visible", 3),
     ("landmark error, photos", "photos", "landmark error", 4),
     ("landmark error, web faces", "web", "landmark error", 4),
     ("FER2013, grey mesh recognised by `face_api_expression`", "fer", "witness", 3),

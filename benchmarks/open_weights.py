@@ -177,7 +177,9 @@ def again(measured: Measured) -> Figures:
     assert isinstance(source, FoundAgainSource)
     codes, labels = {}, {}
     for name in ("fer_train", "fer_validation"):
-        some = {method: own[np.arange(min(AGAIN, len(own)))] for method, own in measured.faces(name).items()}
+        every = measured.faces(name)
+        drawn = np.random.default_rng(0).permutation(len(every["open_fit"]))[:AGAIN]  # the manifest goes by class
+        some = {method: own[drawn] for method, own in every.items()}
         labels[name] = classes_of(some["open_fit"])
         codes[name] = {method: found_again(source, own) for method, own in some.items()}
     seen = {name: np.all([np.isfinite(c).all(1) for c in found.values()], axis=0) for name, found in codes.items()}

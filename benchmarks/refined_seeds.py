@@ -32,39 +32,38 @@ def main() -> None:
     parser.add_argument("runs", type=Path, nargs="+")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    gains = [gains_of(Measured.of(args.faces, run / "best.safetensors")) for run in args.runs]
+    found = [Measured.of(args.faces, run / "best.safetensors") for run in args.runs]
+    fitted = figures_of(found[0], "open_fit")
+    gains = [{name: value - fitted[name] for name, value in figures_of(one, "open_emoca_fit").items()} for one in found]
     result = {name: summary(np.array([one[name] for one in gains])) for name in gains[0]}
     write_json(RESULT, result)
     before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
     write_text(PAGE, f"{before}{BEGIN}\n\n{table(result)}\n\n{END}{rest.partition(END)[2]}")
 
 
-def gains_of(measured: Measured) -> dict[str, float]:
-    """Differences of one training to open_fit."""
-    training, tested, web = (measured.faces(name) for name in ("fer_train", "fer_validation", "web"))
-    labels, truth = classes_of(training["open_fit"]), classes_of(tested["open_fit"])
-    known = np.flatnonzero(classes_of(web["open_fit"]) >= 0)
-    found = {}
-    for method in ("open_fit", "open_emoca_fit"):
-        seen, own = training[method], tested[method]
-        found[method] = {
-            "linear probe": linear(seen.vectors, labels, own.vectors, truth).mean(),
-            "the same on what the face shows": linear(measured.shown(seen), labels, measured.shown(own), truth).mean(),
-            f"FER2013, grey mesh recognised by `{WITNESS}`": recognised(measured, own).mean(),
-            f"web faces, grey mesh recognised by `{WITNESS}`": recognised(measured, web[method][known]).mean(),
-            "landmark error, web faces": measured.landmark_errors(web[method]).mean(),
-            **{f"neutral faces of FER2013: {name}": calm(own, start) for name, start in OVER.items()},
-        }
-    return {name: float(found["open_emoca_fit"][name] - found["open_fit"][name]) for name in found["open_fit"]}
+def figures_of(measured: Measured, method: str) -> dict[str, float]:
+    """What a method reaches."""
+    training, tested, web = (measured.faces(name)[method] for name in ("fer_train", "fer_validation", "web"))
+    labels, truth = classes_of(training), classes_of(tested)
+    shown = linear(measured.shown(training), labels, measured.shown(tested), truth)
+    known = web[np.flatnonzero(classes_of(web) >= 0)]
+    return {
+        "linear probe": float(linear(training.vectors, labels, tested.vectors, truth).mean()),
+        "the same on what the face shows": float(shown.mean()),
+        f"FER2013, grey mesh recognised by `{WITNESS}`": recognised(measured, tested),
+        f"web faces, grey mesh recognised by `{WITNESS}`": recognised(measured, known),
+        "landmark error, web faces": float(measured.landmark_errors(web).mean()),
+        **{f"neutral faces of FER2013: {name}": calm(tested, start) for name, start in OVER.items()},
+    }
 
 
 @torch.no_grad()
-def recognised(measured: Measured, faces: Faces) -> np.ndarray:
-    """Whether the witness names the class of each grey mesh."""
+def recognised(measured: Measured, faces: Faces) -> float:
+    """Share of the grey meshes whose class the witness names."""
     judge = load_emotion_backbone(WITNESS)
     columns = [judge.labels.index(label) for label in BASIC_EXPRESSIONS]
     logits = torch.cat([judge(part).logits[:, columns] for part in torch.split(measured.grey(faces), BATCH)])
-    return logits.argmax(1).numpy() == classes_of(faces)
+    return float((logits.argmax(1).numpy() == classes_of(faces)).mean())
 
 
 def calm(faces: Faces, start: str) -> float:
