@@ -159,7 +159,7 @@ def neutral(networks: Networks) -> Figures:
         for name, start in OVER.items():
             columns = [i for i, known in enumerate(ARKIT_NAMES) if known.startswith(start)]
             strength = {m: own.code.expression[calm][:, columns].mean(1).numpy() for m, own in faces.items()}
-            result[f"{part} {name}"] = over_fit(strength)
+            result[f"{part} {name}"] = over(strength, "open_fit")
         result[f"{part} faces"] = len(calm)
     return result
 
@@ -172,7 +172,24 @@ def probe(networks: Networks) -> Figures:
     shown = networks.measured.shown
     face = {m: linear(shown(training[m]), labels, shown(tested[m]), truth) for m in METHODS}
     counts = {"faces": len(truth), "trained on": len(labels)}
-    return {**counts, "linear probe": over_fit(code), "visible": over_fit(face)}
+    plain = [
+        same_faces(networks, name, own["open_fit"])
+        for name, own in (("fer_train", training), ("fer_validation", tested))
+    ]
+    code["mediapipe52"] = linear(plain[0].vectors, labels, plain[1].vectors, truth)
+    return {
+        **counts,
+        "linear probe": over(code, "open_fit"),
+        "visible": over(face, "open_fit"),
+        "over mediapipe52": over(code, "mediapipe52"),
+    }
+
+
+def same_faces(networks: Networks, name: str, fitted: Faces) -> Faces:
+    """Those of a part as ``mediapipe52`` encodes them."""
+    plain = Faces.open(networks.measured.folder / f"{name}.mediapipe52", fitted.manifest)
+    place = {row: at for at, row in enumerate(plain.rows.tolist())}
+    return plain[np.array([place[row] for row in fitted.rows.tolist()])]
 
 
 def speed(networks: Networks) -> Figures:
@@ -215,22 +232,22 @@ def errors(networks: Networks, faces: Mapping[str, Faces]) -> Figures:
     values = {method: networks.measured.landmark_errors(own) for method, own in faces.items()}
     fitted = values["open_fit"].mean()
     return {
-        "landmark error": over_fit(values),
+        "landmark error": over(values, "open_fit"),
         "of open_fit's": {method: float(own.mean() / fitted) for method, own in values.items()},
     }
 
 
-def over_fit(values: Mapping[str, ndarray]) -> dict[str, dict[str, list[float]]]:
-    """Mean of each method, and its difference to open_fit; intervals of a bootstrap over faces."""
-    count = len(values["open_fit"])
+def over(values: Mapping[str, ndarray], other: str) -> dict[str, dict[str, list[float]]]:
+    """Mean of each method, and its difference to another one; intervals of a bootstrap over faces."""
+    count = len(values[other])
     draws = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), DRAWS) / count
     drawn = {method: draws @ own for method, own in values.items()}
     return {
         method: {
             "mean": [float(own.mean()), *interval_of(drawn[method])],
-            "over open_fit": [
-                float((own - values["open_fit"]).mean()),
-                *interval_of(drawn[method] - drawn["open_fit"]),
+            f"over {other}": [
+                float((own - values[other]).mean()),
+                *interval_of(drawn[method] - drawn[other]),
             ],
         }
         for method, own in values.items()
