@@ -25,6 +25,8 @@ class RefinedFitFree(RefinedFit):
         """``untrained`` refuses to work. ``open_emoca_fit_free``: those that come with the project. ``random``: no
         change yet, for training. Else the network's own file, e.g. ``best.safetensors`` of a run of ``emoca train
         coarse``."""
+        bound: float = Field(default=0.4, gt=0, le=1)
+        """As in ``refined_fit``; what the weights were trained with."""
         limits: dict[str, Share] = Field(default=_LIMITS)
         """Other bounds, by the beginnings of names, as those of ``refined_fit``. This judge also takes lips that are
         rolled in for a smile, and neutral faces for happy ones."""
