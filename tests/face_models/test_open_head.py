@@ -47,7 +47,8 @@ def test_one_person_expanded_over_a_batch_gets_the_faces_of_many(head):
     code = face(shape.repeat(4, 1), expression=expression, jaw_pose=pose, global_pose=pose)
     expanded = code.replace(shape=shape.expand(4, -1))
     assert expanded.shape.stride(0) == 0  # which is what is quicker
-    torch.testing.assert_close(head(expanded).vertices, head(code).vertices, atol=1e-7, rtol=0)
+    # half a micrometre: sums of 100 products in another order, rounded in float32 at 0.3 m
+    torch.testing.assert_close(head(expanded).vertices, head(code).vertices, atol=5e-7, rtol=0)
 
 
 def test_size_of_the_shipped_data():

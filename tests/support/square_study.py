@@ -47,7 +47,7 @@ def make_squares(folder, faces=6, methods=METHODS, choices=CHOICES, **facts):
         left_out=(),
         **settings,
     )
-    write_text(folder / TEXTS, _text_of(StudyPlan([], methods)))
+    write_text(folder / TEXTS, _text_of(StudyPlan([], methods), True))
     write_json(folder / STUDY, study.model_dump(mode="json"))
     return study
 
