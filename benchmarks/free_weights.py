@@ -10,44 +10,45 @@ emotion`` (Wortsman et al., Robust fine-tuning of zero-shot models, CVPR 2022: w
 """
 
 import argparse
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from sklearn.linear_model import Ridge
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from torch import Tensor
 
+from benchmarks import open_weights
 from benchmarks.encoded_methods import Faces, refined
+from benchmarks.measured_parts import (
+    Figures,
+    figures_in,
+    known_rows,
+    measure,
+    put_on_page,
+    ship,
+    trained_network,
+    with_interval,
+)
 from benchmarks.open_emotion import golden_faces
 from benchmarks.open_emotion import measured as backbone_figures
 from benchmarks.open_weights import (
     OVER,
-    Figures,
+    PAGE,
+    ROOT,
     Measured,
     classes_of,
     compared,
-    compared_ccc,
-    linear,
-    papers_probe,
-    witnessed,
+    paper,
+    synthetic,
 )
 from emoca_core.datasets import Manifest
-from emoca_core.files import sha256_of, write_json, write_text
 from emoca_core.interfaces import BASIC_EXPRESSIONS
+from emoca_core.measures.tables import markdown_table
 from emoca_core.runs.backbones import load_emotion_backbone
 from emoca_core.vocabulary.arkit import ARKIT_NAMES
-from emoca_core.weights.checkpoints import read_checkpoint
-from emoca_core.weights.write_tensors import write_tensors
 from emoca_plugins.emotion.open_emotion_free import WEIGHTS as JUDGE
 from emoca_plugins.encoders.refined_fit_free import RefinedFitFree
 
-ROOT = Path(__file__).parents[1]
 RESULT = ROOT / "benchmarks" / "results" / "free_weights.json"
-PAGE = ROOT / "docs" / "open-weights.md"
 GOLDEN = ROOT / "tests" / "goldens" / "open_emotion_free.npz"
 BEGIN, END = "<!-- measured for commercial use: benchmarks/free_weights.py -->", "<!-- end of commercial use -->"
 RECIPE = "open_emoca_fit_free"
@@ -91,24 +92,9 @@ def main() -> None:
     if args.ship_judge:
         ship_judge(args.ship_judge)
     if args.ship:
-        trained = read_checkpoint(args.ship / "best.safetensors")
-        ship(WEIGHTS, {name.removeprefix("encoder.network."): trained[name] for name in trained})
-    measured = Free(args.faces, Measured.of(args.faces).parts, {})
-    for part in filter(None, args.parts.split(",")):
-        result = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else {}
-        write_json(RESULT, result | {part: PARTS[part](measured)})
-    result = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else {}
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-    write_text(PAGE, f"{before}{BEGIN}\n\n{table(result)}\n\n{END}{rest.partition(END)[2]}")
-
-
-def ship(file: Path, state: Mapping[str, Tensor]) -> None:
-    """Write tensors in half precision, and say what their card needs."""
-    half = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
-    if not all(bool(tensor.isfinite().all()) for tensor in half.values()):
-        raise SystemExit("a weight is too large for half precision")
-    write_tensors(file, half)
-    print(f"{file}: {file.stat().st_size:,} bytes, sha256 {sha256_of(file)}")
+        ship(WEIGHTS, trained_network(args.ship, "encoder.network."))
+    measure(PARTS, args.parts, Free(args.faces, Measured.of(args.faces).parts, {}), RESULT)
+    put_on_page(PAGE, table(figures_in(RESULT)), BEGIN, END)
 
 
 def ship_judge(runs: Sequence[str]) -> None:
@@ -122,47 +108,15 @@ def ship_judge(runs: Sequence[str]) -> None:
 
 
 def fer(measured: Measured) -> Figures:
-    """Probes on code and on what it shows, trained on faces of the training part; witnesses, landmarks."""
-    training, tested = measured.faces("fer_train"), measured.faces("fer_validation")
-    labels, truth = classes_of(training["open_fit"]), classes_of(tested["open_fit"])
-    of_code = {m: linear(training[m].vectors, labels, tested[m].vectors, truth) for m in METHODS}
-    of_face = {m: linear(measured.shown(training[m]), labels, measured.shown(tested[m]), truth) for m in METHODS}
-    probes = {"linear probe": compared(of_code), "visible": compared(of_face)}
-    counts = {"faces": len(truth), "trained on": len(labels)}
-    return counts | probes | witnessed(measured, tested, JUDGES) | landmarks(measured, tested)
-
-
-def paper(measured: Measured) -> Figures:
-    """The paper's probe on the same faces."""
-    training, tested = measured.faces("fer_train"), measured.faces("fer_validation")
-    labels, truth = classes_of(training["open_fit"]), classes_of(tested["open_fit"])
-    hits = {m: papers_probe(training[m].vectors, labels, tested[m].vectors, truth) for m in METHODS}
-    return {"faces": len(truth), "trained on": len(labels), "paper's probe": compared(hits)}
+    """As of ``open_emoca_fit``, with other witnesses; landmarks."""
+    faces = measured.faces("fer_validation")
+    errors = compared({method: measured.landmark_errors(own) for method, own in faces.items()})
+    return open_weights.fer(measured, JUDGES) | {"landmark error": errors}
 
 
 def web(measured: Measured) -> Figures:
-    """Witnesses and landmarks, of faces of the web."""
-    faces = measured.faces("web")
-    labelled = np.flatnonzero(classes_of(faces["open_fit"]) >= 0)
-    seen = witnessed(measured, {method: own[labelled] for method, own in faces.items()}, JUDGES)
-    people = len({who for who in faces["open_fit"].texts("identity")})
-    return {"faces": len(labelled), "people": people, **seen, **landmarks(measured, faces)}
-
-
-def synthetic(measured: Measured) -> Figures:
-    """Valence and arousal of new people, read from the code by a ridge regression that was fitted on others."""
-    faces, result = measured.faces("synthetic"), {}
-    split = np.array(faces["open_fit"].texts("split"))
-    people = np.unique(np.array(faces["open_fit"].texts("identity"))[split == "test"], return_inverse=True)[1]
-    for level in ("valence", "arousal"):
-        truth = faces["open_fit"].manifest.numbers(level)[faces["open_fit"].rows]
-        guesses = {}
-        for method, own in faces.items():
-            model = make_pipeline(StandardScaler(), Ridge(30.0))
-            guesses[method] = model.fit(own.vectors[split == "train"], truth[split == "train"]).predict(own.vectors)
-        tested = {method: guess[split == "test"] for method, guess in guesses.items()}
-        result[level] = compared_ccc(tested, truth[split == "test"], people)
-    return {"faces": int((split == "test").sum()), "people": int(people.max() + 1), **result}
+    """As of ``open_emoca_fit``, with other witnesses."""
+    return open_weights.web(measured, JUDGES)
 
 
 def neutral(measured: Free) -> Figures:
@@ -185,11 +139,6 @@ def judge(measured: Measured) -> Figures:
     return backbone_figures(
         "open_emotion_free", measured.folder / "fer_validation.csv", measured.folder / "new.parquet"
     )
-
-
-def landmarks(measured: Measured, faces: Mapping[str, Faces]) -> Figures:
-    """Landmark errors of each method."""
-    return {"landmark error": compared({method: measured.landmark_errors(own) for method, own in faces.items()})}
 
 
 PARTS: Mapping[str, Callable[[Free], Figures]] = {
@@ -215,14 +164,11 @@ ROWS = (
 
 def table(result: Mapping[str, Mapping[str, object]]) -> str:
     """One row for each measure that is known."""
-    rows = [["measure", *(f"`{method}`" for method in METHODS), "gain"], ["---", *["---:"] * 3]]
-    for title, part, name, digits in ROWS:
-        figures = result.get(part, {}).get(name)
-        if isinstance(figures, Mapping):
-            means = [f"{figures[method]['mean'][0]:.{digits}f}" for method in METHODS]
-            middle, low, high = figures["open_fit"]["gain"]
-            rows.append([title, *means, f"{middle:+.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"])
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    rows = [["measure", *(f"`{method}`" for method in METHODS), "gain"]]
+    for title, figures, digits in known_rows(ROWS, result):
+        means = [f"{figures[method]['mean'][0]:.{digits}f}" for method in METHODS]
+        rows.append([title, *means, with_interval(figures["open_fit"]["gain"], digits)])
+    return markdown_table(rows, texts=1)
 
 
 if __name__ == "__main__":

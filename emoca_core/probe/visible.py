@@ -7,6 +7,7 @@ under a noise that hides what nobody could see.
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -15,9 +16,9 @@ from numpy import ndarray
 from torch import Tensor
 
 from emoca_core.files import sha256_of
-from emoca_core.images.crops import CropPolicy
-from emoca_core.interfaces import CropRule, FaceCrop, FaceModel, FaceParameters
-from emoca_core.probe.codes import CodeSource, RecipeSource, code_hash
+from emoca_core.interfaces import FaceCrop, FaceParameters
+from emoca_core.probe.codes import code_hash
+from emoca_core.probe.shown import ShownSource
 
 VISIBLE = "displacements"
 """Its ``inputs``."""
@@ -29,30 +30,10 @@ _MM = 1000.0
 
 
 @dataclass(frozen=True)
-class VisibleSource(CodeSource):
-    """Mean displacements of the regions around the 68 landmarks, head pose removed.
+class VisibleSource(ShownSource):
+    """Mean displacements of the regions around the 68 landmarks, head pose removed."""
 
-    Attributes:
-        of: The method.
-        face_model: Poses its codes.
-    """
-
-    of: RecipeSource
-    face_model: FaceModel
-
-    @property
-    def name(self) -> str:  # type: ignore[override]
-        """The method's name, marked."""
-        return f"{self.of.name} (visible)"
-
-    @property
-    def crop(self) -> CropPolicy:  # type: ignore[override]
-        """The method's."""
-        return self.of.crop
-
-    @property
-    def rule(self) -> CropRule:
-        return self.of.rule
+    mark: ClassVar[str] = "(visible)"
 
     @property
     def inputs(self) -> tuple[str, ...]:

@@ -75,7 +75,8 @@ def augment_face(sample: FaceSample, generator: torch.Generator, settings: Augme
         settings: How much of what.
     """
     draws = torch.rand(18, generator=generator).tolist()
-    image = _moved(sample.image, _affine(settings, draws[:5]), settings.fill)
+    affine = _affine(draws[:5], settings.scale, settings.shift, settings.rotate, settings.mirror)
+    image = _moved(sample.image, affine, settings.fill)
     image = _as_taken(image, draws, settings)
     return replace(sample, image=image.contiguous(), landmarks=None, mask=None, parameters=None, geometry=None)
 
@@ -91,9 +92,8 @@ def change_face(sample: FaceSample, generator: torch.Generator, settings: FaceCh
     draws = torch.rand(18, generator=generator).tolist()
     image, points, mask, code = sample.image, sample.landmarks, sample.mask, sample.parameters
     if settings.scale or settings.shift:
-        moves = AugmentationSettings(scale=settings.scale, shift=settings.shift, mirror=False, fill="border")
-        affine = _affine(moves, draws[:5])
-        image = _moved(image, affine, moves.fill)
+        affine = _affine(draws[:5], settings.scale, settings.shift)
+        image = _moved(image, affine, "border")
         mask = None if mask is None else _moved(mask, affine, "zeros")
         points = None if points is None else (points - affine[:, 2]) @ torch.linalg.inv(affine[:, :2]).mT
         code = None if code is None else code.replace(camera=None)
@@ -122,12 +122,14 @@ def _sided(draw: float) -> float:
     return 2 * draw - 1
 
 
-def _affine(settings: AugmentationSettings, draws: list[float]) -> Float[Tensor, "2 3"]:
+def _affine(
+    draws: list[float], scale: float, shift: float, rotate: float = 0.0, mirror: bool = False
+) -> Float[Tensor, "2 3"]:
     """Places in the new picture to places in the old one, NDC."""
-    zoom = 1 / (1 + settings.scale * _sided(draws[0]))
-    angle = math.radians(settings.rotate) * _sided(draws[4])
-    side = -1.0 if settings.mirror and draws[3] < 0.5 else 1.0
-    x, y = (2 * settings.shift * _sided(draw) for draw in draws[1:3])
+    zoom = 1 / (1 + scale * _sided(draws[0]))
+    angle = math.radians(rotate) * _sided(draws[4])
+    side = -1.0 if mirror and draws[3] < 0.5 else 1.0
+    x, y = (2 * shift * _sided(draw) for draw in draws[1:3])
     cosine, sine = zoom * math.cos(angle), zoom * math.sin(angle)
     return torch.tensor([[cosine * side, -sine, x], [sine * side, cosine, y]])
 

@@ -17,9 +17,10 @@ START = "face_api_expression"
 
 
 class OpenEmotionFree(EmotionBackbone):
-    """The classes and features of ``face_api_expression``, MIT, with valence and arousal learnt from synthetic faces.
+    """The network of ``face_api_expression``, MIT, trained further on synthetic faces, which know valence and arousal.
 
-    A linear layer on the pooled features tells valence and arousal; all before it, and the classes, are frozen.
+    A linear layer on the pooled features tells these two. The weights that come with the project are the mean of the
+    published network and of one that synthetic faces have changed.
 
     Source: this project, docs/open-weights.md; network of the npm package ``@vladmandic/face-api`` 1.7.15.
     """
