@@ -5,6 +5,7 @@ size, depth and number stands in ``emoca_core.limits``.
 """
 
 import codecs
+import re
 import reprlib
 from collections.abc import Callable, Collection, Iterable
 from importlib.resources.abc import Traversable
@@ -23,6 +24,8 @@ Refusal = type[EmocaError]
 
 _TAG = "tag:yaml.org,2002:"
 _MERGE = f"{_TAG}merge"
+_BOOL = re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z")
+"""Of YAML 1.2. In YAML 1.1, ``no`` is false, which is also the name of a setting, a country or a person's answer."""
 _C_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times faster, but not in every build of PyYAML
 _PROBLEMS, _SHOWN = 8, 80
 """Problems of one input that a message lists, and characters of a name or value that it repeats."""
@@ -72,7 +75,8 @@ def read_yaml(path: Path | Traversable, refuse: Refusal = AssetFormatError) -> o
 def parse_yaml(text: str, source: str, refuse: Refusal = AssetFormatError) -> object:
     """YAML as plain data: texts, numbers, booleans, null, lists, and mappings whose keys are texts as written.
 
-    Dates stay texts. A key that stands twice, other tags, and whatever exceeds ``emoca_core.limits`` are errors.
+    Booleans are ``true`` and ``false``, as in YAML 1.2; ``yes``, ``no``, ``on``, ``off`` and dates stay texts. A key
+    that stands twice, other tags, and whatever exceeds ``emoca_core.limits`` are errors.
 
     Args:
         text: One document.
@@ -169,7 +173,11 @@ class _Loader(_C_LOADER):  # type: ignore[misc, valid-type]
     yaml_constructors: dict[str | None, Callable[..., object]] = {}  # noqa: RUF012 -- as PyYAML declares it
     yaml_multi_constructors: dict[str, Callable[..., object]] = {}  # noqa: RUF012
     yaml_implicit_resolvers = {  # noqa: RUF012 -- dates stay texts: JSON has none either
-        first: [(tag, pattern) for tag, pattern in resolvers if tag not in (f"{_TAG}timestamp", f"{_TAG}value")]
+        first: [
+            (tag, _BOOL if tag == f"{_TAG}bool" else pattern)
+            for tag, pattern in resolvers
+            if tag not in (f"{_TAG}timestamp", f"{_TAG}value")
+        ]
         for first, resolvers in _C_LOADER.yaml_implicit_resolvers.items()
     }
 
@@ -197,9 +205,9 @@ class _Loader(_C_LOADER):  # type: ignore[misc, valid-type]
         return value
 
     def _bool(self, node: yaml.ScalarNode) -> bool:
-        if str(node.value).lower() not in self.bool_values:
+        if not _BOOL.match(str(node.value)):
             raise _problem_at(node, f"'{shown(node.value)}' is neither true nor false")
-        return bool(self.construct_yaml_bool(node))
+        return str(node.value).lower() == "true"
 
     def _other(self, node: yaml.Node) -> NoReturn:
         raise _problem_at(node, f"the tag '{shown(node.tag.replace(_TAG, '!!'))}' is not allowed")

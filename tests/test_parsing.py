@@ -5,9 +5,11 @@ import os
 import pytest
 from pydantic import BaseModel, ConfigDict
 
+from emoca_core.cli.cli_settings import settings_from
 from emoca_core.errors import AssetFormatError, CatalogueError, printable
 from emoca_core.limits import RECORD_BYTES
 from emoca_core.parsing import checked, parse_record, parse_yaml, problems_of, read_record, read_text, read_yaml
+from emoca_core.train.train_settings import TrainSettings
 
 BOMB = "a: &a [1,1,1,1,1,1,1,1,1,1]\n" + "".join(
     f"{name}: &{name} [{','.join(['*' + before] * 10)}]\n" for before, name in zip("abcdef", "bcdefg", strict=True)
@@ -31,6 +33,7 @@ NOT_YAML = {
     "object": ("!!python/object/apply:os.system [echo]", "the tag '!!python/object/apply:os.system' is not allowed"),
     "set": ("!!set {a}", "the tag '!!set' is not allowed"),
     "bool": ("!!bool maybe", "neither true nor false"),
+    "bool of YAML 1.1": ("!!bool no", "'no' is neither true nor false"),
     "int": ("!!int many", "'many' is no number"),
     "float": ("!!float much", "'much' is no number"),
     "empty hexadecimal": ("-0x_", "is no number"),
@@ -56,7 +59,9 @@ def test_bad_yaml_is_one_line(text, problem):
     ("text", "value"),
     [
         ("", None),
-        ("1: 2\n~: 3\nyes: no", {"1": 2, "~": 3, "yes": False}),
+        ("1: 2\n~: 3\nyes: no", {"1": 2, "~": 3, "yes": "no"}),
+        ("[true, True, FALSE, !!bool false]", [True, True, False, False]),
+        ("[yes, no, on, off, y, n, No, OFF, tRue]", ["yes", "no", "on", "off", "y", "n", "No", "OFF", "tRue"]),
         ("2001-99-99", "2001-99-99"),
         ("=", "="),
         ("{<<: {a: 1, b: 1}, a: 2}", {"a": 2, "b": 1}),
@@ -65,6 +70,19 @@ def test_bad_yaml_is_one_line(text, problem):
 )
 def test_yaml_is_plain_data_with_texts_as_keys(text, value):
     assert parse_yaml(text, "mine.yaml") == value
+
+
+def test_a_setting_named_no_is_set_by_its_name():
+    given = settings_from(["precision=no", "channels_last=on", "progress=no"])
+    settings = checked(TrainSettings, given, "the training", CatalogueError)
+    assert (settings.precision, settings.channels_last, settings.progress) == ("no", True, False)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("yes", True), ("on", True), ("True", True), ("no", False), ("OFF", False)]
+)
+def test_settings_that_are_booleans_understand_the_words(text, value):
+    assert checked(TrainSettings, parse_yaml(f"progress: {text}", "x"), "x", CatalogueError).progress is value
 
 
 def test_a_byte_order_mark_is_skipped(tmp_path):

@@ -300,3 +300,13 @@ def test_a_sweep_that_is_terminated_ends_its_trainings(tmp_path):
     assert process.returncode == 143 and err.endswith("emoca: stopped\n")
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_a_plan_says_no_by_its_name_and_trainings_are_told_so(tmp_path):
+    text = "{stage: coarse, recipe: open_fit, data: faces.csv, seeds: [0], set: {precision: no, progress: false}}"
+    file = tmp_path / "plan.yaml"
+    file.write_text(text.replace("seeds", "variants: {a: null, b: {set: {channels_last: on}}}, seeds"))
+    runs = runs_of(read_plan(file), tmp_path / "out")
+    told = [settings_from(v for k, v in zip(r.arguments, r.arguments[1:], strict=False) if k == "--set") for r in runs]
+    assert told[0] == {"precision": "no", "progress": False, "seed": 0}
+    assert told[1] == {"precision": "no", "progress": False, "channels_last": "on", "seed": 0}
