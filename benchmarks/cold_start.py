@@ -1,6 +1,6 @@
 """What one photo costs from a cold start, against what nothing can avoid: torch, MediaPipe, one detection, the files.
 
-    python benchmarks/cold_start.py [PHOTO] [--pairs 7]
+    python benchmarks/cold_start.py [PHOTO] [--pairs 7] [--recipe NAME]
 
 Both are whole processes, run in turn, so that a busy machine slows both. The second imports torch and mediapipe, finds
 the landmarks of the same photo once with MediaPipe's own Face Landmarker, and writes files with the content that the
@@ -73,13 +73,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("photo", type=Path, nargs="?", default=Path("examples/photos/astronaut.jpg"))
     parser.add_argument("--pairs", type=int, default=7)
+    parser.add_argument("--recipe", default="open_fit", help="method (default: %(default)s)")
     options = parser.parse_args()
     bundle = str(find_bundle())
     pairs: list[tuple[Cost, Cost]] = []
     with tempfile.TemporaryDirectory() as folder:
         for number in range(options.pairs + 1):
             out, copy = Path(folder) / f"out{number}", Path(folder) / f"copy{number}"
-            whole = run([sys.executable, "-m", "emoca_core", "reconstruct", str(options.photo), "--out", str(out)])
+            command = [sys.executable, "-m", "emoca_core", "reconstruct", str(options.photo)]
+            whole = run([*command, "--recipe", options.recipe, "--out", str(out)])
             face = next(out.glob("*/face_0"))
             least = run([sys.executable, "-c", _LEAST, str(options.photo), bundle, str(face), str(copy)])
             if number:

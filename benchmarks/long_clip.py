@@ -97,7 +97,7 @@ def encoded(pictures: UInt8[ndarray, "N H W 3"], path: Path) -> None:
 
 def watched(clip: Path, out: Path, write: str | None) -> list[Sample]:
     """Reconstruct the clip in a process of its own, and look at it every second."""
-    command = [sys.executable, "-m", "emoca_core", "reconstruct", str(clip), "--out", str(out)]
+    command = [sys.executable, "-m", "emoca_core", "reconstruct", str(clip), "--recipe", "open_fit", "--out", str(out)]
     command += ["--write", write] if write else []
     with (out.parent / f"{out.name}.log").open("w") as log:
         child = psutil.Popen(command, stdout=log, stderr=subprocess.STDOUT)

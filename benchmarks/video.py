@@ -1,7 +1,7 @@
 """Clips: speed, truth, jitter, lag, blinks, memory; in one run, against capturing every frame as a photo.
 
     python benchmarks/video.py [CLIP_OR_FOLDER ...] [--frames 250] [--size 512] [--smooth 0 0.25 0.5 0.75 1]
-        [--pairs 3] [--minutes 0] [--sheet PICTURE]
+        [--pairs 3] [--minutes 0] [--sheet PICTURE] [--recipe NAME]
 
 1. Speed: the whole chain (following, tracks, person, frames, smoothing, ARKit values), and that with overlay.mp4,
    against MediaPipe's video mode alone on the same frames, in turn, so that a busy machine slows all.
@@ -342,11 +342,12 @@ def main() -> None:
     parser.add_argument("--smooth", type=float, nargs="*", default=[0.0, 0.25, 0.5, 0.75, 1.0])
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--minutes", type=float, default=0.0)
+    parser.add_argument("--recipe", default="open_fit", help="method (default: %(default)s)")
     parser.add_argument("--sheet", type=Path, help="write frames of overlay.mp4 of the synthetic clip to this picture")
     options = parser.parse_args()
     if options.frames < FEWEST_FRAMES:
         parser.error(f"--frames must be {FEWEST_FRAMES} or more: the first blink is that late")
-    method = load_method("open_fit")
+    method = load_method(options.recipe)
     clip = synthetic(method, options)
     paths = [each for path in options.clips for each in (sorted(path.iterdir()) if path.is_dir() else [path])]
     if paths:

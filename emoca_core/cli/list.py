@@ -34,6 +34,9 @@ def run(args: argparse.Namespace) -> int:
     wanted = [args.kind] if args.kind else sections
     tables = {section: rows for section in wanted if (rows := rows_of(section, catalogue, registry))}
     print("\n\n".join(format_table(section, rows, _width()) for section, rows in tables.items()) or "nothing")
+    if "recipe" in tables and (default := catalogue.default_recipe):
+        limits = f", {default.restriction}" if default.restriction else ""
+        print(f"\nwithout --recipe, emoca reconstruct takes {default.uses}{limits}")
     for problem in registry.problems:
         print(f"! {problem}", file=sys.stderr)
     return SOME_FAILED if registry.problems else DONE

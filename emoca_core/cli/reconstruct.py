@@ -54,7 +54,7 @@ def add_parser(subparsers: Subparsers) -> argparse.ArgumentParser:
     )
     parser.add_argument("--same-person", action="store_true", help="one identity for the largest face of every photo")
     add_clip_arguments(parser)
-    add_method_arguments(parser)
+    add_method_arguments(parser, recipe=None)
     return parser
 
 
@@ -82,13 +82,15 @@ def add_clip_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_method_arguments(parser: argparse.ArgumentParser, *, batches: bool = True) -> None:
-    """Which method, and how it runs; ``batches`` where many faces are reconstructed."""
+def add_method_arguments(
+    parser: argparse.ArgumentParser, *, batches: bool = True, recipe: str | None = "open_fit"
+) -> None:
+    """Which method, and how it runs; ``batches`` where many faces are reconstructed, ``recipe`` by default."""
     parser.add_argument(
         "--recipe",
-        default="open_fit",
+        default=recipe,
         help="method, see `emoca list recipe`; or a run folder, a package, or owner/name on the Hugging Face hub "
-        "(default: %(default)s)",
+        f"(default: {recipe or 'as `emoca list recipe` says at its end'})",
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default: %(default)s)")
     parser.add_argument(
@@ -115,16 +117,46 @@ def add_changes(parser: argparse.ArgumentParser) -> None:
         default=[],
         dest="changes",
         metavar="PART.PARAM=VALUE",
-        help="another parameter, e.g. encoder.iterations=30; may be repeated",
+        help="another parameter, e.g. face_model.texture_size=512; may be repeated",
     )
 
 
 def run(args: argparse.Namespace) -> int:
     """Reconstruct everything; the exit code is in the help text."""
-    report = reconstruct(load(args), args, args.paths, Path(args.out))
+    method = load(args) if args.recipe is not None else load_default(args)
+    report = reconstruct(method, args, args.paths, Path(args.out))
     if report.has_faces:
         print(Path(args.out) / "index.html")
     return exit_code(report)
+
+
+def load_default(args: argparse.Namespace) -> "Method":
+    """The method that the catalogue names where the arguments name none; what binds its user is said on stderr.
+
+    Raises:
+        RecipeError: The catalogue names none.
+        ParamsError: It cannot be changed as ``--set`` says.
+    """
+    from emoca_core.registry.catalogue import get_catalogue
+
+    default = get_catalogue(args.catalogue).default_recipe
+    if default is None:
+        raise RecipeError("the catalogue has no default_recipe: name one by --recipe, see `emoca list recipe`")
+    parse_changes(args.changes)
+    try:
+        method = load(argparse.Namespace(**{**vars(args), "recipe": default.uses}))
+    except (ParamsError, RecipeError) as error:
+        if not args.changes:
+            raise
+        example = f", e.g. --recipe {default.free}" if default.free else ""
+        raise ParamsError(
+            f"--set does not fit {default.uses}, the default: name the recipe that is meant{example}; or see what this "
+            f"one has: emoca show {default.uses}\n  {error}"
+        ) from None
+    if default.restriction:
+        other = f"; for any use: --recipe {default.free}" if default.free else ""
+        print(f"{default.uses}, the default, is {default.restriction}{other}", file=sys.stderr)
+    return method
 
 
 def load(args: argparse.Namespace) -> "Method":
@@ -246,7 +278,7 @@ def parse_changes(changes: Iterable[str]) -> dict[str, dict[str, dict[str, objec
         if part not in known:
             raise unknown_name("part", part, known)
         if not isinstance(params, dict):
-            raise ParamsError(f"--set {part}: expected PART.PARAM=VALUE, e.g. encoder.iterations=30")
+            raise ParamsError(f"--set {part}: expected PART.PARAM=VALUE, e.g. face_model.texture_size=512")
         found[part] = {"params": params}
     return found
 

@@ -107,7 +107,7 @@ def run_emotion(args: argparse.Namespace) -> None:
 
 def run_stage(args: argparse.Namespace) -> None:
     """Train the encoder or the detail model of a recipe."""
-    from emoca_core.registry.catalogue import merge
+    from emoca_core.registry.merging import merge
     from emoca_core.train.run_stage import prepare_stage
 
     ready = prepare_stage(

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from emoca_core.interfaces import FaceParameters
 from emoca_core.optimisation.unknowns import DEVIATIONS
-from emoca_core.registry.catalogue import merge
+from emoca_core.registry.merging import merge
 
 PRIOR = 1e-3
 """Weight of the squared length of the expression, in standard deviations."""

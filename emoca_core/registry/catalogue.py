@@ -20,6 +20,7 @@ from emoca_core.parsing import checked, read_yaml
 from emoca_core.registry import Registry, get_registry
 from emoca_core.registry.containment import contained, said_by
 from emoca_core.registry.kinds import KINDS, KindSpec, part_kinds
+from emoca_core.registry.merging import merge
 from emoca_core.registry.offers import Origin, Problem
 from emoca_core.registry.spec import Kind
 
@@ -135,10 +136,22 @@ class Recipe(_Strict):
         return {kind: use for kind, use in self.__pydantic_extra__.items() if use is not None}
 
 
+class DefaultRecipe(_Strict):
+    """What ``emoca reconstruct`` takes where nobody names a recipe."""
+
+    uses: str
+    """Its name."""
+    restriction: str | None = None
+    """What its licences hold a user to, e.g. ``for research only``; said whenever it is taken."""
+    free: str | None = None
+    """A recipe for any use, named beside the restriction."""
+
+
 class Catalogue(_Strict):
     """All cards and recipes."""
 
     version: Literal[1]
+    default_recipe: DefaultRecipe | None = None
     components: dict[Kind, dict[str, Card]] = Field(default_factory=dict)
     assets: dict[str, AssetCard] = Field(default_factory=dict)
     recipes: dict[str, Recipe] = Field(default_factory=dict)
@@ -229,7 +242,9 @@ def read(path: Traversable | Path) -> dict[str, object]:
     if not isinstance(raw, dict) or not all(
         v is None or key == "version" or isinstance(v, dict) for key, v in raw.items()
     ):
-        raise CatalogueError(f"{path} must hold 'version: 1' and the sections components, assets and recipes")
+        raise CatalogueError(
+            f"{path} must hold 'version: 1' and the sections components, assets, recipes and default_recipe"
+        )
     for recipe in _section(raw, "recipes").values():
         _find_weights(recipe, path)
     return {key: value for key, value in raw.items() if value is not None}
@@ -312,7 +327,8 @@ def _take_out(own: dict[str, object], merged: Mapping[str, object]) -> list[str]
     taken = [(what, name, entries) for what, entries, others in sections for name in entries if name in others]
     for _, name, entries in taken:
         del entries[name]
-    return [f"{what} '{name}'" for what, name, _ in taken]
+    default = ["default_recipe"] if own.pop("default_recipe", None) else []  # the project's and the user's alone
+    return [f"{what} '{name}'" for what, name, _ in taken] + default
 
 
 def _state(path: Traversable | Path | None) -> tuple[str, int, int] | None:
@@ -372,29 +388,3 @@ def changed(recipe: Recipe, *changes: object) -> Recipe:
     if lines := _unknown_keys(own, get_registry().kinds.values()):
         raise RecipeError("\n".join(["the changed recipe is not valid:", *(f"  {line}" for line in lines)]))
     return checked(Recipe, plain, "the changed recipe", RecipeError)
-
-
-def merge(base: Mapping[str, object], change: Mapping[str, object], *, keep_null: bool = False) -> dict[str, object]:
-    """Deep merge; ``null`` removes a key; a different ``uses`` replaces the whole block.
-
-    Args:
-        base: What to start from.
-        change: What goes on top.
-        keep_null: Let ``null`` stand for a later merge instead of removing the key now.
-
-    Example:
-        >>> merge({"encoder": {"uses": "deca", "params": {"size": 224}}}, {"encoder": {"params": {"size": 112}}})
-        {'encoder': {'uses': 'deca', 'params': {'size': 112}}}
-    """
-    if "uses" in change and change["uses"] != base.get("uses"):
-        base = {}
-    merged = dict(base)
-    for key, value in change.items():
-        if value is None and not keep_null:
-            merged.pop(key, None)
-        elif isinstance(value, Mapping):
-            old = merged.get(key)
-            merged[key] = merge(old if isinstance(old, Mapping) else {}, value, keep_null=keep_null)
-        else:
-            merged[key] = value
-    return merged

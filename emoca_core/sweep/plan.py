@@ -11,7 +11,7 @@ from pydantic import Field, field_validator
 from emoca_core.errors import EmocaError, ParamsError, printable
 from emoca_core.files import path_below
 from emoca_core.parsing import read_yaml
-from emoca_core.registry.catalogue import merge
+from emoca_core.registry.merging import merge
 from emoca_core.registry.spec import Seed, SettingsModel, validated
 
 Assignments = dict[str, object]

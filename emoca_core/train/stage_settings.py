@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from emoca_core.errors import ParamsError
-from emoca_core.registry.catalogue import merge
+from emoca_core.registry.merging import merge
 from emoca_core.registry.spec import BatchSize, SettingsModel, UsedComponent, validated
 from emoca_core.registry.terms import Stage
 from emoca_core.rendering.masks import Background, Composition, MaskMode

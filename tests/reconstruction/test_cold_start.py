@@ -15,7 +15,7 @@ def test_one_photo_loads_nothing_needless(tmp_path):
     code = (
         "import sys\n"
         "from emoca_core.cli import main\n"
-        f"code = main(['reconstruct', {str(PHOTO)!r}, '--out', {str(tmp_path)!r}])\n"
+        f"code = main(['reconstruct', {str(PHOTO)!r}, '--recipe', 'open_fit', '--out', {str(tmp_path)!r}])\n"
         f"print('loaded', code, [name for name in {NEEDLESS!r} if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

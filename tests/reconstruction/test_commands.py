@@ -17,11 +17,15 @@ from emoca_core.cli.reconstruct import parse_changes
 from emoca_core.errors import EmocaError, UnknownNameError
 from emoca_core.files import sha256_of, write_text
 from emoca_core.interfaces import ExportedFile, Exporter
+from emoca_core.registry.catalogue import ENVIRONMENT_VARIABLE
 
 
 @pytest.fixture(autouse=True)
-def toy_method(monkeypatch, method):
-    """The command loads the toy method whatever it is asked for."""
+def toy_method(monkeypatch, method, tmp_path_factory):
+    """The command loads the toy method whatever it is asked for, and takes it by default, which binds nobody."""
+    own = tmp_path_factory.mktemp("own") / "registry.yaml"
+    own.write_text("version: 1\ndefault_recipe: {uses: toy}\n")
+    monkeypatch.setenv(ENVIRONMENT_VARIABLE, str(own))
     monkeypatch.setattr("emoca_core.api.load_method", lambda name, **options: method)
     monkeypatch.setattr("emoca_core.export.overlay.PANEL", 60)
 

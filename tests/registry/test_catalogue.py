@@ -11,7 +11,8 @@ from local_plugins import plugin
 
 from emoca_core import Registry, get_registry, load_method
 from emoca_core.errors import CatalogueError, ComponentImportError, RecipeError, UnknownNameError
-from emoca_core.registry.catalogue import ENVIRONMENT_VARIABLE, Catalogue, changed, get_catalogue, load, merge
+from emoca_core.registry.catalogue import ENVIRONMENT_VARIABLE, Catalogue, changed, get_catalogue, load
+from emoca_core.registry.merging import merge
 
 KEYS = st.sampled_from(["uses", "params", "weight", "losses", "a"])
 SCALARS = st.integers() | st.booleans() | st.text(max_size=3)

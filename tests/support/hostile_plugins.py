@@ -235,6 +235,9 @@ HOSTILE = {
     "catalogue removes a recipe": with_catalogue(
         "version: 1\nrecipes: {open_fit: null}\n", "recipe 'open_fit' of plugin"
     ),
+    "catalogue names the default": with_catalogue(
+        "version: 1\ndefault_recipe: {uses: deca}\n", "default_recipe of plugin"
+    ),
     "catalogue replaces an asset": with_catalogue(
         "version: 1\nassets: {flame: {summary: a, files: [b], license: free, obtain: here}}\n",
         "asset 'flame' of plugin",
