@@ -16,7 +16,8 @@ example: emoca retrieve smile.jpg --index faces.index --out found
          emoca retrieve --index named.index --evaluate                       # and with labels
 
 DIR/PHOTO.html shows the faces found on one page without any other file, DIR/PHOTO.png as a picture: the nearest, and
-ranks 0, 10, 20, ... The largest face of a photo is asked for; if the photo itself is in the index, it is left out.
+ranks 0, 10, 20, ... The largest face of a photo is asked for; if the photo itself is in the index, or a copy of its
+file, it is left out.
 
 --evaluate asks for the neighbours of every labelled face, leaves out the face's own person, and writes figures.json:
 precision at 1, 5 and 10, differences of valence and arousal, chance, and 95 % intervals over people.

@@ -9,7 +9,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -98,6 +98,7 @@ class Index:
         metric: str = "l2",
         distinct: str | None = None,
         own: Iterable[int] | None = None,
+        copies: Sequence[int] = (),
     ) -> Neighbours:
         """The nearest faces of every query.
 
@@ -107,11 +108,14 @@ class Index:
             metric: How distances are measured.
             distinct: One neighbour of each person, clip or photo alone.
             own: Row of the index that each query is, or -1: its photo is left out, with ``distinct`` its whole group.
+            copies: Rows whose photos are one and the same: their groups are one.
 
         Raises:
             ParamsError: Queries of another size, or the index names no people or clips.
         """
         kin = self.groups(distinct or "photo")
+        if copies:
+            kin = np.where(np.isin(kin, kin[list(copies)]), kin[copies[0]], kin)
         rows = None if own is None else np.asarray(list(own), np.int64)
         own_groups = None if rows is None else np.where(rows >= 0, kin[rows], -1)
         return nearest(self.features, queries, top, metric, kin, own_groups, kin if distinct else None)

@@ -1,5 +1,6 @@
 """Photos as queries: encoded by what made the index, or refused."""
 
+import filecmp
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,11 @@ from emoca_core.retrieval.build import find_source, square_of
 from emoca_core.retrieval.index import Index, code_of, made_of
 from emoca_core.retrieval.search import Neighbours
 
+COPIES = 64
+"""Of a photo in an index, as many as are looked for."""
+_ROUNDING = 1e-3
+"""Of a feature's length."""
+
 
 @dataclass(frozen=True)
 class Query:
@@ -28,7 +34,7 @@ class Query:
         pixels: RGB.
         box: The square that was looked at, as in the index.
         feature: By what made the index.
-        row: Of the same face in the index; -1 where it is not there.
+        rows: Of the same face in the index: of this photo, then of byte-identical copies of it under other names.
         faces: In the photo.
     """
 
@@ -36,8 +42,13 @@ class Query:
     pixels: UInt8[ndarray, "H W 3"]
     box: Float[ndarray, "4"]
     feature: Float[ndarray, "D"]
-    row: int
+    rows: tuple[int, ...]
     faces: int
+
+    @property
+    def row(self) -> int:
+        """Of the photo itself or the first copy; -1 where there is none."""
+        return self.rows[0] if self.rows else -1
 
 
 @dataclass(frozen=True)
@@ -94,10 +105,10 @@ class Retriever:
         if not np.isfinite(feature).all():
             raise EmocaError(f"{photo}: {self.index.card.by} cannot encode this face")
         box = square_of(faces[0])
-        return Query(Path(photo), read.pixels, box, feature, self._row_of(Path(photo), box), len(faces))
+        return Query(Path(photo), read.pixels, box, feature, self._rows_of(Path(photo), box, feature), len(faces))
 
     def retrieve(self, photo: str | Path, top: int = 10, metric: str = "l2", distinct: str | None = None) -> Neighbours:
-        """The faces that are nearest to that of a photo; the photo itself is left out, where it is in the index.
+        """The faces that are nearest to that of a photo; the photo itself and copies of it are left out.
 
         Where there are fewer than ``top``, rows end with -1.
 
@@ -106,13 +117,28 @@ class Retriever:
             ParamsError: As ``Index.search``.
         """
         asked = self.query(photo)
-        return self.index.search(asked.feature[None], top, metric, distinct, [asked.row])
+        return self.index.search(asked.feature[None], top, metric, distinct, [asked.row], asked.rows)
 
-    def _row_of(self, photo: Path, box: Float[ndarray, "4"]) -> int:
-        """Where the photo's face is in the index: the nearest one of the same file."""
+    def _rows_of(self, photo: Path, box: Float[ndarray, "4"], feature: Float[ndarray, "D"]) -> tuple[int, ...]:
+        """Where the photo's face is in the index: the nearest one of the same file, and that of every copy."""
         path = photo.resolve()
         faces = self.index.faces
         same_name = [row for row, name in enumerate(faces.texts("path")) if name and Path(name).name == path.name]
         own = [row for row in same_name if faces.image_path(faces[row]).resolve() == path]
         distances = [float(np.abs(np.asarray(faces[row].box, np.float64) - box).sum()) for row in own]
-        return own[int(np.argmin(distances))] if own else -1
+        found = [own[int(np.argmin(distances))]] if own else []
+        return (*found, *(row for row in self._alike(feature) if row not in own and self._is_copy(row, path)))
+
+    def _alike(self, feature: Float[ndarray, "D"]) -> list[int]:
+        """Rows whose features are the query's but for rounding, which differs from batch to batch."""
+        found = self.index.search(feature[None], COPIES)
+        alike = found.distances[0] <= _ROUNDING * np.linalg.norm(feature)
+        rows: list[int] = found.rows[0][alike].tolist()
+        return rows
+
+    def _is_copy(self, row: int, path: Path) -> bool:
+        other = self.index.faces.image_path(self.index.faces[row])
+        try:
+            return filecmp.cmp(other, path, shallow=False)
+        except OSError:  # it is gone
+            return False

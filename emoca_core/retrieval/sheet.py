@@ -80,11 +80,11 @@ def sheet_of(
         every: The second part shows ranks 0, ``every``, 2 ``every``, ..., ``top`` of them, as in the paper; 0: none.
     """
     asked = query.feature[None]
-    nearest = index.search(asked, top, metric, distinct, [query.row])
+    nearest = index.search(asked, top, metric, distinct, [query.row], query.rows)
     title = f"The nearest: one of each {distinct}, none of the query's own" if distinct else "The nearest"
     sections = [(title, tuple(_cells(index, nearest, range(top))))]
     if every:
-        far = index.search(asked, (top - 1) * every + 1, metric, None, [query.row])
+        far = index.search(asked, (top - 1) * every + 1, metric, None, [query.row], query.rows)
         ranks = range(0, far.rows.shape[1], every)
         sections.append((f"Ranks 0, {every}, {2 * every}, ..., whoever it is", tuple(_cells(index, far, ranks))))
     known = index.faces[query.row] if query.row >= 0 else ManifestRow(query.path.name)

@@ -9,6 +9,7 @@ from PIL import Image
 from toy_benchmark import Colour, ToyLandmarker, make_manifest
 
 from emoca_core.datasets import Manifest, ManifestRow, write_manifest
+from emoca_core.datasets.rows import iterate_rows
 from emoca_core.errors import AssetFormatError, EmocaError, ImageError, OutputError, ParamsError, UnknownNameError
 from emoca_core.files import sha256_of
 from emoca_core.probe import codes, detections
@@ -182,7 +183,7 @@ def test_a_photo_finds_the_faces_of_its_colour_but_not_itself(index):
     assert retriever.warning == ""
     photo = index.faces.image_path(index.faces[7])
     query = retriever.query(photo)
-    assert query.row == 7
+    assert query.rows == (7,)
     np.testing.assert_allclose(query.feature, index.features[7], atol=1e-6)  # batches add in another order
     found = retriever.retrieve(photo, top=5)
     assert 7 not in found.rows
@@ -194,11 +195,37 @@ def test_a_photo_finds_the_faces_of_its_colour_but_not_itself(index):
 
 
 def test_a_photo_from_elsewhere_leaves_nobody_out(index, tmp_path):
-    copy = tmp_path / "copy.png"
-    shutil.copy(index.faces.image_path(index.faces[7]), copy)
-    found = Retriever.of(index).retrieve(copy, top=1)
+    saved = tmp_path / "saved.bmp"  # the same pixels in other bytes
+    Image.open(index.faces.image_path(index.faces[7])).save(saved)
+    retriever = Retriever.of(index)
+    assert retriever.query(saved).rows == ()
+    found = retriever.retrieve(saved, top=1)
     assert found.rows[0, 0] == 7
     assert found.distances[0, 0] == pytest.approx(0, abs=1e-6)
+
+
+def test_copies_of_the_photo_are_left_out_whatever_they_are_called(index, few, tmp_path):
+    copy = tmp_path / "copy.png"
+    shutil.copy(index.faces.image_path(index.faces[7]), copy)
+    retriever = Retriever.of(index)
+    assert retriever.query(copy).rows == (7,)
+    assert 7 not in retriever.retrieve(copy, top=len(index)).rows
+    shown = retriever.retrieve(copy, top=len(index), distinct="clip").rows[0]
+    assert index.faces[7].clip not in {index.faces[int(row)].clip for row in shown if row >= 0}
+
+    shutil.copy(few.parent / "003.png", few.parent / "twice.png")
+    rows = [*iterate_rows(Manifest.open(few)), ManifestRow("twice.png", clip="another")]
+    write_manifest(rows, few.parent / "twice.csv")
+    twice = build(few.parent / "twice.csv", tmp_path / "twice.index").index
+    retriever = Retriever.of(twice)
+    assert retriever.query(few.parent / "003.png").rows == (3, 12)
+    assert retriever.query(few.parent / "twice.png").rows == (12, 3)
+    for distinct in (None, "photo", "clip"):
+        found = retriever.retrieve(few.parent / "003.png", top=13, distinct=distinct).rows[0]
+        assert not {3, 12} & set(found.tolist()), distinct
+        assert distinct == "clip" or (found >= 0).sum() == 11
+    (few.parent / "twice.png").unlink()
+    assert retriever.query(few.parent / "003.png").rows == (3,)
 
 
 def test_queries_that_cannot_be_asked_are_refused(index, tmp_path):
