@@ -2,7 +2,6 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar
 
 from emoca_core.interfaces.component import ModuleComponent
 from emoca_core.interfaces.crop import CropRule
@@ -23,7 +22,7 @@ class Encoder(ModuleComponent):
 
     blocks: Mapping[Block, int]
     crop_rule: CropRule
-    needs: ClassVar[frozenset[str]] = frozenset()
+    needs: frozenset[str] = frozenset()
     frames_have_pixels: bool = True
 
     @abstractmethod

@@ -106,6 +106,17 @@ def test_frames_of_a_clip_are_refined_one_by_one(parts, crop):
     assert (refined.encode_frames(dark, person).expression - code.expression).abs().max() > 1e-3
 
 
+def test_it_reads_what_the_encoder_inside_reads_and_nothing_else(parts, crop):
+    network = {"uses": "point_regressor", "params": {"weights": "open_deca"}}
+    assert encoder(parts).needs == encoder(parts).fit.needs >= {"landmarks", "blendshapes"}
+    made = get_registry().build("encoder", "refined_fit", {"fit": network, "weights": "random"}, parts=parts)
+    made.attach(parts)
+    refined = wild(made.eval())
+    assert refined.needs == {"landmarks"}
+    other = dataclasses.replace(crop, blendshapes=torch.rand(3, 52))
+    assert torch.equal(refined(other).expression, refined(crop).expression)
+
+
 def test_many_frames_are_what_each_of_them_is(parts):
     refined, count = wild(encoder(parts)), 70  # more than the backbone sees at once
     fitted = FaceParameters(expression=torch.rand(count, 52, generator=torch.Generator().manual_seed(0)))

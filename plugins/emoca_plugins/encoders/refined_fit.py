@@ -72,7 +72,6 @@ class RefinedFit(Encoder):
     """Of the weights that come with the project; what they are called is its stem."""
     asset: ClassVar[str] = "refined_fit"
     """What other weights are called."""
-    needs = frozenset({"landmarks", "blendshapes", "crop_to_image", "photo_size", "identity", "keys"})
     frames_have_pixels = True
     blocks: Mapping[Block, int] = {}
 
@@ -81,6 +80,7 @@ class RefinedFit(Encoder):
         p = self.params
         self.fit, self.judge = fit.requires_grad_(False), judge.requires_grad_(False).eval()
         self.crop_rule: CropRule = fit.crop_rule
+        self.needs = fit.needs
         self.blocks = fit.blocks
         self.asset_paths = {**fit.asset_paths, **judge.asset_paths}
         if "neutral" not in judge.labels:

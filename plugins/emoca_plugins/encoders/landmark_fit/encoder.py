@@ -4,7 +4,7 @@ import math
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import ClassVar, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -110,7 +110,7 @@ class LandmarkFit(Encoder):
         """What opens the mouth of a model that has both: the jaw joint, or jawOpen, jawLeft and jawRight."""
 
     params: Params
-    needs: ClassVar[frozenset[str]] = frozenset({"landmarks", "blendshapes", "crop_to_image", "photo_size", "identity"})
+    needs = frozenset({"landmarks", "blendshapes", "crop_to_image", "photo_size", "identity"})
     blocks: Mapping[Block, int] = {}
     crop_rule: CropRule = UprightCrop()
 
