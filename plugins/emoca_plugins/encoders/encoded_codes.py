@@ -23,6 +23,7 @@ class EncodedCodes(Encoder):
         """What ``emoca encode`` wrote."""
 
     params: Params
+    needs = frozenset({"keys"})
     crop_rule = UprightCrop()
 
     def __init__(self, params: Params) -> None:
