@@ -1,4 +1,4 @@
-"""What one photo must not load: seconds of a cold start; ``benchmarks/cold_start.py`` measures what is left."""
+"""What one photo must not load with ``open_fit``: seconds of a cold start, as ``benchmarks/cold_start.py`` measures."""
 
 import subprocess
 import sys
