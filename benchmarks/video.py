@@ -9,7 +9,7 @@
    equal size, which a picture does not tell; jitter is how much their error accelerates, with the turn of the head.
 3. Real clips, if given: how far the fitted landmarks are from the detected ones, how much the vertices accelerate, and
    how far identity wanders where every frame is a photo. Heads move: how much of that is movement, the landmarks tell,
-   which nothing has smoothed.
+   which nothing has smoothed. Several clips are also counted together.
 4. With --minutes: the synthetic clip again and again; memory after ten seconds and at the end.
 """
 
@@ -125,8 +125,13 @@ def by_photo(method: Method, clip: Clip) -> tuple[Shown, Float[ndarray, "N 68 2"
 
 def accelerations(points: Float[ndarray, "N V D"], numbers: Int[ndarray, "N"]) -> float:
     """Mean length of the second difference of successive frames."""
+    return float(each_acceleration(points, numbers).mean())
+
+
+def each_acceleration(points: Float[ndarray, "N V D"], numbers: Int[ndarray, "N"]) -> Float[ndarray, "K"]:
+    """The same, of each frame between two others."""
     steady = (np.diff(numbers)[1:] == 1) & (np.diff(numbers)[:-1] == 1)
-    return float(np.linalg.norm(np.diff(points, n=2, axis=0)[steady], axis=-1).mean())
+    return cast(ndarray, np.linalg.norm(np.diff(points, n=2, axis=0)[steady], axis=-1).mean(1))
 
 
 def own_axes(vertices: Float[ndarray, "N V 3"], pose: torch.Tensor) -> Float[ndarray, "N V 3"]:
@@ -216,6 +221,8 @@ def real(method: Method, paths: Sequence[Path], options: argparse.Namespace) -> 
     print(
         "\n3. real clips: landmark error % of the eye distance (ratio), vertices mm/f2 (ratio), identity wanders sigma"
     )
+    strengths: Sequence[float] = options.smooth
+    rows: dict[object, list[list[ndarray]]] = {how: [] for how in ("photos", *strengths)}
     for path in paths:
         clip = KnownClip.of(np.stack([f.pixels for _, f in zip(range(options.frames), open_clip(path).frames())]), RATE)  # noqa: B905
         try:
@@ -229,26 +236,37 @@ def real(method: Method, paths: Sequence[Path], options: argparse.Namespace) -> 
             shaken = [_landmarks_accelerate(detected, photos.numbers), _landmarks_accelerate(followed, track.numbers)]
             line = "      landmarks accelerate, % of the eye distance: as photos {:.2f}, followed {:.2f}"
             print(line.format(*shaken))
-            base = _miss(photos.points, detected), accelerations(photos.turned, photos.numbers)
-            wander = float(photos.code.shape.diff(dim=0).abs().mean()) if photos.code.shape is not None else 0.0
-            print(f"      photos   {base[0]:5.2f}        {base[1]:6.3f}        {wander:.2f}")
-            for strength in options.smooth:
-                one = by_clip(method, clip, track, strength)
-                figures = _miss(one.points, followed), accelerations(one.turned, one.numbers)
-                ratios = [figure / other for figure, other in zip(figures, base, strict=True)]
-                text = f"{figures[0]:5.2f} ({ratios[0]:.2f}) {figures[1]:6.3f} ({ratios[1]:.2f})  0"
-                print(f"      {strength:6.2f}   {text}")
+            found = {"photos": (photos, detected)} | {s: (by_clip(method, clip, track, s), followed) for s in strengths}
+        for how, (one, points) in found.items():
+            rows[how].append(_judged(one, points))
+        _print_real({how: clips[-1] for how, clips in rows.items()})
+    if len(rows["photos"]) > 1:
+        print(f"   all {len(rows['photos'])} clips together: every frame counts the same")
+        _print_real({how: [np.concatenate(part) for part in zip(*clips, strict=True)] for how, clips in rows.items()})
     print("   accepted: landmarks at most 1.05, vertices at most 0.30 of photos, identity 0")
+
+
+def _judged(one: Shown, points: Float[ndarray, "N 68 2"]) -> list[Float[ndarray, "K"]]:
+    """Of each frame: how far its landmarks are from the detected ones; how its vertices accelerate; identity moves."""
+    eyes = np.linalg.norm(points[:, 36] - points[:, 45], axis=-1)
+    missed = 100 * np.linalg.norm(one.points - points, axis=-1).mean(1) / eyes
+    shape = one.code.shape
+    wander = np.zeros(len(points)) if shape is None else shape.diff(dim=0).abs().mean(1).numpy()
+    return [missed, each_acceleration(one.turned, one.numbers), wander]
+
+
+def _print_real(rows: dict[object, list[Float[ndarray, "K"]]]) -> None:
+    base = [float(column.mean()) for column in rows["photos"]]
+    for how, columns in rows.items():
+        missed, moved, wander = (float(column.mean()) for column in columns)
+        print(
+            f"      {how!s:7} {missed:6.2f} ({missed / base[0]:.2f}) {moved:7.3f} ({moved / base[1]:.2f})  {wander:.2f}"
+        )
 
 
 def _landmarks_accelerate(points: Float[ndarray, "N 68 2"], numbers: Int[ndarray, "N"]) -> float:
     eyes = np.linalg.norm(points[:, 36] - points[:, 45], axis=-1).mean()
     return 100 * accelerations(points, numbers) / float(eyes)
-
-
-def _miss(points: Float[ndarray, "N 68 2"], detected: Float[ndarray, "N 68 2"]) -> float:
-    eyes = np.linalg.norm(detected[:, 36] - detected[:, 45], axis=-1)
-    return 100 * float((np.linalg.norm(points - detected, axis=-1).mean(1) / eyes).mean())
 
 
 def speed(method: Method, clip: KnownClip, options: argparse.Namespace) -> None:

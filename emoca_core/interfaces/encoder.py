@@ -18,24 +18,31 @@ class Encoder(ModuleComponent):
         needs: Optional fields of ``FaceCrop`` that it reads, e.g. ``{"landmarks"}``.
         frames_have_pixels: Whether ``encode_frames`` looks at the crops' pixels; where it does not, clips are not
             decoded again for it, and it gets black ones.
+        person_landmarks: Of so many of the best frames the landmarks tell ``encode_person`` who somebody is; 0: only
+            of those that it gets with pixels.
     """
 
     blocks: Mapping[Block, int]
     crop_rule: CropRule
     needs: frozenset[str] = frozenset()
     frames_have_pixels: bool = True
+    person_landmarks: int = 0
 
     @abstractmethod
     def forward(self, crop: FaceCrop) -> FaceParameters:
         """Estimate the code of every face in the batch, including its camera."""
 
-    def encode_person(self, crop: FaceCrop) -> FaceParameters:
+    def encode_person(self, crop: FaceCrop, others: FaceCrop | None = None) -> FaceParameters:
         """What stays the same of one person, from some of their best crops together: blocks of ``IDENTITY``.
 
         Other blocks may say what else ``encode_frames`` of the same encoder is to know again; nobody else reads them.
 
         Networks are asked for each crop, and the middle of their answers (the median, number by number) is taken.
         Analysis by synthesis may fit all crops at once.
+
+        Args:
+            crop: Some of the best frames.
+            others: Black crops of more frames, for the landmarks; only encoders with ``person_landmarks`` get them.
 
         Returns:
             A batch of one.

@@ -115,9 +115,14 @@ class Method(nn.Module):
         parameters: FaceParameters = self.encoder(crop)
         return self.detail(crop, parameters) if self.detail else parameters
 
-    def encode_person(self, crop: FaceCrop) -> FaceParameters:
-        """What stays the same of one person, from some of their best crops; a batch of one, with its detail."""
-        person = self.encoder.encode_person(crop)
+    def encode_person(self, crop: FaceCrop, others: FaceCrop | None = None) -> FaceParameters:
+        """What stays the same of one person, from some of their best crops; a batch of one, with its detail.
+
+        Args:
+            crop: Some of the best frames.
+            others: Black crops of more frames, where the encoder has ``person_landmarks``.
+        """
+        person = self.encoder.encode_person(crop) if others is None else self.encoder.encode_person(crop, others)
         if self.detail is None:
             return person
         detail = self.detail(crop, self.encoder.encode_frames(crop, person)).detail

@@ -43,7 +43,7 @@ from emoca_core.video.head_path import smooth_head
 from emoca_core.video.smoothing import smooth_code, smooth_crops
 
 _PERSON_FRAMES = 8
-"""Frames from which a person's identity is found."""
+"""Frames of which the pixels tell who a person is; encoders may ask for the landmarks of more."""
 
 
 def reconstruct_sequence(
@@ -99,8 +99,7 @@ def capture_track(
     rule = choose_crop(settings.crop, method.encoder.crop_rule)
     places = _places(track, rule, clip.size, settings.smooth)
     look = _Look(clip, track, rule, places, exact=settings.smooth == 0)
-    with torch.no_grad():
-        person = method.encode_person(look.best(_PERSON_FRAMES).map(lambda tensor: tensor.to(method.device)))
+    person = _meet(method, look)
     parameters, emotions = _encode(method, look, person, settings.batch_size, progress)
     if track.is_bridged.any():
         source = torch.from_numpy(track.source)
@@ -123,6 +122,16 @@ def capture_track(
         smoothing=settings.smooth,
         emotion=_joined(method, emotions, track.source) if emotions else None,
     )
+
+
+def _meet(method: Method, look: "_Look") -> FaceParameters:
+    """Who somebody is, from their best frames."""
+    crop, others = look.best(_PERSON_FRAMES, method.encoder.person_landmarks)
+    with torch.no_grad():
+        return method.encode_person(
+            crop.map(lambda tensor: tensor.to(method.device)),
+            others and others.map(lambda tensor: tensor.to(method.device)),
+        )
 
 
 def _encode(
@@ -167,14 +176,17 @@ class _Look:
     places: Float[ndarray, "N 3 3"]
     exact: bool
 
-    def best(self, count: int) -> FaceCrop:
-        """The frames that tell most of the person."""
+    def best(self, count: int, landmarks: int) -> tuple[FaceCrop, FaceCrop | None]:
+        """The frames that tell most of the person; those that add their landmarks are black, and not decoded."""
         track = self.track
-        rows = best_frames(track.landmarks, track.sharpness, track.scores, count).tolist()
-        wanted = set(rows)
-        detections = [detection for row, detection in track.detections() if row in wanted]
+        told = track.landmarks, track.sharpness, track.scores
+        rows = best_frames(*told, count).tolist()
+        others = np.setdiff1d(best_frames(*told, landmarks), rows).tolist() if landmarks else []
+        wanted = {*rows, *others}
+        detections = {row: detection for row, detection in track.detections() if row in wanted}
         frames = frames_of(self.clip, track.numbers[rows].tolist())
-        return self._batch([(row, d, f.pixels) for row, d, f in zip(rows, detections, frames, strict=True)])
+        seen = self._batch((row, detections[row], frame.pixels) for row, frame in zip(rows, frames, strict=True))
+        return seen, self._batch((row, detections[row], None) for row in others) if others else None
 
     def batches(self, size: int, with_pixels: bool) -> Iterator[FaceCrop]:
         """All rows that show the face; black where pixels are not wanted, and then nothing is decoded."""

@@ -54,6 +54,11 @@ def _check_clips(subject: Subject[Encoder], encoder: Encoder, crop: FaceCrop) ->
     subject.require(
         found == dict(encoder.blocks), f"encode_frames gives {found}, blocks declares {dict(encoder.blocks)}"
     )
+    if encoder.person_landmarks:
+        dark = dataclasses.replace(crop, image=torch.zeros_like(crop.image))
+        with torch.no_grad():
+            lit, unlit = (encoder.encode_person(crop, others) for others in (crop, dark))
+        subject.require_same(unlit, lit, 0.0, "encode_person must not look at the pixels of other frames")
     if not encoder.frames_have_pixels:
         with torch.no_grad():
             black = encoder.encode_frames(dataclasses.replace(crop, image=torch.zeros_like(crop.image)), person)

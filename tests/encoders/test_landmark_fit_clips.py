@@ -104,6 +104,34 @@ def test_frames_have_one_person_and_are_nearer_to_the_truth_than_alone():
         assert torch.corrcoef(pair)[0, 1] > 0.9
 
 
+def test_landmarks_of_more_frames_bring_the_person_nearer_to_the_truth():
+    few, rest = _some(_crop(), slice(0, 2)), _some(_crop(), slice(2, FRAMES))
+    fitter = _fitter(appearance=False)
+    person = fitter.encode_person(few), fitter.encode_person(few, rest)
+    errors = [_vertex_error(_true().replace(shape=one.shape.expand(FRAMES, -1))) for one in person]
+    assert errors[1] < 0.8 * errors[0]
+
+
+def test_albedo_and_light_come_from_the_frames_with_pixels():
+    few, rest = _some(_crop(), PERSON), _some(_crop(), slice(1, FRAMES, 4))
+    dark = replace(rest, image=torch.zeros_like(rest.image))
+    with_more = [_fitter().encode_person(few, others) for others in (rest, dark)]
+    torch.testing.assert_close(with_more[0].albedo, with_more[1].albedo, atol=0, rtol=0)
+    brightness = [code.lighting[0, 0].mean() for code in (with_more[1], _found()[0])]
+    torch.testing.assert_close(*brightness, atol=0, rtol=0.05)
+
+
+def test_many_frames_tell_little_more_than_a_photo():
+    """A landmarker that always errs in the same way: no number of frames may believe it much more than a photo does."""
+    one = _some(_crop(), slice(0, 1))
+    away = [
+        float(_fitter(appearance=False).encode_person(FaceCrop.cat([one] * count)).shape.norm()) for count in (1, 2, 24)
+    ]
+    photo = float(_fitter(appearance=False)(one).shape.norm())
+    assert away[0] == pytest.approx(photo, rel=1e-3) and away[2] == pytest.approx(away[1], rel=0.02)
+    assert 1.0 < away[2] / photo < 1.25
+
+
 def test_every_frame_is_seen_through_one_lens():
     """A face so near that a photo is taken for a cut-out: its lens must not change with every frame."""
     near = replace(_crop(), landmarks={"mediapipe478": 1.5 * _crop().landmarks["mediapipe478"]})

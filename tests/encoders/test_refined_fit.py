@@ -117,6 +117,19 @@ def test_it_reads_what_the_encoder_inside_reads_and_nothing_else(parts, crop):
     assert torch.equal(refined(other).expression, refined(crop).expression)
 
 
+def test_landmarks_of_more_frames_reach_the_fit(parts, crop):
+    refined = encoder(parts)
+    assert refined.person_landmarks == refined.fit.person_landmarks > 0
+    few, rest = crop.map(lambda tensor: tensor[:1]), crop.map(lambda tensor: tensor[1:])
+    alone, together, all_seen = (
+        refined.encode_person(few),
+        refined.encode_person(few, rest),
+        refined.encode_person(crop),
+    )
+    assert (together.shape - alone.shape).abs().max() > 0.01
+    torch.testing.assert_close(together.shape, all_seen.shape, atol=2e-2, rtol=0)
+
+
 def test_many_frames_are_what_each_of_them_is(parts):
     refined, count = wild(encoder(parts)), 70  # more than the backbone sees at once
     fitted = FaceParameters(expression=torch.rand(count, 52, generator=torch.Generator().manual_seed(0)))

@@ -156,6 +156,27 @@ def test_frames_are_decoded_once_where_the_encoder_needs_no_pixels(tmp_path, met
     assert method.encoder.batches[0] == 8
 
 
+def test_encoders_that_want_it_get_the_landmarks_of_more_frames(tmp_path, method, monkeypatch):
+    clip, given, meet = open_clip(toy_clip(tmp_path / "a", walk(40, {3, 4}))), [], type(method.encoder).encode_person
+
+    def note(crop, others=None):
+        given.append((crop, others))
+        return meet(method.encoder, crop)
+
+    monkeypatch.setattr(method.encoder, "encode_person", note)
+    method.encoder.person_landmarks = 20
+    reconstruct_sequence(method, clip)
+    method.encoder.person_landmarks = 0
+    reconstruct_sequence(method, clip)
+    ((crop, others), (_, none)) = given
+    assert none is None and len(crop) == 8 and 12 <= len(others) <= 20
+    assert bool((crop.image.flatten(1).amax(1) > 0).all()) and not others.image.any()
+    assert len({*crop.keys, *others.keys}) == len(crop) + len(others), "no frame twice"
+    assert not {f"{clip.path}#{gap}" for gap in (3, 4)} & {*others.keys}, "nor one that is filled in"
+    middles = others.landmarks["ibug68"].mean((1, 2))
+    assert bool(middles.isfinite().all())
+
+
 @pytest.mark.parametrize("stop", [3, 8, 21, 29])
 def test_a_stopped_run_goes_on_where_it_was(tmp_path, method, monkeypatch, stop):
     monkeypatch.setattr(observations, "PART", 8)

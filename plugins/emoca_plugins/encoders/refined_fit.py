@@ -81,6 +81,7 @@ class RefinedFit(Encoder):
         self.fit, self.judge = fit.requires_grad_(False), judge.requires_grad_(False).eval()
         self.crop_rule: CropRule = fit.crop_rule
         self.needs = fit.needs
+        self.person_landmarks = fit.person_landmarks
         self.blocks = fit.blocks
         self.asset_paths = {**fit.asset_paths, **judge.asset_paths}
         if "neutral" not in judge.labels:
@@ -115,8 +116,8 @@ class RefinedFit(Encoder):
             code = self.fit(crop)
         return self.refined(code, crop.image)
 
-    def encode_person(self, crop: FaceCrop) -> FaceParameters:
-        return self.fit.encode_person(crop)
+    def encode_person(self, crop: FaceCrop, others: FaceCrop | None = None) -> FaceParameters:
+        return self.fit.encode_person(crop, others)
 
     def encode_frames(self, crop: FaceCrop, person: FaceParameters) -> FaceParameters:
         return self.refined(self.fit.encode_frames(crop, person), crop.image)

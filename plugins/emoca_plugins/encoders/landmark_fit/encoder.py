@@ -50,6 +50,11 @@ _BLOCK_OF: Mapping[Part, Block] = {
 }
 _KNOWN = ("shape", "albedo", "lighting")
 _FRAME_STEPS = 3  # where the person is known, more change nothing
+_PERSON_STEPS = 6  # and where many frames tell of the person
+_PERSON_LANDMARKS = 32
+_TOLD_TOGETHER = 1.5
+"""As so many photos all frames of a person count against the prior on the shape: a landmarker errs in nearly the same
+way in all of them. More bring the meshes nearer to the landmarks, and further from the truth."""
 _FEW_FACES = 8
 _FEW_FRAMES = 16
 _PHOTO_ROUNDS, _PHOTO_STEPS = 3, 4
@@ -117,6 +122,7 @@ class LandmarkFit(Encoder):
     def __init__(self, params: Params | None = None) -> None:
         super().__init__(params)
         self.frames_have_pixels = self.params.appearance and self.params.light_of_frames
+        self.person_landmarks = _PERSON_LANDMARKS
         self._parts: _Inverted | None = None
         self._directions: dict[Hashable, Directions] = {}
         self._change: tuple[torch.device, photometric.AlbedoChange] | None = None
@@ -138,33 +144,39 @@ class LandmarkFit(Encoder):
         self.blocks = {**blocks, "camera": 7}
 
     def forward(self, crop: FaceCrop) -> FaceParameters:
-        return self._fitted(crop, self.params.shape_sigma)
-
-    def _fitted(self, crop: FaceCrop, shape_sigma: float) -> FaceParameters:
-        parts = self._attached()
+        p, parts = self.params, self._attached()
         with torch.inference_mode(False), torch.no_grad(), one_thread(len(crop) <= _FEW_FACES):
             crop = crop.map(_differentiable)
-            parameters = self._fit_landmarks(crop, parts, self._unknowns, shape_sigma)
-            return self._with_appearance(crop, parameters, parts) if self.params.appearance else parameters
+            parameters = self._fit_landmarks(crop, parts, self._unknowns, p.shape_sigma, p.iterations)
+            return self._with_appearance(crop, parameters, parts) if p.appearance else parameters
 
     def _attached(self) -> _Inverted:
         if self._parts is None:
             raise RecipeError("landmark_fit inverts a face model: call attach(parts) before forward.")
         return self._parts
 
-    def encode_person(self, crop: FaceCrop) -> FaceParameters:
-        """Shape and albedo of all crops jointly; the middle of their light and lenses, which frames are to share.
+    def encode_person(self, crop: FaceCrop, others: FaceCrop | None = None) -> FaceParameters:
+        """Shape of all frames and albedo of the crops jointly; the middle of light and lenses, which frames share.
 
-        A landmarker errs in the same way in all frames of a person: together they tell no more of the shape than one.
+        A landmarker errs in much the same way in all frames of a person: together they tell little more of the shape
+        than one.
         """
-        one = replace(crop, identity=torch.zeros(len(crop), dtype=torch.int64, device=crop.image.device))
-        code = self._fitted(one, self.params.shape_sigma / math.sqrt(len(crop)))
-        assert isinstance(code.camera, PerspectiveCamera)
-        lens = code.camera.focal[:, :1] / assumed_intrinsics(crop, self.params.field_of_view).focal[:, :1]
+        p, parts = self.params, self._attached()
+        steps = p.iterations if others is None else min(p.iterations, _PERSON_STEPS)
+        with torch.inference_mode(False), torch.no_grad(), one_thread(len(crop) <= _FEW_FACES):
+            crop = _of_one(crop.map(_differentiable))
+            every = crop if others is None else _of_one(FaceCrop.cat([crop, others.map(_differentiable)]))
+            sigma = p.shape_sigma * math.sqrt(min(1.0, _TOLD_TOGETHER / len(every)))
+            code = self._fit_landmarks(every, parts, self._unknowns, sigma, steps)
+            assert isinstance(code.camera, PerspectiveCamera)
+            lens = code.camera.focal[:, :1] / assumed_intrinsics(every, p.field_of_view).focal[:, :1]
+            if p.appearance:
+                seen = code.map(lambda tensor: tensor[: len(crop)])
+                code = self._with_appearance(crop, seen, parts)
         first = {name: block[:1] for name in ("shape", "albedo") if (block := getattr(code, name)) is not None}
         light = None if code.lighting is None else code.lighting.median(dim=0, keepdim=True).values
-        others = {"lens": lens.median(dim=0, keepdim=True).values}
-        return FaceParameters(**first, lighting=light, others=others, units={"lens": "raw"})
+        shared = {"lens": lens.median(dim=0, keepdim=True).values}
+        return FaceParameters(**first, lighting=light, others=shared, units={"lens": "raw"})
 
     def encode_frames(self, crop: FaceCrop, person: FaceParameters) -> FaceParameters:
         """Everything but the person, for all frames at once; smoothing joins them, so that none waits for another.
@@ -187,7 +199,8 @@ class LandmarkFit(Encoder):
         parts = self._attached()
         with torch.inference_mode(False), torch.no_grad(), one_thread():
             crop, person = crop.map(_differentiable), person.map(_differentiable)
-            code = self._fit_landmarks(crop, parts, self._moving, self.params.shape_sigma, person)
+            p, steps = self.params, min(self.params.iterations, _FRAME_STEPS)
+            code = self._fit_landmarks(crop, parts, self._moving, p.shape_sigma, steps, person)
             known = {
                 n: None if (b := getattr(person, n)) is None else b.expand(len(crop), *b.shape[1:]) for n in _KNOWN
             }
@@ -200,6 +213,7 @@ class LandmarkFit(Encoder):
         parts: _Inverted,
         unknowns: Unknowns,
         shape_sigma: float,
+        steps: int,
         person: FaceParameters | None = None,
     ) -> FaceParameters:
         """The unknowns that explain the landmarks, with the shape and lens of a person where they are known."""
@@ -231,7 +245,7 @@ class LandmarkFit(Encoder):
                 partial(objective.jacobian, directions=directions if refinement == 0 else objective.directions(x)),
                 unknowns.around(prior, x),
                 Sharing.by_label(unknowns.shape_size, _identity(crop) if person is None else torch.arange(len(crop))),
-                iterations=p.iterations if person is None else min(p.iterations, _FRAME_STEPS),
+                iterations=steps,
                 robust_limit=p.robust_limit,
             )
         return unknowns.parameters(x, shape).replace(camera=intrinsics.camera(unknowns.translation(x)))
@@ -348,6 +362,11 @@ def _scores(crop: FaceCrop) -> Float[Tensor, "B 52"]:
     if crop.blendshapes is None:
         return crop.image.new_zeros(len(crop), 52)
     return crop.blendshapes.to(crop.image.dtype).nan_to_num(0.0).clamp(0, 1)
+
+
+def _of_one(crop: FaceCrop) -> FaceCrop:
+    """All faces are one person's."""
+    return replace(crop, identity=torch.zeros(len(crop), dtype=torch.int64, device=crop.image.device))
 
 
 def _identity(crop: FaceCrop) -> Int[Tensor, "B"]:
