@@ -89,10 +89,17 @@ def show(
 
 
 def follow(method: Method, clip: Clip, folder: str) -> tuple[Track, Float[ndarray, "N 68 2"]]:
-    """The largest person of a clip."""
+    """The largest person of a clip.
+
+    Raises:
+        ValueError: Nobody is seen long enough.
+    """
     observations = Observations(Path(folder))
     follow_faces(method, clip, SequenceSettings(), observations)
-    track = read_track(observations, find_people(observations), 0)
+    people = find_people(observations)
+    if not len(people.labels):
+        raise ValueError("nobody is seen")
+    track = read_track(observations, people, 0)
     return track, track.landmarks
 
 
@@ -225,13 +232,13 @@ def real(method: Method, paths: Sequence[Path], options: argparse.Namespace) -> 
     rows: dict[object, list[list[ndarray]]] = {how: [] for how in ("photos", *strengths)}
     for path in paths:
         clip = KnownClip.of(np.stack([f.pixels for _, f in zip(range(options.frames), open_clip(path).frames())]), RATE)  # noqa: B905
-        try:
-            photos, detected = by_photo(method, clip)
-        except ValueError:
-            print(f"   {path.name}: no face")
-            continue
         with tempfile.TemporaryDirectory() as folder:
-            track, followed = follow(method, clip, folder)
+            try:
+                photos, detected = by_photo(method, clip)
+                track, followed = follow(method, clip, folder)
+            except ValueError:
+                print(f"   {path.name}: no face")
+                continue
             print(f"   {path.name}: {len(photos.numbers)} frames as photos, {len(track)} in the track")
             shaken = [_landmarks_accelerate(detected, photos.numbers), _landmarks_accelerate(followed, track.numbers)]
             line = "      landmarks accelerate, % of the eye distance: as photos {:.2f}, followed {:.2f}"
