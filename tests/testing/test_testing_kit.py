@@ -14,7 +14,7 @@ from pydantic import Field
 from emoca_core import ComponentParams, Registry
 from emoca_core.cli.new import write_plugin
 from emoca_core.errors import EmocaError, MissingAssetError
-from emoca_core.interfaces import EmotionBackbone, EmotionPrediction, FaceSample, Parts
+from emoca_core.interfaces import EmotionBackbone, EmotionPrediction, FaceParameters, FaceSample, Parts
 from emoca_core.interfaces.samples import sample_crop
 from emoca_core.registry.kinds import KINDS
 from emoca_core.testing import check_component
@@ -529,6 +529,18 @@ def test_an_encoder_that_reads_what_it_does_not_declare_is_told(written):
     with pytest.raises(AssertionError, match="what is not in `needs`"):
         check("encoder", broken(good, forward=forward))
     check("encoder", broken(good, forward=forward, needs=frozenset({"blendshapes"})))
+
+
+def test_an_encoder_that_looks_at_frames_it_gets_for_their_landmarks_is_told(written):
+    good = cls_of(written, "encoder")
+
+    def encode_person(self, crop, others=None):
+        person = good.encode_person(self, crop)
+        return person if others is None else FaceParameters(shape=others.image.mean((1, 2, 3))[:1, None])
+
+    check("encoder", broken(good, encode_person=encode_person))
+    with pytest.raises(AssertionError, match="must not look at the pixels of other frames"):
+        check("encoder", broken(good, encode_person=encode_person, person_landmarks=4))
 
 
 @pytest.mark.parametrize(
