@@ -18,7 +18,9 @@ from emoca_core.reconstruction.sequence_settings import SequenceSettings
 from emoca_core.video.cuts import CutFinder
 
 _WARM_UP = 10
-"""Frames that a follower sees again before it goes on where a stopped run was."""
+"""Frames that a follower sees before the part of which it finds the faces: whoever goes on after a stop begins there.
+
+More make it no more like one that saw the whole shot: docs/video.md, "Stopping and going on"."""
 _MOST_AHEAD, _PIXELS_AHEAD = 2, 16_000_000
 """Frames, and pixels of them, that wait between decoding, finding faces and following them; larger ones do not wait."""
 
@@ -53,7 +55,7 @@ def follow_faces(
     height, width = clip.size
     room = min(_MOST_AHEAD, _PIXELS_AHEAD // (height * width))
     known = len(observations)
-    with opencv_on_one_thread(), _Faces(method.landmarker, settings) as faces:
+    with opencv_on_one_thread(), _Faces(method.landmarker, settings, observations.part) as faces:
         decoded = _with_cuts(clip)  # decoding, the landmarker and the rest beside one another, if there is room
         looking = _seen(ahead(decoded, room) if room else decoded, faces, observations, pending)
         with closing(ahead(looking, room) if room else looking) as seen:
@@ -82,10 +84,11 @@ def _seen(
     known, stored = len(observations), iter(observations)
     with closing(frames):
         for index, (frame, starts_shot) in enumerate(frames):
-            found = faces.detect(frame, starts_shot) if index >= known - _WARM_UP else []
             if index < known:
+                faces.pass_over(index, frame, starts_shot, known)
                 observed = next(stored)
             else:
+                found = faces.detect(index, frame, starts_shot)
                 sharp = [sharpness(frame.pixels, face.box) for face in found]
                 observed = ObservedFrame(frame.number, frame.time, starts_shot, found, sharp)
             pending.append(observed)
@@ -93,23 +96,68 @@ def _seen(
 
 
 class _Faces:
-    """Follows faces through the shots of a clip; every shot begins anew."""
+    """Follows faces through the shots of a clip; every shot begins anew, and every part that is kept.
 
-    def __init__(self, landmarker: Landmarker, settings: SequenceSettings) -> None:
-        self._landmarker, self._stack = landmarker, ExitStack()
+    At the end of a part, the follower of the next one looks at the same frames beside that of this one. So a run that
+    begins with any part finds what one finds that has seen all parts before, and no frames have to be kept.
+    """
+
+    def __init__(self, landmarker: Landmarker, settings: SequenceSettings, part: int) -> None:
+        self._landmarker, self._part = landmarker, part
         self._most, self._min_score = 1 if settings.track == "largest" else None, settings.min_score
-        self._follower: Follower | None = None
+        self._this, self._next = _OneFollower(), _OneFollower()
 
     def __enter__(self) -> "_Faces":
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._stack.close()
+        self._this.close()
+        self._next.close()
 
-    def detect(self, frame: ClipFrame, starts_shot: bool) -> list[Detection]:
+    def pass_over(self, index: int, frame: ClipFrame, starts_shot: bool, known: int) -> None:
+        """A frame of which the faces are known, as are those of so many; the follower of the next part may see it."""
+        self._begin(index, starts_shot)
+        if index >= known - self._part:
+            self._warm_up(index, frame)
+
+    def detect(self, index: int, frame: ClipFrame, starts_shot: bool) -> list[Detection]:
         """The faces of the next frame."""
-        if starts_shot or self._follower is None:
-            self._stack.close()
-            self._follower = self._stack.enter_context(self._landmarker.follow(self._most))
-        faces = self._follower.detect(frame.pixels, frame.time)
+        self._begin(index, starts_shot)
+        faces = self._look(self._this, frame)
+        self._warm_up(index, frame)
         return [in_single_precision(face) for face in faces if face.score >= self._min_score]
+
+    def _begin(self, index: int, starts_shot: bool) -> None:
+        """Change followers where a part begins, and let go of both where a shot does."""
+        if index % self._part == 0:
+            self._this.close()
+            self._this, self._next = self._next, self._this
+        if starts_shot:
+            self._this.close()
+            self._next.close()
+
+    def _warm_up(self, index: int, frame: ClipFrame) -> None:
+        if index % self._part >= self._part - _WARM_UP:
+            self._look(self._next, frame)
+
+    def _look(self, one: "_OneFollower", frame: ClipFrame) -> list[Detection]:
+        return one.of(self._landmarker, self._most).detect(frame.pixels, frame.time)
+
+
+class _OneFollower:
+    """A follower that is made when it is wanted."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._follower: Follower | None = None
+
+    def of(self, landmarker: Landmarker, most: int | None) -> Follower:
+        """The follower; where there is none, a new one."""
+        if self._follower is None:
+            self._follower = self._stack.enter_context(landmarker.follow(most))
+        return self._follower
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._stack.close()
+        self._follower = None

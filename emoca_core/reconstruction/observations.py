@@ -10,8 +10,9 @@ from numpy import ndarray
 from emoca_core.files import atomic_write, write_text
 from emoca_core.interfaces import Detection
 
-PART = 256
-"""Frames in one part: what a run that is killed loses at most."""
+PART = 1024
+"""Frames in one part: what a run that is killed loses at most. Following begins anew with each, also in a run that is
+not killed, so that the results are the same; that costs few frames only if parts are long."""
 _DONE = "whole"
 
 
@@ -53,9 +54,14 @@ class Observations:
         """Whether the clip was seen to its end."""
         return (self._folder / _DONE).exists()
 
+    @property
+    def part(self) -> int:
+        """Frames in a full part."""
+        return PART
+
     def __len__(self) -> int:
         """Frames on disk; all parts but the last of a clip are full."""
-        return len(self._parts) * PART
+        return sum(len(table["frame.number"]) for table in self.tables("frame.number"))
 
     def add(self, frame: ObservedFrame) -> None:
         """Keep another frame.

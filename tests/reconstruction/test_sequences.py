@@ -7,14 +7,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from toy_clips import SIZE, ByNote, Reader, frame, toy_clip
+from toy_clips import SIZE, ByNote, Reader, Remembering, frame, toy_clip
 
 from emoca_core.errors import EmocaError, ImageError, ParamsError, RecipeError
 from emoca_core.interfaces import EmotionBackbone, EmotionPrediction
 from emoca_core.interfaces.clip import ClipFrame
 from emoca_core.reconstruction import following, observations, reconstruct, reconstruct_sequence
 from emoca_core.reconstruction.best_frames import best_frames
-from emoca_core.reconstruction.following import follow_faces
 from emoca_core.reconstruction.observations import Observations
 from emoca_core.reconstruction.sequence_settings import SequenceSettings
 from emoca_core.video import open_clip
@@ -177,39 +176,57 @@ def test_encoders_that_want_it_get_the_landmarks_of_more_frames(tmp_path, method
     assert bool(middles.isfinite().all())
 
 
-@pytest.mark.parametrize("stop", [3, 8, 21, 29])
-def test_a_stopped_run_goes_on_where_it_was(tmp_path, method, monkeypatch, stop):
+@pytest.mark.parametrize(
+    ("stop", "cut"), [(3, None), (8, None), (21, None), (28, None), (21, 15), (21, 16), (28, 22), (8, 22)]
+)
+def test_a_run_that_was_stopped_finds_what_one_at_a_stretch_does(tmp_path, method, monkeypatch, stop, cut):
+    """Parts of 8 frames, of which followers see 3 beforehand; they remember all frames since they began."""
     monkeypatch.setattr(observations, "PART", 8)
-    monkeypatch.setattr("emoca_core.reconstruction.following._WARM_UP", 2)
-    clip = open_clip(toy_clip(tmp_path / "a", walk(30, {5, 6})))
+    monkeypatch.setattr(following, "_WARM_UP", 3)
+    shades = [200 if cut is not None and number >= cut else 20 + number % 3 for number in range(29)]
+    clip = open_clip(toy_clip(tmp_path / "a", walk(29, {5, 6}, shades)))
     (tmp_path / "whole").mkdir(), (tmp_path / "stopped").mkdir()
-    whole, stopped = Observations(tmp_path / "whole"), Observations(tmp_path / "stopped")
-    follow_faces(method, clip, SequenceSettings(), whole)
-    detect = Reader.detect
-
-    def interrupted(self, photo):
-        if self.seen == stop:
-            raise KeyboardInterrupt
-        return detect(self, photo)
-
-    method.landmarker = Reader()
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Reader, "detect", interrupted)
-        follow_faces(method, clip, SequenceSettings(), stopped)
-    method.landmarker, again = Reader(), Observations(tmp_path / "stopped")
-    assert len(again) == stop // 8 * 8 and not again.are_whole
-    follow_faces(method, clip, SequenceSettings(), again)
-    assert method.landmarker.seen == 30 - max(0, stop // 8 * 8 - 2), "what was known was not looked for again"
-    for one, other in zip(whole.tables(), Observations(tmp_path / "stopped").tables(), strict=True):
+    method.landmarker = Remembering()
+    (whole,) = reconstruct_sequence(method, clip, kept=tmp_path / "whole")
+    assert whole.numbers[whole.flagged("cut")].tolist() == [cut] * (cut is not None)
+    method.landmarker = Remembering(stop / 25)
+    with pytest.raises(KeyboardInterrupt):
+        reconstruct_sequence(method, clip, kept=tmp_path / "stopped")
+    known = stop // 8 * 8
+    again = Observations(tmp_path / "stopped")
+    assert len(again) == known and not again.are_whole
+    method.landmarker = Remembering()
+    (gone_on,) = reconstruct_sequence(method, clip, kept=tmp_path / "stopped")
+    tables = [Observations(tmp_path / name).tables() for name in ("whole", "stopped")]
+    for one, other in zip(*tables, strict=True):
         assert all(np.array_equal(one[name], other[name], equal_nan=True) for name in one)
-    follow_faces(method, clip, SequenceSettings(), Observations(tmp_path / "stopped"))
-    assert method.landmarker.seen == 30 - max(0, stop // 8 * 8 - 2)
+    assert np.array_equal(gone_on.landmarks, whole.landmarks)
+    assert all(np.array_equal(gone_on.codes[name], whole.codes[name]) for name in whole.codes)
+    looks = 29 - known + 3 * sum(end >= known for end in (8, 16, 24))
+    assert method.landmarker.seen == looks, "what was known was looked for again"
+    reconstruct_sequence(method, clip, kept=tmp_path / "stopped")
+    assert method.landmarker.seen == looks
+
+
+def test_a_new_part_does_not_forget_what_was_just_seen(tmp_path, method, monkeypatch):
+    """Followers that need three frames to find a face have seen them when their part begins, unless a shot does."""
+
+    class Slow(Remembering):
+        needs = 3
+
+    monkeypatch.setattr(observations, "PART", 8)
+    monkeypatch.setattr(following, "_WARM_UP", 3)
+    method.landmarker = Slow()
+    clip = toy_clip(tmp_path / "a", walk(30, shades=[20] * 22 + [200] * 8))
+    (person,) = reconstruct_sequence(method, clip, smooth=0.0)
+    assert person.numbers[~person.flagged("bridged")].tolist() == [*range(3, 22), *range(25, 30)]
 
 
 @pytest.mark.parametrize(("pixels", "most"), [(following._PIXELS_AHEAD, 3 + following._MOST_AHEAD), (1000, 2)])
 def test_frames_do_not_pile_up(tmp_path, method, monkeypatch, pixels, most):
     """Small frames wait for each other in threads; of 8K, 100 MB each, only what is looked at is there."""
     monkeypatch.setattr(observations, "PART", 16)
+    monkeypatch.setattr(following, "_WARM_UP", 8)
     monkeypatch.setattr(following, "_PIXELS_AHEAD", pixels)
     alive = []
 
@@ -220,8 +237,8 @@ def test_frames_do_not_pile_up(tmp_path, method, monkeypatch, pixels, most):
             return super().detect(photo)
 
     method.landmarker = Counting()
-    reconstruct_sequence(method, toy_clip(tmp_path / "a", walk(60)))
-    assert len(alive) == 60 and max(alive) <= most
+    reconstruct_sequence(method, toy_clip(tmp_path / "a", walk(64)))
+    assert len(alive) == 64 + 4 * 8 and max(alive) <= most
 
 
 def test_best_frames_are_sharp_and_varied():

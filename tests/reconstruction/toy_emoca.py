@@ -13,6 +13,7 @@ from pathlib import Path
 
 import emoca_core.api
 import emoca_core.export.overlay
+import emoca_core.reconstruction.following
 import emoca_core.reconstruction.observations
 import emoca_core.reconstruction.quality
 from emoca_core.cli import main
@@ -50,5 +51,6 @@ def load(name, **options):
 emoca_core.api.load_method = load
 emoca_core.export.overlay.PANEL = 60
 emoca_core.reconstruction.observations.PART = 8
+emoca_core.reconstruction.following._WARM_UP = 2
 emoca_core.reconstruction.quality.LIMITS = ()  # as for all toys
 sys.exit(main(sys.argv[1:]))

@@ -1,12 +1,13 @@
 """Clips whose frames say in their first row which faces they show; a landmarker and a tracker that read it."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from clips import write_clip
 
-from emoca_core.interfaces import Detection, Landmarker, Tracker
+from emoca_core.interfaces import Detection, Follower, Landmarker, Tracker
 
 SIZE = (120, 160)
 Face = tuple[int, int, int]
@@ -48,6 +49,40 @@ class Reader(Landmarker):
         points[36:48] += np.linspace(-20, 20, 12)[:, None] / person * [1, 0.3]
         box = np.concatenate([points.min(0), points.max(0)])
         return Detection(box, 1.0 - 0.1 * person, {"ibug68": points}, np.linspace(0, 1, 52), notes=(str(person),))
+
+
+class Remembering(Reader):
+    """Its followers find a face where it is and a little towards where it was in all frames since they began.
+
+    Args:
+        stop: Time of a frame that is never seen: looking at it is stopped by hand.
+    """
+
+    needs = 0
+    """Frames that a follower has to see before it finds anything."""
+
+    def __init__(self, stop: float | None = None) -> None:
+        super().__init__()
+        self.stop = stop
+
+    def follow(self, faces: int | None = None) -> Follower:
+        return _Remembering(self)
+
+
+class _Remembering(Follower):
+    def __init__(self, landmarker: Remembering) -> None:
+        self.landmarker, self.places = landmarker, []
+
+    def detect(self, photo: np.ndarray, time: float) -> list[Detection]:
+        if self.landmarker.stop is not None and time >= self.landmarker.stop - 1e-6:
+            raise KeyboardInterrupt
+        found = self.landmarker.detect(photo)
+        self.places.append(np.mean([face.box for face in found], axis=0) if found else np.zeros(4))
+        if len(self.places) <= self.landmarker.needs:
+            return []
+        shift = np.mean(self.places, axis=0)[:2] / 50 + len(self.places) / 10
+        points = [face.landmarks["ibug68"] + shift for face in found]
+        return [replace(face, landmarks={"ibug68": moved}) for face, moved in zip(found, points, strict=True)]
 
 
 class ByNote(Tracker):
