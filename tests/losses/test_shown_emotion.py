@@ -9,7 +9,7 @@ import torch
 from scipy.special import log_softmax, softmax
 
 from emoca_core import get_registry
-from emoca_core.errors import RecipeError
+from emoca_core.errors import ParamsError, RecipeError
 from emoca_core.geometry.rotations import rotation_vector_to_matrix
 from emoca_core.interfaces import Capture, FaceParameters, Parts
 from emoca_core.interfaces.samples import sample_crop
@@ -99,6 +99,12 @@ def test_classes_are_compared_by_the_divergence_of_kullback_and_leibler(parts):
     assert divergence > 0.05 and np.allclose(softmax(seen.logits, 1).sum(1), 1)
     valence = (seen.valence - wanted.valence).abs().mean().item()
     assert loss(capture).item() == pytest.approx(divergence + valence, rel=1e-4)
+    assert build(parts, features=0, classes=1, temperature=0.5)(capture).item() == pytest.approx(divergence, rel=1e-4)
+
+
+def test_a_term_that_compares_nothing_is_refused(parts):
+    with pytest.raises(ParamsError, match="features, valence, arousal, expression, classes must be above 0"):
+        build(parts, features=0)
 
 
 def test_the_gradient_goes_to_the_face_alone(parts):

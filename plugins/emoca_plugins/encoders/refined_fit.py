@@ -128,21 +128,30 @@ class RefinedFit(Encoder):
         Raises:
             RecipeError: The code has no 52 activations.
         """
-        activations = code.expression
-        if activations is None or activations.shape[1] != len(ARKIT_NAMES):
-            raise RecipeError("refined_fit needs a fit that predicts the 52 ARKit activations")
-        features, answers = self._seen(image)
-        raw = self.network(features, answers, activations)
-        sure = 1 - answers[:, : len(self.judge.labels)].softmax(1)[:, self._neutral, None]
-        share = self.bounds * sure * torch.tanh((raw + raw[:, self.partner]) / 2)
-        return code.replace(expression=activations + share * torch.where(share > 0, 1 - activations, activations))
+        return self.moved(code, *self.seen(image))
 
     @torch.no_grad()
-    def _seen(self, image: Float[Tensor, "B 3 H W"]) -> tuple[Float[Tensor, "B D"], Float[Tensor, "B A"]]:
+    def seen(self, image: Float[Tensor, "B 3 H W"]) -> tuple[Float[Tensor, "B D"], Float[Tensor, "B A"]]:
         """Default features of the backbone; its class scores, valence and arousal."""
         seen = [_answers(self.judge(part)) for part in torch.split(image, _BATCH)]
         features, answers = (torch.cat(parts) for parts in zip(*seen, strict=True))
         return features, answers
+
+    def moved(
+        self, code: FaceParameters, features: Float[Tensor, "B D"], answers: Float[Tensor, "B A"]
+    ) -> FaceParameters:
+        """The code with its activations moved by what the backbone has ``seen``.
+
+        Raises:
+            RecipeError: The code has no 52 activations.
+        """
+        activations = code.expression
+        if activations is None or activations.shape[1] != len(ARKIT_NAMES):
+            raise RecipeError("refined_fit needs a fit that predicts the 52 ARKit activations")
+        raw = self.network(features, answers, activations)
+        sure = 1 - answers[:, : len(self.judge.labels)].softmax(1)[:, self._neutral, None]
+        share = self.bounds * sure * torch.tanh((raw + raw[:, self.partner]) / 2)
+        return code.replace(expression=activations + share * torch.where(share > 0, 1 - activations, activations))
 
     def _load(self) -> None:
         """Read the network's weights; those of a run have the names that they have in a method."""

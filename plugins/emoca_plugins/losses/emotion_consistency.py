@@ -29,6 +29,8 @@ class EmotionConsistency(Loss):
     """
 
     class Params(ComponentParams):
+        compared: ClassVar[tuple[str, ...]] = ("features", "valence", "arousal", "expression")
+        """Weights of which one must be above 0."""
         feature: str | None = None
         """Name of the feature; by default the backbone's first."""
         metric: Literal["l1", "l2", "euclidean", "cosine", "barlow_twins"] = "l2"
@@ -48,8 +50,8 @@ class EmotionConsistency(Loss):
 
         @model_validator(mode="after")
         def _compare_something(self) -> "EmotionConsistency.Params":
-            if not self.features + self.valence + self.arousal + self.expression:
-                raise ValueError("one of the weights features, valence, arousal, expression must be above 0")
+            if not any(getattr(self, name) for name in self.compared):
+                raise ValueError(f"one of the weights {', '.join(self.compared)} must be above 0")
             return self
 
     params: Params
@@ -61,13 +63,16 @@ class EmotionConsistency(Loss):
 
     def compare(self, seen: EmotionPrediction, wanted: EmotionPrediction) -> Float[Tensor, ""]:
         """The weighted sum of all distances; no gradient reaches ``wanted``."""
+        return torch.stack(self._terms(seen, wanted)).sum()
+
+    def _terms(self, seen: EmotionPrediction, wanted: EmotionPrediction) -> list[Float[Tensor, ""]]:
         terms = [self._compare_features(seen, wanted)] if self.params.features else []
         for output, field in (("valence", "valence"), ("arousal", "arousal"), ("expression", "logits")):
             if weight := getattr(self.params, output):
                 lacking = f"a backbone that predicts {output}: set its weight to 0"
                 a, b = (self.need(getattr(one, field), lacking) for one in (seen, wanted))
                 terms.append(weight * (a - b.detach()).abs().mean())
-        return torch.stack(terms).sum()
+        return terms
 
     def _compare_features(self, seen: EmotionPrediction, wanted: EmotionPrediction) -> Float[Tensor, ""]:
         name = self.params.feature or next(iter(seen.features))

@@ -26,6 +26,7 @@ class ShownEmotion(EmotionConsistency):
     """
 
     class Params(EmotionConsistency.Params):
+        compared: ClassVar[tuple[str, ...]] = (*EmotionConsistency.Params.compared, "classes")
         backbone: UsedComponent = uses("emotion_backbone", "open_emotion")
         """Who judges."""
         classes: float = Field(default=0.0, ge=0)
@@ -60,8 +61,11 @@ class ShownEmotion(EmotionConsistency):
         with torch.no_grad():
             wanted: EmotionPrediction = self.backbone(capture.crop.image)
         seen: EmotionPrediction = self.backbone(self.shown(capture))
-        value = self.compare(seen, wanted)
-        return value + self.params.classes * self._divergence(seen, wanted) if self.params.classes else value
+        return self.compare(seen, wanted)
+
+    def _terms(self, seen: EmotionPrediction, wanted: EmotionPrediction) -> list[Float[Tensor, ""]]:
+        classes = self.params.classes
+        return super()._terms(seen, wanted) + ([classes * self._divergence(seen, wanted)] if classes else [])
 
     def shown(self, capture: Capture) -> Float[Tensor, "B 3 S S"]:
         """What the judge is shown.
