@@ -1,4 +1,4 @@
-"""Faces that ``emoca encode`` has encoded, as the measures of ``benchmarks/open_weights.py`` take them."""
+"""Faces that ``emoca encode`` has encoded, as ``benchmarks/face_measures.py`` takes them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from emoca_core.datasets import Manifest
 from emoca_core.datasets.encoded import Encoded
 from emoca_core.images.photos import read_photo
 from emoca_core.images.warp import to_uint8, transform_points, warp
-from emoca_core.interfaces import FaceParameters
+from emoca_core.interfaces import FaceCrop, FaceParameters
 from emoca_core.progress import progress_bar
 
 CROP = 224
@@ -101,4 +101,14 @@ def refined(faces: Faces, encoder: torch.nn.Module) -> Faces:
         rows = range(start, min(start + 64, len(faces)))
         code = faces.code.map(lambda tensor, rows=rows: tensor[rows.start : rows.stop])
         codes.append(encoder.refined(code, faces.crops(rows)))
+    return faces.with_code(FaceParameters.cat(codes))
+
+
+@torch.no_grad()
+def regressed_by(encoder: torch.nn.Module, faces: Faces) -> Faces:
+    """Faces as an encoder of points and pictures sees them: the same detections and crops."""
+    codes = []
+    for start in progress_bar(range(0, len(faces), 64), label="encoding", unit="batch"):
+        rows = range(start, min(start + 64, len(faces)))
+        codes.append(encoder(FaceCrop(faces.crops(rows), {"ibug68": faces.points[rows.start : rows.stop]})))
     return faces.with_code(FaceParameters.cat(codes))

@@ -3,7 +3,7 @@
     python -m benchmarks.free_weights FACES [--parts fer,web,...] [--ship RUN] [--ship-judge RUN...]
 
 FACES holds manifests and codes of each part (``fer_train``, ``fer_validation``, ``web``, ``synthetic``), as for
-``benchmarks/open_weights.py``, but not MediaPipe's own scores; ``new.parquet`` are synthetic faces for the judge.
+``benchmarks/face_measures.py``, but not MediaPipe's own scores; ``new.parquet`` are synthetic faces for the judge.
 Figures go to benchmarks/results/free_weights.json, part by part, the table to the page. ``--ship`` writes the network
 of a run of ``emoca train coarse`` into the package, ``--ship-judge`` the mean of those of runs of ``emoca train
 emotion`` (Wortsman et al., Robust fine-tuning of zero-shot models, CVPR 2022: what a network knew of photos survives).
@@ -16,8 +16,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks import open_weights
+from benchmarks import face_measures
 from benchmarks.encoded_methods import Faces, refined
+from benchmarks.face_measures import (
+    OVER,
+    PAGE,
+    ROOT,
+    Measured,
+    classes_of,
+    compared,
+    paper,
+    synthetic,
+)
 from benchmarks.measured_parts import (
     Figures,
     figures_in,
@@ -30,17 +40,6 @@ from benchmarks.measured_parts import (
 )
 from benchmarks.open_emotion import golden_faces
 from benchmarks.open_emotion import measured as backbone_figures
-from benchmarks.open_weights import (
-    OVER,
-    PAGE,
-    ROOT,
-    Measured,
-    classes_of,
-    compared,
-    paper,
-    synthetic,
-)
-from emoca_core.datasets import Manifest
 from emoca_core.interfaces import BASIC_EXPRESSIONS
 from emoca_core.measures.tables import markdown_table
 from emoca_core.runs.backbones import load_emotion_backbone
@@ -72,8 +71,7 @@ class Free(Measured):
 
     def fitted(self, name: str) -> Faces:
         """The faces of a part as ``open_fit`` sees them."""
-        file = next(f for end in ("csv", "parquet") if (f := self.folder / f"{name}.{end}").exists())
-        return Faces.open(self.folder / f"{name}.open_fit_codes", Manifest.open(file))
+        return self.encoded(name, "open_fit_codes")
 
     def refined(self, fitted: Faces) -> dict[str, Faces]:
         """The same faces by method."""
@@ -93,7 +91,7 @@ def main() -> None:
         ship_judge(args.ship_judge)
     if args.ship:
         ship(WEIGHTS, trained_network(args.ship, "encoder.network."))
-    measure(PARTS, args.parts, Free(args.faces, Measured.of(args.faces).parts, {}), RESULT)
+    measure(PARTS, args.parts, Free.of(args.faces), RESULT)
     put_on_page(PAGE, table(figures_in(RESULT)), BEGIN, END)
 
 
@@ -111,12 +109,12 @@ def fer(measured: Measured) -> Figures:
     """As of ``open_emoca_fit``, with other witnesses; landmarks."""
     faces = measured.faces("fer_validation")
     errors = compared({method: measured.landmark_errors(own) for method, own in faces.items()})
-    return open_weights.fer(measured, JUDGES) | {"landmark error": errors}
+    return face_measures.fer(measured, JUDGES) | {"landmark error": errors}
 
 
 def web(measured: Measured) -> Figures:
     """As of ``open_emoca_fit``, with other witnesses."""
-    return open_weights.web(measured, JUDGES)
+    return face_measures.web(measured, JUDGES)
 
 
 def neutral(measured: Free) -> Figures:
@@ -167,7 +165,7 @@ def table(result: Mapping[str, Mapping[str, object]]) -> str:
     rows = [["measure", *(f"`{method}`" for method in METHODS), "gain"]]
     for title, figures, digits in known_rows(ROWS, result):
         means = [f"{figures[method]['mean'][0]:.{digits}f}" for method in METHODS]
-        rows.append([title, *means, with_interval(figures["open_fit"]["gain"], digits)])
+        rows.append([title, *means, with_interval(figures[RECIPE]["over open_fit"], digits)])
     return markdown_table(rows, texts=1)
 
 

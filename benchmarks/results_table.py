@@ -61,7 +61,7 @@ def sweep_table(result: Mapping[str, Any]) -> str:
     rows = [["variant", *(f"`{metric}`" for metric in metrics)]]
     for variant in variants:
         sides = ({metric: _mean(values) for metric, values in variant[key].items()} for key in ("means", "differences"))
-        rows.append([variant["name"], *_cells(metrics, *sides)])
+        rows.append([variant["name"], *sweep_cells(metrics, *sides)])
     return markdown_table(rows)
 
 
@@ -81,7 +81,7 @@ def seeds_table(result: BenchmarkResult) -> str:
     for variant, values in scores.items():
         means = {metric: mean_of(list(values[metric].values())) for metric in metrics}
         differences = {metric: paired_difference(values[metric], scores[first][metric]) for metric in metrics}
-        rows.append([variant, *_cells(metrics, means, {} if variant == first else differences)])
+        rows.append([variant, *sweep_cells(metrics, means, {} if variant == first else differences)])
     return markdown_table(rows)
 
 
@@ -109,17 +109,18 @@ def replaced(page: str, content: str, begin: str = BEGIN, end: str = END) -> str
     return f"{before}{begin}\n{content}\n{end}{after}"
 
 
-def main() -> None:
-    """Rewrite the tables."""
-    write_text(README, replaced(README.read_text(encoding="utf-8"), table(results())))
-    write_text(SWEEP_PAGE, with_sweeps(SWEEP_PAGE.read_text(encoding="utf-8")))
-
-
-def _cells(metrics: Sequence[str], means: Mapping[str, Mean], differences: Mapping[str, Mean]) -> Iterator[str]:
+def sweep_cells(metrics: Sequence[str], means: Mapping[str, Mean], differences: Mapping[str, Mean]) -> Iterator[str]:
+    """The mean of each metric, and below it the difference to the first variant where there is one."""
     for metric in metrics:
         difference = differences.get(metric)
         change = "" if difference is None else f"<br>{cell(difference)}{sweep_star(difference)}"
         yield number_of(means[metric].value) + change
+
+
+def main() -> None:
+    """Rewrite the tables."""
+    write_text(README, replaced(README.read_text(encoding="utf-8"), table(results())))
+    write_text(SWEEP_PAGE, with_sweeps(SWEEP_PAGE.read_text(encoding="utf-8")))
 
 
 def _mean(values: Mapping[str, Any]) -> Mean:
