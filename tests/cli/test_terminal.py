@@ -123,9 +123,8 @@ def test_a_terminal_that_cannot_show_a_letter_gets_an_escape():
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_signals_stop_with_one_line_and_clean_up(number, code, tmp_path):
     program = (
-        "import signal, sys, time; from pathlib import Path\n"
+        "import sys, time; from pathlib import Path\n"
         "from emoca_core.cli import main, list as command; from emoca_core.files import atomic_write\n"
-        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # which a background job is born without
         "def run(args):\n"
         "    with atomic_write(Path('result')) as temporary:\n"
         "        temporary.write_text('half'); print('ready', flush=True); time.sleep(60)\n"

@@ -162,9 +162,8 @@ def test_a_plugin_does_not_move_the_current_folder(tmp_path, monkeypatch):
 def test_a_plugin_that_the_user_stops_is_stopped(number, then, tmp_path, monkeypatch, capfd):
     stop = f"import signal\ntry: signal.raise_signal({int(number)})\n{then or 'finally: pass'}\n"
     install(Hostile(stop + offering(GOOD)), tmp_path, monkeypatch)
-    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # which a background job is born without
     assert cli.main(["list"]) == 128 + number
-    assert signal.signal(signal.SIGINT, handler) == signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
 
 
 def test_the_output_stays_clean_with_two_threads_in_plugins(capfd):
