@@ -11,7 +11,9 @@ from white_light import white_light
 from emoca_core.interfaces import FaceCrop, FaceParameters, Parts, PerspectiveCamera
 from emoca_core.rendering.face import render_face
 from emoca_core.vocabulary.arkit import ARKIT_NAMES
+from emoca_plugins.encoders.landmark_fit import encoder
 from emoca_plugins.encoders.landmark_fit.encoder import LandmarkFit
+from emoca_plugins.encoders.landmark_fit.unknowns import Unknowns
 from emoca_plugins.face_models.open_head import OpenHead
 from emoca_plugins.renderers.zbuffer import ZBuffer
 
@@ -139,6 +141,46 @@ def test_every_frame_is_seen_through_one_lens():
     alone, frames = fitter(near), fitter.encode_frames(near, fitter.encode_person(_some(near, PERSON)))
     assert alone.camera.focal.std(dim=0).max() > 0.01
     assert torch.equal(frames.camera.focal, frames.camera.focal[:1].expand(FRAMES, -1))
+
+
+@pytest.mark.parametrize("longer", [1.0, 2.5])
+def test_the_lens_of_a_clip_is_found(longer):
+    true = _true()
+    place = true.camera.translation * torch.tensor([1.0, 1.0, longer])  # as large in the picture
+    camera = PerspectiveCamera(longer * true.camera.focal, true.camera.centre, place)
+    geometry = _head()(true)
+    points = camera.project(geometry.landmarks["mediapipe478"])[..., :2]
+    crop = replace(_crop(), landmarks={"mediapipe478": points})
+    fitter = _fitter(appearance=False)
+    photos, person = fitter(crop), fitter.encode_person(crop)
+    frames = fitter.encode_frames(crop, person)
+    assert (photos.camera.focal / true.camera.focal - 1).abs().max() < 0.2, "of a photo it is assumed"
+    assert person.others["lens"].item() == pytest.approx(longer, rel=0.25), "held back by what is expected"
+    away, expected = (float(each[:, 2].mean()) for each in (frames.camera.translation, place))
+    assert away == pytest.approx(expected, rel=0.25)
+
+
+def test_the_lens_moves_points_as_finite_differences_say():
+    unknowns = Unknowns.of(_head().blocks, _head().expression_names, "joint", lens=True)
+    assert unknowns.shared == 101 and len(unknowns.directed) == unknowns.size - 4
+    crop, found = _some(_crop(), slice(0, 3)), []
+
+    def watched(x, residuals, jacobian, *_, **__):
+        x = x + torch.tensor([[0.4] + [0.0] * (x.shape[1] - 1)])
+        found.append((x, residuals, jacobian(x, torch.ones_like(residuals(x)[:, 0]))))
+        return x
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(encoder, "levenberg_marquardt", watched)
+        _fitter(appearance=False).encode_person(crop)
+    ((x, residuals, derivatives),) = found
+    step, place = 1e-2, unknowns.columns["place"]
+    for column in (0, *range(place.start, place.stop)):
+        aside = step * torch.eye(unknowns.size)[column]
+        difference = (residuals(x + aside) - residuals(x - aside)) / (2 * step)
+        assert difference.abs().max() > 1
+        # single precision, and the third derivative times the squared step
+        torch.testing.assert_close(derivatives[:, column], difference, atol=2e-3 * float(difference.abs().max()), rtol=0)
 
 
 def test_frames_need_no_pixels_and_do_not_wait_for_each_other():

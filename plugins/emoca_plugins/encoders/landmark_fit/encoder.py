@@ -89,6 +89,8 @@ class LandmarkFit(Encoder):
         refinements: int = Field(default=0, ge=0)
         """How often the fit is repeated with derivatives of the model at the face found. Those of the average face,
         found once, serve models that are linear but for their joints; others may need 1 or 2."""
+        lens_sigma: float = Field(default=0.7, gt=0)
+        """Expected distance of the logarithm of the focal length of a clip, which is found, from the assumed one's."""
         landmark_sigma: float = Field(default=0.03, gt=0)
         """Expected error of a landmark, as a fraction of the root mean square radius of the face."""
         pair_sigma: float = Field(default=0.015, gt=0)
@@ -131,11 +133,13 @@ class LandmarkFit(Encoder):
     def attach(self, parts: Parts) -> None:
         face_model = parts.face_model
         counts = _landmark_counts(face_model)
-        unknowns = Unknowns.of(face_model.blocks, face_model.expression_names, self.params.jaw)
+        named = face_model.expression_names, self.params.jaw
+        unknowns = Unknowns.of(face_model.blocks, *named)
+        self._person = Unknowns.of(face_model.blocks, *named, lens=True)
         self._parts = _Inverted(face_model, parts.renderer, counts)
         self._unknowns, self._directions, self._change, self._points = unknowns, {}, None, None
         moving = {block: size for block, size in face_model.blocks.items() if block != "shape"}
-        self._moving = Unknowns.of(moving, face_model.expression_names, self.params.jaw)
+        self._moving = Unknowns.of(moving, *named)
         blocks = {block: face_model.blocks[block] for part, block in _BLOCK_OF.items() if unknowns.has(part)}
         if self.params.appearance:
             if "albedo" in face_model.blocks:
@@ -147,7 +151,7 @@ class LandmarkFit(Encoder):
         p, parts = self.params, self._attached()
         with torch.inference_mode(False), torch.no_grad(), one_thread(len(crop) <= _FEW_FACES):
             crop = crop.map(_differentiable)
-            parameters = self._fit_landmarks(crop, parts, self._unknowns, p.shape_sigma, p.iterations)
+            parameters = self._fit_landmarks(crop, parts, self._unknowns, p.iterations)
             return self._with_appearance(crop, parameters, parts) if p.appearance else parameters
 
     def _attached(self) -> _Inverted:
@@ -156,9 +160,10 @@ class LandmarkFit(Encoder):
         return self._parts
 
     def encode_person(self, crop: FaceCrop, others: FaceCrop | None = None) -> FaceParameters:
-        """Shape of all frames and albedo of the crops jointly; the middle of light and lenses, which frames share.
+        """Shape and lens of all frames and albedo of the crops jointly; the middle of their lights.
 
-        A landmarker errs in much the same way in all frames of a person: together they tell little more of the shape
+        How long the lens is, several frames tell together: of a head that is near, what is in front is larger. A
+        landmarker errs in much the same way in all frames of a person: together they tell little more of the shape
         than one.
         """
         p, parts = self.params, self._attached()
@@ -166,8 +171,9 @@ class LandmarkFit(Encoder):
         with torch.inference_mode(False), torch.no_grad(), one_thread(len(crop) <= _FEW_FACES):
             crop = _of_one(crop.map(_differentiable))
             every = crop if others is None else _of_one(FaceCrop.cat([crop, others.map(_differentiable)]))
-            sigma = p.shape_sigma * math.sqrt(min(1.0, _TOLD_TOGETHER / len(every)))
-            code = self._fit_landmarks(every, parts, self._unknowns, sigma, steps)
+            told = math.sqrt(min(1.0, _TOLD_TOGETHER / len(every)))
+            unknowns = self._person if len(every) > 1 else self._unknowns
+            code = self._fit_landmarks(every, parts, unknowns, steps, told=told)
             assert isinstance(code.camera, PerspectiveCamera)
             lens = code.camera.focal[:, :1] / assumed_intrinsics(every, p.field_of_view).focal[:, :1]
             if p.appearance:
@@ -200,7 +206,7 @@ class LandmarkFit(Encoder):
         with torch.inference_mode(False), torch.no_grad(), one_thread():
             crop, person = crop.map(_differentiable), person.map(_differentiable)
             p, steps = self.params, min(self.params.iterations, _FRAME_STEPS)
-            code = self._fit_landmarks(crop, parts, self._moving, p.shape_sigma, steps, person)
+            code = self._fit_landmarks(crop, parts, self._moving, steps, person)
             known = {
                 n: None if (b := getattr(person, n)) is None else b.expand(len(crop), *b.shape[1:]) for n in _KNOWN
             }
@@ -212,19 +218,23 @@ class LandmarkFit(Encoder):
         crop: FaceCrop,
         parts: _Inverted,
         unknowns: Unknowns,
-        shape_sigma: float,
         steps: int,
         person: FaceParameters | None = None,
+        told: float = 1.0,
     ) -> FaceParameters:
-        """The unknowns that explain the landmarks, with the shape and lens of a person where they are known."""
+        """The unknowns that explain the landmarks, with the shape and lens of a person where they are known.
+
+        What is shared is held to what is expected by ``told`` times its sigma.
+        """
         p, model = self.params, self._landmark_model(parts.face_model)
         shape, lens = (None, None) if person is None else (person.shape, person.others["lens"][:, 0])
         targets = match_points(crop, parts.landmark_counts)
         activation = p.activation_sigma * (2 if crop.blendshapes is None else 1)
-        strength = Strength(shape_sigma, p.expression_sigma, activation)
+        strength = Strength(told * p.shape_sigma, p.expression_sigma, activation, told * p.lens_sigma)
         prior = unknowns.prior(_scores(crop), strength)
         expected = targets.of(model(unknowns.parameters(_upright(prior.mean, unknowns), shape)).landmarks)
-        intrinsics, view = _first_view(crop, targets, expected, p.field_of_view, p.minimum_distance, lens)
+        nearest = 0.0 if unknowns.has("lens") else p.minimum_distance
+        intrinsics, view = _first_view(crop, targets, expected, p.field_of_view, nearest, lens)
         objective = LandmarkObjective(
             model=model,
             unknowns=unknowns,
@@ -236,19 +246,20 @@ class LandmarkFit(Encoder):
             pair_sigma=p.pair_sigma,
             shape=shape,
         )
-        x = unknowns.start(prior, view)
-        directions = self._average_directions(objective).without_first(self._unknowns.size - unknowns.size)
+        x = unknowns.start(prior, view, p.minimum_distance)
+        known = len(self._unknowns.directed) - len(unknowns.directed)
+        directions = self._average_directions(objective).without_first(known)
         for refinement in range(p.refinements + 1):
             x = levenberg_marquardt(
                 x,
                 objective.residuals,
                 partial(objective.jacobian, directions=directions if refinement == 0 else objective.directions(x)),
                 unknowns.around(prior, x),
-                Sharing.by_label(unknowns.shape_size, _identity(crop) if person is None else torch.arange(len(crop))),
+                Sharing.by_label(unknowns.shared, _identity(crop) if person is None else torch.arange(len(crop))),
                 iterations=steps,
                 robust_limit=p.robust_limit,
             )
-        return unknowns.parameters(x, shape).replace(camera=intrinsics.camera(unknowns.translation(x)))
+        return unknowns.parameters(x, shape).replace(camera=objective.camera(x))
 
     def _with_appearance(self, crop: FaceCrop, parameters: FaceParameters, parts: _Inverted) -> FaceParameters:
         change = self._albedo_change(parts.face_model, crop.image)

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from emoca_core.geometry.rotations import rotation_vector_to_matrix
-from emoca_core.interfaces import FaceModel
+from emoca_core.interfaces import FaceModel, PerspectiveCamera
 from emoca_plugins.encoders.landmark_fit.camera import Intrinsics
 from emoca_plugins.encoders.landmark_fit.derivatives import derivatives_along
 from emoca_plugins.encoders.landmark_fit.points import Targets
@@ -56,7 +56,11 @@ class LandmarkObjective:
 
     def project(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B N 2"]:
         """The model's points in NDC."""
-        return self.intrinsics.camera(self.unknowns.translation(x)).project(self._points_again(x))[..., :2]
+        return self.camera(x).project(self._points_again(x))[..., :2]
+
+    def camera(self, x: Float[Tensor, "B P"]) -> PerspectiveCamera:
+        """The camera in front of which the head is."""
+        return self.intrinsics.lengthened(self.unknowns.lens(x)).camera(self.unknowns.translation(x))
 
     def residuals(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B 2 M"]:
         """Whitened reprojection errors: of each point, then of the vector between the two points of each pair."""
@@ -95,13 +99,13 @@ class LandmarkObjective:
         Scales and weights go to the few numbers of each point, not to its many derivatives.
         """
         known = self.unknowns
-        rotation, translation = self.rotation(x), known.translation(x)
-        points = self.intrinsics.camera(translation).to_camera_axes(self._points_again(x))
-        scale = self.intrinsics.focal[:, None] / points[..., 2:]
+        rotation, translation, camera = self.rotation(x), known.translation(x), self.camera(x)
+        points = camera.to_camera_axes(self._points_again(x))
+        scale = camera.focal[:, None] / points[..., 2:]
         slope = points[..., :2] / points[..., 2:]
         across = rotation[:, None, :2] * rotation.new_tensor([[1.0], [-1.0]])  # camera y and z oppose the model's
         by_axis = (scale[..., None] * (across + slope[..., None] * rotation[:, None, 2:])).permute(3, 0, 2, 1)
-        placing = _placing(scale.mT, slope.mT, translation)
+        placing = _placing(camera.focal, slope.mT, points[..., 2], translation, known.lens(x))
         count = points.shape[1]
         point_scale, pair_scale = self._scales()
         point_scale, pair_scale = point_scale * weight[:, None, :count], pair_scale * weight[:, None, count:]
@@ -109,17 +113,18 @@ class LandmarkObjective:
         at_pairs = torch.cat([by_axis[..., first] * pair_scale, by_axis[..., second] * -pair_scale])
         rows = x.new_empty(*x.shape, 2, count + len(self.targets.pairs))
         by_axis = by_axis * point_scale
-        place = known.columns["place"]
+        lens, place = known.columns["lens"], known.columns["place"]
         turning = directions.turning(known, right_jacobian(x[:, known.columns["rotation"]]))
         for planes, columns in (
-            (directions.planes[:, :, : place.start], slice(place.start)),
+            (directions.planes[:, :, : place.start - lens.stop], slice(lens.stop, place.start)),
             (turning, known.columns["rotation"]),
-            (directions.planes[:, :, place.start :], slice(place.stop, None)),
+            (directions.planes[:, :, place.start - lens.stop :], slice(place.stop, None)),
         ):
             _combine(planes, by_axis, rows[:, columns, :, :count])
             _combine(torch.cat([planes[..., first], planes[..., second]]), at_pairs, rows[:, columns, :, count:])
-        rows[:, place, :, :count] = placing * point_scale[:, None]
-        rows[:, place, :, count:] = (placing[..., first] - placing[..., second]) * pair_scale[:, None]
+        for part, moved in ((place, placing[:, 1:]), (lens, placing[:, : lens.stop])):
+            rows[:, part, :, :count] = moved * point_scale[:, None]
+            rows[:, part, :, count:] = (moved[..., first] - moved[..., second]) * pair_scale[:, None]
         return rows
 
 
@@ -177,9 +182,16 @@ def _combine(
 
 
 def _placing(
-    scale: Float[Tensor, "B 2 N"], slope: Float[Tensor, "B 2 N"], translation: Float[Tensor, "B 3"]
-) -> Float[Tensor, "B 3 2 N"]:
-    """Motion in the image per unit of the place (x/z, y/z, log z) of the head."""
+    focal: Float[Tensor, "B 2"],
+    slope: Float[Tensor, "B 2 N"],
+    away: Float[Tensor, "B N"],
+    translation: Float[Tensor, "B 3"],
+    lens: Float[Tensor, "B"],
+) -> Float[Tensor, "B 4 2 N"]:
+    """Motion in the image per unit of the lens, then of the place of the head."""
     across, depth = translation[:, :2, None], translation[:, 2:, None]
-    aside = torch.eye(2, device=scale.device, dtype=scale.dtype)[None, :, :, None] * (scale * depth)[:, None]
-    return torch.cat([aside, (scale * (across - slope * depth))[:, None]], dim=1)
+    scale = focal[:, :, None] / away[:, None]
+    both = torch.eye(2, device=scale.device, dtype=scale.dtype)[None, :, :, None]
+    aside = both * (scale * depth / lens[:, None, None])[:, None]
+    further, longer = scale * (across - slope * depth), slope * (focal[:, :, None] - scale * depth)
+    return torch.cat([longer[:, None], aside, further[:, None]], dim=1)

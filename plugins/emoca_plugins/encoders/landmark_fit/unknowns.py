@@ -25,7 +25,7 @@ _FREE = 1e-2  # precision of unknowns that only the image decides (rotation, pla
 _JAW_LOOSENESS = 1.5  # of the opening of the jaw, which landmarks show well, against other activations
 _JAW_SIDE_SIGMA, _JAW_LIMIT = (0.04, 0.02), (0.75, 0.15, 0.08)
 _GAZE_SIGMA, _GAZE_LIMIT = (0.15, 0.20, 0.02), (0.6, 0.7, 0.1)
-Part = Literal["shape", "rotation", "place", "expression", "jaw", "gaze", "eyelids"]
+Part = Literal["lens", "shape", "rotation", "place", "expression", "jaw", "gaze", "eyelids"]
 
 
 @dataclass(frozen=True)
@@ -36,20 +36,24 @@ class Strength:
         shape: Of identity coefficients, in the model's sigma.
         expression: Of expression coefficients of models without ARKit names, in the model's sigma.
         activation: Of ARKit activations around their blendshape scores, or around zero without scores.
+        lens: Of the logarithm of how many times the assumed focal length the lens has, where it is unknown.
     """
 
     shape: float
     expression: float
     activation: float
+    lens: float
 
 
 @dataclass(frozen=True)
 class Unknowns:
     """Column ranges of the vector of unknowns for one face model.
 
-    The vector is [shape | rotation 3 | place 3 | expression | jaw 3 | gaze 3 | eyelids 2]; parts that the model lacks
-    have no columns. ``place`` is (x/z, y/z, log z) of the model's origin in camera axes, so that its entries hardly
-    interact. ``gaze`` is pitch and yaw of both eyes and half the angle by which they converge.
+    The vector is [lens 1 | shape | rotation 3 | place 3 | expression | jaw 3 | gaze 3 | eyelids 2]; parts that the model
+    lacks, and a lens that is known, have no columns. ``lens`` is the logarithm of how many times as long it is as
+    assumed. ``place`` is (x/z, y/z, log z) of the model's origin in camera axes for the assumed lens; a longer one takes
+    the head as much further away, so that these entries hardly interact. ``gaze`` is pitch and yaw of both eyes and
+    half the angle by which they converge.
 
     Attributes:
         columns: Where each part is.
@@ -63,7 +67,11 @@ class Unknowns:
 
     @classmethod
     def of(
-        cls, blocks: Mapping[Block, int], expression_names: Sequence[str], jaw: Literal["joint", "coefficients"]
+        cls,
+        blocks: Mapping[Block, int],
+        expression_names: Sequence[str],
+        jaw: Literal["joint", "coefficients"],
+        lens: bool = False,
     ) -> "Unknowns":
         """Choose the unknowns for a model with these blocks.
 
@@ -71,11 +79,13 @@ class Unknowns:
             blocks: Sizes of the model's blocks.
             expression_names: Names of its expression coefficients; empty if they have none.
             jaw: What opens the mouth where a model has both a jaw joint and jaw coefficients.
+            lens: Whether the focal length is one of them, the same for all faces of a person.
         """
         named = tuple(expression_names) if set(expression_names) & set(ARKIT_NAMES) else ()
         joint = "jaw_pose" in blocks and (jaw == "joint" or "jawOpen" not in named)
         unused = tuple(i for i, name in enumerate(named) if joint and name in JAW_NAMES)
         widths: dict[Part, int] = {
+            "lens": int(lens),
             "shape": blocks.get("shape", 0),
             "rotation": 3,
             "place": 3,
@@ -97,8 +107,8 @@ class Unknowns:
         return int(self.columns["eyelids"].stop)
 
     @property
-    def shape_size(self) -> int:
-        """Number of identity coefficients; they are the first columns."""
+    def shared(self) -> int:
+        """Number of unknowns that all faces of a person share; they are the first columns."""
         return int(self.columns["shape"].stop)
 
     def has(self, part: Part) -> bool:
@@ -107,15 +117,19 @@ class Unknowns:
 
     @property
     def directed(self) -> tuple[int, ...]:
-        """All columns but the place: they move points along directions that are nearly fixed to the head."""
+        """All columns but lens and place: they move points along directions that are nearly fixed to the head."""
         place = self.columns["place"]
-        return (*range(place.start), *range(place.stop, self.size))
+        return (*range(self.columns["lens"].stop, place.start), *range(place.stop, self.size))
+
+    def lens(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B"]:
+        """How many times as long as assumed the lens is; 1 where it is known."""
+        return x[:, self.columns["lens"]].sum(1).exp()
 
     def translation(self, x: Float[Tensor, "B P"]) -> Float[Tensor, "B 3"]:
         """Model origin in camera axes, metres."""
         u, v, log_depth = x[:, self.columns["place"]].unbind(1)
         depth = log_depth.exp()
-        return torch.stack([u * depth, v * depth, depth], dim=1)
+        return torch.stack([u * depth, v * depth, depth * self.lens(x)], dim=1)
 
     def parameters(self, x: Float[Tensor, "B P"], shape: Float[Tensor, "1 S"] | None = None) -> FaceParameters:
         """The face code behind the unknowns, without its camera; with a shape that is known, where one is given."""
@@ -141,6 +155,7 @@ class Unknowns:
         upper = scores.new_full((len(scores), self.size), math.inf)
         lower = -upper
         at = self.columns
+        sigma[:, at["lens"]] = strength.lens
         sigma[:, at["shape"]] = strength.shape
         sigma[:, at["expression"]] = strength.expression
         if self.expression_names:
@@ -164,9 +179,10 @@ class Unknowns:
             lower[:, at["eyelids"]], upper[:, at["eyelids"]] = 0.0, 1.0
         return Prior(mean, sigma.square().reciprocal(), lower, upper)
 
-    def start(self, prior: Prior, view: View) -> Float[Tensor, "B P"]:
-        """The expected face where the head was found."""
+    def start(self, prior: Prior, view: View, nearest: float) -> Float[Tensor, "B P"]:
+        """The expected face where the head was found; with a lens that takes it no nearer than so many metres."""
         x = prior.mean.clone()
+        x[:, self.columns["lens"]] = (nearest / view.translation[:, 2].median()).log().clamp_min(0)
         x[:, self.columns["rotation"]] = view.rotation
         depth = view.translation[:, 2:]
         x[:, self.columns["place"]] = torch.cat([view.translation[:, :2] / depth, depth.log()], dim=1)
