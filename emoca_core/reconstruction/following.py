@@ -67,15 +67,16 @@ def follow_faces(
     observations.finish()
 
 
-def _with_cuts(clip: Clip) -> Generator[tuple[ClipFrame, bool], None, None]:
-    """Every frame, and whether a cut lies before it."""
+def _with_cuts(clip: Clip) -> Generator[tuple[ClipFrame, bool, bool], None, None]:
+    """Every frame, whether a cut lies before it, and whether it shows the same as the one before."""
     cuts = CutFinder()
     for frame in clip.frames():
-        yield frame, cuts.is_cut(frame.pixels)
+        starts_shot = cuts.is_cut(frame.pixels)
+        yield frame, starts_shot, cuts.repeats and not starts_shot
 
 
 def _seen(
-    frames: Generator[tuple[ClipFrame, bool], None, None],
+    frames: Generator[tuple[ClipFrame, bool, bool], None, None],
     faces: "_Faces",
     observations: Observations,
     pending: deque[ObservedFrame],
@@ -83,12 +84,12 @@ def _seen(
     """Frames for the tracker, which is shown again what was observed before: it remembers nothing else."""
     known, stored = len(observations), iter(observations)
     with closing(frames):
-        for index, (frame, starts_shot) in enumerate(frames):
+        for index, (frame, starts_shot, repeats) in enumerate(frames):
             if index < known:
                 faces.pass_over(index, frame, starts_shot, known)
                 observed = next(stored)
             else:
-                found = faces.detect(index, frame, starts_shot)
+                found = faces.detect(index, frame, starts_shot, repeats)
                 sharp = [sharpness(frame.pixels, face.box) for face in found]
                 observed = ObservedFrame(frame.number, frame.time, starts_shot, found, sharp)
             pending.append(observed)
@@ -106,6 +107,7 @@ class _Faces:
         self._landmarker, self._part = landmarker, part
         self._most, self._min_score = 1 if settings.track == "largest" else None, settings.min_score
         self._this, self._next = _OneFollower(), _OneFollower()
+        self._found: list[Detection] = []
 
     def __enter__(self) -> "_Faces":
         return self
@@ -120,12 +122,14 @@ class _Faces:
         if index >= known - self._part:
             self._warm_up(index, frame)
 
-    def detect(self, index: int, frame: ClipFrame, starts_shot: bool) -> list[Detection]:
-        """The faces of the next frame."""
+    def detect(self, index: int, frame: ClipFrame, starts_shot: bool, repeats: bool) -> list[Detection]:
+        """The faces of the next frame; those of the last one again, if it shows the same."""
         self._begin(index, starts_shot)
-        faces = self._look(self._this, frame)
+        if not repeats or index % self._part == 0:
+            found = self._look(self._this, frame)
+            self._found = [in_single_precision(face) for face in found if face.score >= self._min_score]
         self._warm_up(index, frame)
-        return [in_single_precision(face) for face in faces if face.score >= self._min_score]
+        return self._found
 
     def _begin(self, index: int, starts_shot: bool) -> None:
         """Change followers where a part begins, and let go of both where a shot does."""

@@ -18,6 +18,7 @@ from torch import Tensor
 from emoca_core.geometry.rotations import matrix_to_rotation_vector, rotation_vector_to_matrix
 from emoca_core.interfaces import Camera, FaceParameters
 from emoca_core.video.most_probable_path import bands_of_pushes, between_neighbours, follow_movement
+from emoca_core.video.repeated_frames import without_repeats
 from emoca_core.video.smoothing import (
     DEFAULT_STRENGTH,
     MOST_AIM_NOISE,
@@ -25,7 +26,6 @@ from emoca_core.video.smoothing import (
     mean_rotation,
     smooth_rotations,
     smooth_signal,
-    without_repeats,
 )
 
 _HEAVY = 0.5
@@ -86,7 +86,8 @@ def smooth_head(
     assert camera is not None and pose is not None
     labels = np.zeros(len(times), np.int64) if segments is None else segments
     turns, places = pose.double().numpy(), _places_of(camera)
-    trust, shown = without_repeats(np.concatenate([turns, places], axis=1), confidence, segments)
+    frames = without_repeats(np.concatenate([turns, places], axis=1), times, confidence, segments)
+    times, trust = frames.times, frames.trust
     out = turns.copy(), places.copy()
     for label in np.unique(labels):
         for rows, inner in _pieces(np.flatnonzero(labels == label), times):
@@ -97,7 +98,7 @@ def smooth_head(
                 pieces = _smooth(turns[rows], places[rows], lens, head, times[rows], trust[rows], strength)
             for whole, piece in zip(out, pieces, strict=True):
                 whole[rows[inner]] = piece[inner]
-    turned, moved = (torch.from_numpy(whole[shown]) for whole in out)
+    turned, moved = (torch.from_numpy(whole[frames.shown]) for whole in out)
     placed = _placed(camera.map(torch.Tensor.double), moved).map(lambda part: part.to(pose.dtype))
     return parameters.replace(global_pose=turned.to(pose.dtype), camera=placed)
 

@@ -21,6 +21,7 @@ from emoca_core.images.warp import transform_points
 from emoca_core.interfaces import IDENTITY, Camera, FaceParameters
 from emoca_core.interfaces.face import Unit
 from emoca_core.video.most_probable_path import fill, follow_movement, most_probable_path, noise_of
+from emoca_core.video.repeated_frames import without_repeats
 
 DEFAULT_STRENGTH = 0.6
 LONGEST_GAP = 0.3
@@ -33,8 +34,6 @@ _NOISE: dict[Unit, float] = {"activation": 0.01, "radians": 0.002, "spherical_ha
 MOST_AIM_NOISE = 0.002
 """Most noise assumed of where in the crop a camera sees the head, half-images: all landmarks together tell it to a
 fraction of this. What a head that is shaken seems to have more of is movement. How far it is they tell far worse."""
-_SAME = 1e-5
-"""Differences below which two rows are of the same picture."""
 _POSES = frozenset({"global_pose", "neck_pose", "jaw_pose", "eye_pose"})
 """Blocks that are rotations."""
 _TOGETHER = frozenset[Unit]({"camera", "spherical_harmonics"})
@@ -153,8 +152,10 @@ def smooth_crops(
         confidence: Of each frame, [0, 1].
         segments: Number of the stretch of each frame.
     """
-    trust, shown = without_repeats(crop_to_image.reshape(len(times), -1), confidence, segments)
-    smooth = partial(smooth_signal, times=times, strength=strength, confidence=trust, segments=segments)
+    frames = without_repeats(crop_to_image.reshape(len(times), -1), times, confidence, segments)
+    smooth = partial(
+        smooth_signal, times=frames.times, strength=strength, confidence=frames.trust, segments=segments
+    )
     along = crop_to_image[:, :2, 0]
     scale = np.linalg.norm(along, axis=1)
     middle = np.stack([transform_points(each, np.full(2, (size - 1) / 2)) for each in crop_to_image])
@@ -166,7 +167,7 @@ def smooth_crops(
     out = np.tile(np.eye(3), (len(scale), 1, 1))
     out[:, :2, :2] = np.stack([cos, -sin, sin, cos], axis=1).reshape(-1, 2, 2)
     out[:, :2, 2] = middle - out[:, :2, :2].sum(2) * ((size - 1) / 2)
-    return out[shown]
+    return out[frames.shown]
 
 
 def smooth_code(
@@ -191,9 +192,9 @@ def smooth_code(
     rows = [block.numpy() for name, block in parameters.blocks().items() if name not in IDENTITY]
     if not rows or (strength == 0 and (confidence is None or bool(np.all(confidence > 0)))):
         return parameters
-    trust, shown = without_repeats(np.concatenate(rows, axis=1), confidence, segments)
-    signal = partial(smooth_signal, times=times, strength=strength, confidence=trust, segments=segments)
-    turns = partial(smooth_rotations, times=times, strength=strength, confidence=trust, segments=segments)
+    frames = without_repeats(np.concatenate(rows, axis=1), times, confidence, segments)
+    how = {"times": frames.times, "strength": strength, "confidence": frames.trust, "segments": segments}
+    signal, turns = partial(smooth_signal, **how), partial(smooth_rotations, **how)
 
     def smooth(name: str, block: Tensor, rotations: bool) -> Tensor:
         values, unit = block.numpy(), parameters.unit_of(name.partition(".")[0])
@@ -209,25 +210,9 @@ def smooth_code(
             )
         if unit == "activation":  # a spline swings beyond its ends
             smoothed = smoothed.clip(values.min(0), values.max(0))
-        return torch.from_numpy(smoothed[shown]).to(block.dtype)
+        return torch.from_numpy(smoothed[frames.shown]).to(block.dtype)
 
     return map_movement(parameters, smooth)
-
-
-def without_repeats(
-    rows: Float[ndarray, "N D"], confidence: Float[ndarray, "N"] | None, segments: Int[ndarray, "N"] | None
-) -> tuple[Float[ndarray, "N"], Int[ndarray, "N"]]:
-    """Trust in each row, none in one that says the same as the one before; and which row each is to show.
-
-    Clips that were brought to a higher frame rate show frames twice: a movement that stops and goes, which is no noise.
-    """
-    trust = np.ones(len(rows)) if confidence is None else np.asarray(confidence, dtype=np.float64)
-    again = np.zeros(len(rows), bool)
-    again[1:] = (np.abs(np.diff(rows, axis=0)) < _SAME).all(1) & (trust[1:] > 0) & (trust[:-1] > 0)
-    if segments is not None:
-        again[1:] &= np.diff(segments) == 0
-    shown = np.maximum.accumulate(np.where(again, 0, np.arange(len(rows))))
-    return np.where(again, 0.0, trust), shown
 
 
 def map_movement(parameters: FaceParameters, change: Callable[[str, Tensor, bool], Tensor]) -> FaceParameters:

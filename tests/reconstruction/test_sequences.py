@@ -208,6 +208,20 @@ def test_a_run_that_was_stopped_finds_what_one_at_a_stretch_does(tmp_path, metho
     assert method.landmarker.seen == looks
 
 
+def test_frames_that_are_shown_twice_are_looked_at_once_and_have_one_face(tmp_path, method):
+    """A clip of 15 frames a second at 25: three frames in five, and the first copies before anything is usual."""
+    shown = np.arange(50) * 3 // 5
+    clip = open_clip(toy_clip(tmp_path / "a", [frame([(1, 60 + k, 60)], 20 + 5 * k) for k in shown]))
+    (person,) = reconstruct_sequence(method, clip)
+    copies = np.flatnonzero(np.diff(shown, prepend=-1) == 0)
+    assert len(copies) == 20 and len(person) == 50
+    assert method.landmarker.seen == 50 - len(copies) + 1
+    for block in person.codes.values():
+        assert np.array_equal(block[copies[1:]], block[copies[1:] - 1])
+    inner = slice(10, -10)
+    assert np.abs(person.landmarks[:, :, 0].mean(1) - 60 - shown)[inner].max() < 0.01
+
+
 def test_a_new_part_does_not_forget_what_was_just_seen(tmp_path, method, monkeypatch):
     """Followers that need three frames to find a face have seen them when their part begins, unless a shot does."""
 

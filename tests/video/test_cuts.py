@@ -50,3 +50,28 @@ def test_a_face_that_comes_near_is_no_cut(pictures):
     for k, frame in enumerate(frames):
         frame[40 : 40 + 6 * k, 60 : 60 + 8 * k] = pictures[0][100 : 100 + 6 * k, 150 : 150 + 8 * k]
     assert cuts(frames) == []
+
+
+def repeated(frames: list[np.ndarray]) -> list[int]:
+    finder, found = CutFinder(), []
+    for number, frame in enumerate(frames):
+        finder.is_cut(frame)
+        found += [number] * finder.repeats
+    return found
+
+
+def test_frames_that_are_shown_twice_are_found_though_they_are_compressed_anew(pictures):
+    random = np.random.default_rng(1)
+    moving = shot(pictures[0], 20)
+    shown = np.floor(np.arange(30) * 2 / 3 + 1e-9).astype(int)
+    frames = [(moving[k] + random.normal(0, 1, moving[k].shape)).clip(0, 255).astype(np.uint8) for k in shown]
+    copies = (np.flatnonzero(np.diff(shown) == 0) + 1).tolist()
+    assert len(copies) == 10 and set(repeated(frames)) >= set(copies[3:]) and set(repeated(frames)) <= set(copies)
+    assert not repeated(moving)
+
+
+def test_a_still_scene_is_looked_at_again(pictures):
+    random = np.random.default_rng(2)
+    still = [pictures[0][:220, :300]] * 30
+    noisy = [(one + random.normal(0, 4, one.shape)).clip(0, 255).astype(np.uint8) for one in still]
+    assert not repeated(still) and not repeated(noisy)

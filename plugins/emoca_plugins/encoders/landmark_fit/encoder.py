@@ -52,7 +52,7 @@ _KNOWN = ("shape", "albedo", "lighting")
 _FRAME_STEPS = 3  # where the person is known, more change nothing
 _PERSON_STEPS = 6  # and where many frames tell of the person
 _PERSON_LANDMARKS = 32
-_TOLD_TOGETHER = 1.5
+_TOLD_TOGETHER = 1.6
 """As so many photos all frames of a person count against the prior on the shape: a landmarker errs in nearly the same
 way in all of them. More bring the meshes nearer to the landmarks, and further from the truth."""
 _FEW_FACES = 8
