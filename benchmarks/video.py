@@ -9,7 +9,8 @@
    equal size, which a picture does not tell; jitter is how much their error accelerates, with the turn of the head.
 3. Real clips, if given: how far the fitted landmarks are from the detected ones, how much the vertices accelerate, and
    how far identity wanders where every frame is a photo. Heads move: how much of that is movement, the landmarks tell,
-   which nothing has smoothed. Several clips are also counted together.
+   which nothing has smoothed. A frame that is shown twice moves once: it counts once for what accelerates, and the last
+   figure is that with all of them. Several clips are also counted together.
 4. With --minutes: the synthetic clip again and again; memory after ten seconds and at the end.
 """
 
@@ -21,12 +22,13 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from PIL import Image
 from synthetic_clip import KnownClip, blink_times, known_code, photographed
@@ -49,6 +51,8 @@ RATE = 25.0
 FEWEST_FRAMES = 50
 NOISE = 6.0
 """Levels of 255."""
+COPIED = 0.3
+"""Levels of 255 by which a frame that is shown again differs on average: it is compressed anew."""
 BLINK = [ARKIT_NAMES.index(name) for name in ("eyeBlinkLeft", "eyeBlinkRight")]
 MOUTH_AND_BROWS = [k for k, name in enumerate(ARKIT_NAMES) if name.startswith(("mouth", "brow", "cheek", "nose"))]
 
@@ -226,7 +230,8 @@ def synthetic(method: Method, options: argparse.Namespace) -> KnownClip:
 def real(method: Method, paths: Sequence[Path], options: argparse.Namespace) -> None:
     """Figures 3."""
     print(
-        "\n3. real clips: landmark error % of the eye distance (ratio), vertices mm/f2 (ratio), identity wanders sigma"
+        "\n3. real clips: landmark error % of the eye distance (ratio), vertices mm/f2 (ratio), identity wanders sigma,"
+        " vertices with copies (ratio)"
     )
     strengths: Sequence[float] = options.smooth
     rows: dict[object, list[list[ndarray]]] = {how: [] for how in ("photos", *strengths)}
@@ -244,8 +249,10 @@ def real(method: Method, paths: Sequence[Path], options: argparse.Namespace) -> 
             line = "      landmarks accelerate, % of the eye distance: as photos {:.2f}, followed {:.2f}"
             print(line.format(*shaken))
             found = {"photos": (photos, detected)} | {s: (by_clip(method, clip, track, s), followed) for s in strengths}
+        new = is_new(clip)
+        print(f"      {np.count_nonzero(~new)} frames show the one before again")
         for how, (one, points) in found.items():
-            rows[how].append(_judged(one, points))
+            rows[how].append(_judged(one, points, new))
         _print_real({how: clips[-1] for how, clips in rows.items()})
     if len(rows["photos"]) > 1:
         print(f"   all {len(rows['photos'])} clips together: every frame counts the same")
@@ -253,21 +260,35 @@ def real(method: Method, paths: Sequence[Path], options: argparse.Namespace) -> 
     print("   accepted: landmarks at most 1.05, vertices at most 0.30 of photos, identity 0")
 
 
-def _judged(one: Shown, points: Float[ndarray, "N 68 2"]) -> list[Float[ndarray, "K"]]:
-    """Of each frame: how far its landmarks are from the detected ones; how its vertices accelerate; identity moves."""
+def is_new(clip: KnownClip) -> Bool[ndarray, "N"]:
+    """Which frames do not show the one before again."""
+    pictures = clip.pictures.astype(np.int16)
+    changes = [float(np.abs(after - before).mean()) for before, after in pairwise(pictures)]
+    return np.array([True, *(change >= COPIED for change in changes)])
+
+
+def _judged(one: Shown, points: Float[ndarray, "N 68 2"], new: Bool[ndarray, "F"]) -> list[Float[ndarray, "K"]]:
+    """Of each frame: how far its landmarks are from the detected ones; identity moves; how its vertices accelerate.
+
+    The last once without frames that are shown again, once with them.
+    """
     eyes = np.linalg.norm(points[:, 36] - points[:, 45], axis=-1)
     missed = 100 * np.linalg.norm(one.points - points, axis=-1).mean(1) / eyes
     shape = one.code.shape
     wander = np.zeros(len(points)) if shape is None else shape.diff(dim=0).abs().mean(1).numpy()
-    return [missed, each_acceleration(one.turned, one.numbers), wander]
+    once = new[one.numbers]
+    places = np.cumsum(new)[one.numbers[once]]
+    moved = each_acceleration(one.turned[once], places), each_acceleration(one.turned, one.numbers)
+    return [missed, wander, *moved]
 
 
 def _print_real(rows: dict[object, list[Float[ndarray, "K"]]]) -> None:
     base = [float(column.mean()) for column in rows["photos"]]
     for how, columns in rows.items():
-        missed, moved, wander = (float(column.mean()) for column in columns)
+        missed, wander, moved, every = (float(column.mean()) for column in columns)
         print(
-            f"      {how!s:7} {missed:6.2f} ({missed / base[0]:.2f}) {moved:7.3f} ({moved / base[1]:.2f})  {wander:.2f}"
+            f"      {how!s:7} {missed:6.2f} ({missed / base[0]:.3f}) {moved:7.3f} ({moved / base[2]:.3f})  {wander:.2f}"
+            f"  {every:7.3f} ({every / base[3]:.3f})"
         )
 
 

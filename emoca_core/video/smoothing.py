@@ -153,9 +153,7 @@ def smooth_crops(
         segments: Number of the stretch of each frame.
     """
     frames = without_repeats(crop_to_image.reshape(len(times), -1), times, confidence, segments)
-    smooth = partial(
-        smooth_signal, times=frames.times, strength=strength, confidence=frames.trust, segments=segments
-    )
+    smooth = partial(smooth_signal, times=frames.times, strength=strength, confidence=frames.trust, segments=segments)
     along = crop_to_image[:, :2, 0]
     scale = np.linalg.norm(along, axis=1)
     middle = np.stack([transform_points(each, np.full(2, (size - 1) / 2)) for each in crop_to_image])
@@ -193,8 +191,9 @@ def smooth_code(
     if not rows or (strength == 0 and (confidence is None or bool(np.all(confidence > 0)))):
         return parameters
     frames = without_repeats(np.concatenate(rows, axis=1), times, confidence, segments)
-    how = {"times": frames.times, "strength": strength, "confidence": frames.trust, "segments": segments}
-    signal, turns = partial(smooth_signal, **how), partial(smooth_rotations, **how)
+    taken, trust = frames.times, frames.trust
+    signal = partial(smooth_signal, times=taken, strength=strength, confidence=trust, segments=segments)
+    turns = partial(smooth_rotations, times=taken, strength=strength, confidence=trust, segments=segments)
 
     def smooth(name: str, block: Tensor, rotations: bool) -> Tensor:
         values, unit = block.numpy(), parameters.unit_of(name.partition(".")[0])

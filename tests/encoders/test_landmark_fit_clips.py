@@ -180,7 +180,9 @@ def test_the_lens_moves_points_as_finite_differences_say():
         difference = (residuals(x + aside) - residuals(x - aside)) / (2 * step)
         assert difference.abs().max() > 1
         # single precision, and the third derivative times the squared step
-        torch.testing.assert_close(derivatives[:, column], difference, atol=2e-3 * float(difference.abs().max()), rtol=0)
+        torch.testing.assert_close(
+            derivatives[:, column], difference, atol=2e-3 * float(difference.abs().max()), rtol=0
+        )
 
 
 def test_frames_need_no_pixels_and_do_not_wait_for_each_other():

@@ -205,7 +205,7 @@ class LandmarkFit(Encoder):
         parts = self._attached()
         with torch.inference_mode(False), torch.no_grad(), one_thread():
             crop, person = crop.map(_differentiable), person.map(_differentiable)
-            p, steps = self.params, min(self.params.iterations, _FRAME_STEPS)
+            steps = min(self.params.iterations, _FRAME_STEPS)
             code = self._fit_landmarks(crop, parts, self._moving, steps, person)
             known = {
                 n: None if (b := getattr(person, n)) is None else b.expand(len(crop), *b.shape[1:]) for n in _KNOWN

@@ -49,11 +49,11 @@ class Strength:
 class Unknowns:
     """Column ranges of the vector of unknowns for one face model.
 
-    The vector is [lens 1 | shape | rotation 3 | place 3 | expression | jaw 3 | gaze 3 | eyelids 2]; parts that the model
-    lacks, and a lens that is known, have no columns. ``lens`` is the logarithm of how many times as long it is as
-    assumed. ``place`` is (x/z, y/z, log z) of the model's origin in camera axes for the assumed lens; a longer one takes
-    the head as much further away, so that these entries hardly interact. ``gaze`` is pitch and yaw of both eyes and
-    half the angle by which they converge.
+    The vector is [lens 1 | shape | rotation 3 | place 3 | expression | jaw 3 | gaze 3 | eyelids 2]; parts that the
+    model lacks, and a lens that is known, have no columns. ``lens`` is the logarithm of how many times as long it is as
+    assumed. ``place`` is (x/z, y/z, log z) of the model's origin in camera axes for the assumed lens; a longer one
+    takes the head as much further away, so that these entries hardly interact. ``gaze`` is pitch and yaw of both eyes
+    and half the angle by which they converge.
 
     Attributes:
         columns: Where each part is.
