@@ -23,7 +23,10 @@ class OpenEmotion(TimmBackbone):
         model: str = "mobilenetv1_100"
         """Name of the network in timm."""
         options: dict[str, JsonValue] = Field(
-            default={"pad_type": "same", "pretrained_cfg_overlay": {"mean": [0.5, 0.5, 0.5], "std": [0.5, 0.5, 0.5]}}
+            default={
+                "pad_type": "same",
+                "pretrained_cfg_overlay": {"mean": [0.48502, 0.45796, 0.40760], "std": [0.229, 0.224, 0.225]},
+            }
         )
         """Arguments of the network itself."""
         weights: str = "open_emotion"
