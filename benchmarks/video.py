@@ -26,6 +26,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import cast
 
+import cv2
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
@@ -262,8 +263,7 @@ def real(method: Method, paths: Sequence[Path], options: argparse.Namespace) -> 
 
 def is_new(clip: KnownClip) -> Bool[ndarray, "N"]:
     """Which frames do not show the one before again."""
-    pictures = clip.pictures.astype(np.int16)
-    changes = [float(np.abs(after - before).mean()) for before, after in pairwise(pictures)]
+    changes = [float(cv2.absdiff(before, after).mean()) for before, after in pairwise(clip.pictures)]
     return np.array([True, *(change >= COPIED for change in changes)])
 
 
