@@ -1,20 +1,18 @@
 """Resampling a photo into a crop through a 3x3 transform of pixel centres."""
 
-from collections.abc import Callable, Mapping
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, UInt8
 from numpy import ndarray
 
+from emoca_core.images.resampling import resample
+
 Border = Literal["constant", "replicate"]
 """What lies outside the photo: black, or its outermost pixels."""
 
-_Taps = Callable[[ndarray], tuple[ndarray, ndarray]]
 _MARGIN = 3
 """Photo pixels around the crop that can influence it."""
-_KEYS = -0.5
-"""The parameter of Keys' cubic convolution, as scikit-image has it."""
 
 
 def warp(
@@ -44,7 +42,7 @@ def warp(
     pixels, to_pixels = _region(photo, crop_to_image, (height, width), (_MARGIN + 1) * factor)
     if factor > 1:
         pixels, to_pixels = _reduce(pixels, to_pixels, factor)
-    return _resample(pixels, to_pixels, (height, width), _TAPS[order], border)
+    return resample(pixels, to_pixels, (height, width), order, border == "constant")
 
 
 def to_uint8(image: Float[ndarray, "h w 3"]) -> UInt8[ndarray, "h w 3"]:
@@ -105,54 +103,6 @@ def resize_to_image(left: int, top: int, right: int, bottom: int, size: int) -> 
     transform = np.diag([*step, 1.0])
     transform[:2, 2] = (left, top) + (step - 1) / 2
     return transform
-
-
-def _resample(
-    pixels: UInt8[ndarray, "H W 3"],
-    crop_to_pixels: Float[ndarray, "3 3"],
-    size: tuple[int, int],
-    taps: _Taps,
-    border: Border,
-) -> Float[ndarray, "h w 3"]:
-    rows, columns = np.indices(size)
-    at = transform_points(crop_to_pixels, np.stack([columns, rows], -1).astype(np.float64))
-    height, width = pixels.shape[:2]
-    (x, x_weights), (y, y_weights) = taps(at[..., 0]), taps(at[..., 1])
-    if border == "constant":  # what lies outside weighs nothing
-        x_weights = x_weights * ((x >= 0) & (x < width))
-        y_weights = y_weights * ((y >= 0) & (y < height))
-    x, y = x.clip(0, width - 1), y.clip(0, height - 1)
-    flat, out = pixels.reshape(-1, 3), np.zeros((*size, 3))
-    for j in range(y.shape[-1]):  # each tap over all pixels
-        for i in range(x.shape[-1]):
-            out += (y_weights[..., j] * x_weights[..., i])[..., None] * flat[y[..., j] * width + x[..., i]]
-    return out.astype(np.float32)
-
-
-def _nearest_tap(at: Float[ndarray, "*n"]) -> tuple[ndarray, ndarray]:
-    """Which pixel each position takes: [..., 1], with its weight."""
-    return np.floor(at + 0.5).astype(int)[..., None], np.ones((*at.shape, 1))
-
-
-def _linear_taps(at: Float[ndarray, "*n"]) -> tuple[ndarray, ndarray]:
-    """Which two pixels each position mixes, and how much of each: [..., 2] both."""
-    index = np.floor(at).astype(int)[..., None] + np.arange(2)
-    return index, 1 - np.abs(at[..., None] - index)
-
-
-def _cubic_taps(at: Float[ndarray, "*n"]) -> tuple[ndarray, ndarray]:
-    """Which four pixels each position mixes, and how much of each: [..., 4] both.
-
-    Source: Keys, IEEE Transactions on Acoustics, Speech, and Signal Processing 1981.
-    """
-    index = np.floor(at).astype(int)[..., None] + np.arange(-1, 3)
-    t, a = np.abs(at[..., None] - index), _KEYS
-    near = ((a + 2) * t - (a + 3)) * t * t + 1
-    far = ((a * t - 5 * a) * t + 8 * a) * t - 4 * a
-    return index, np.where(t <= 1, near, far)
-
-
-_TAPS: Mapping[int, _Taps] = {0: _nearest_tap, 1: _linear_taps, 3: _cubic_taps}
 
 
 def _region(
