@@ -107,7 +107,7 @@ def watched(clip: Path, out: Path, write: str | None) -> list[Sample]:
                 used, memory = child.cpu_times(), child.memory_info().rss / 1e6
             except psutil.Error:
                 break
-            frames = PART * len(list(out.glob("*/unfinished-*/part_*.npz")))
+            frames = PART * len(list(out.glob("*/unfinished-*/frames_*.npz")))
             samples.append(Sample(time.perf_counter() - begun, used.user + used.system, memory, frames))
             time.sleep(1)
     if child.wait() != 0:

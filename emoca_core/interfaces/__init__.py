@@ -10,7 +10,7 @@ from emoca_core.interfaces.component import Component, ModuleComponent
 from emoca_core.interfaces.crop import CroppedFace, CropRule
 from emoca_core.interfaces.dataset import FaceDataset, FaceSample
 from emoca_core.interfaces.detail import DetailModel
-from emoca_core.interfaces.emotion import EmotionBackbone, EmotionPrediction
+from emoca_core.interfaces.emotion import EmotionBackbone, EmotionPrediction, EmotionReading
 from emoca_core.interfaces.encoder import Encoder
 from emoca_core.interfaces.exporter import ExportedFile, Exporter
 from emoca_core.interfaces.face import (
@@ -62,6 +62,7 @@ __all__ = [
     "Detection",
     "EmotionBackbone",
     "EmotionPrediction",
+    "EmotionReading",
     "Encoder",
     "ExportedFile",
     "Exporter",

@@ -33,6 +33,21 @@ class EmotionPrediction:
     arousal: Float[Tensor, "B"] | None = None
 
 
+@dataclass(frozen=True)
+class EmotionReading:
+    """What a backbone sees in some faces, with the names that go with its numbers.
+
+    Attributes:
+        backbone: Name of the backbone.
+        labels: Names of the classes behind the logits.
+        prediction: What it sees; features may be missing.
+    """
+
+    backbone: str
+    labels: tuple[str, ...]
+    prediction: EmotionPrediction
+
+
 class EmotionBackbone(ModuleComponent):
     """Recognises emotion. Frozen when it serves as a perceptual loss.
 

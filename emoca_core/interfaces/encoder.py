@@ -3,8 +3,12 @@
 from abc import abstractmethod
 from collections.abc import Mapping
 
+from jaxtyping import Float
+from torch import Tensor
+
 from emoca_core.interfaces.component import ModuleComponent
 from emoca_core.interfaces.crop import CropRule
+from emoca_core.interfaces.emotion import EmotionReading
 from emoca_core.interfaces.face import IDENTITY, Block, FaceCrop, FaceParameters
 from emoca_core.interfaces.parts import Parts
 
@@ -18,6 +22,7 @@ class Encoder(ModuleComponent):
         needs: Optional fields of ``FaceCrop`` that it reads, e.g. ``{"landmarks"}``.
         frames_have_pixels: Whether ``encode_frames`` looks at the crops' pixels; where it does not, clips are not
             decoded again for it, and it gets black ones.
+        glance_size: Numbers that ``glance`` takes from the pixels of a face; 0: it takes none.
         person_landmarks: Of so many of the best frames the landmarks tell ``encode_person`` who somebody is; 0: only
             of those that it gets with pixels.
     """
@@ -26,6 +31,7 @@ class Encoder(ModuleComponent):
     crop_rule: CropRule
     needs: frozenset[str] = frozenset()
     frames_have_pixels: bool = True
+    glance_size: int = 0
     person_landmarks: int = 0
 
     @abstractmethod
@@ -51,11 +57,23 @@ class Encoder(ModuleComponent):
         known = {name: block for name in IDENTITY if (block := getattr(code, name)) is not None}
         return FaceParameters(**{name: block.median(dim=0, keepdim=True).values for name, block in known.items()})
 
+    def glance(self, crop: FaceCrop) -> Float[Tensor, "B G"]:
+        """All that ``encode_frames`` wants of the pixels, in few numbers; only encoders with ``glance_size`` have it.
+
+        Clips are glanced at while their faces are followed, and then need not be decoded again. The crops are those
+        of photos: nothing has smoothed them yet.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no glance_size")
+
+    def emotion_in(self, glance: Float[Tensor, "B G"]) -> EmotionReading | None:
+        """The emotion that a glance tells; ``None`` where it tells none."""
+        return None
+
     def encode_frames(self, crop: FaceCrop, person: FaceParameters) -> FaceParameters:
         """The code of one person in some frames of a clip, in order of time.
 
         Args:
-            crop: The frames.
+            crop: The frames. Where ``glance`` has looked at them, the crop has what it found.
             person: What ``encode_person`` found; a batch of one. The result has it in every row.
         """
         code: FaceParameters = self(crop)

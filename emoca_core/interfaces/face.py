@@ -57,6 +57,7 @@ class FaceCrop:
         photo_size: Height and width of each photo, pixels.
         mask: 1 where the photo shows skin of this face, [0, 1] (a segmentation).
         identity: Faces with the same number are the same person; ``None`` when every face is somebody else.
+        glance: What ``Encoder.glance`` took from the pixels.
         keys: Where each face is from, e.g. the path of its photo. Not a tensor: ``map`` leaves it as it is.
     """
 
@@ -67,6 +68,7 @@ class FaceCrop:
     photo_size: Int[Tensor, "B 2"] | None = None
     mask: Float[Tensor, "B 1 H W"] | None = None
     identity: Int[Tensor, "B"] | None = None
+    glance: Float[Tensor, "B G"] | None = None
     keys: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
@@ -92,7 +94,7 @@ class FaceCrop:
         if len(sizes) != 1:
             raise ValueError(f"crops of different sizes cannot form a batch: {sorted(sizes)}")
         sets = set.intersection(*(set(crop.landmarks) for crop in crops))
-        optional = ("blendshapes", "crop_to_image", "photo_size", "mask", "identity")
+        optional = ("blendshapes", "crop_to_image", "photo_size", "mask", "identity", "glance")
         keys = [crop.keys for crop in crops if crop.keys is not None]
         return cls(
             image=torch.cat([crop.image for crop in crops]),
@@ -202,9 +204,24 @@ class FaceParameters:
     @classmethod
     def cat(cls, codes: "Sequence[FaceParameters]") -> "FaceParameters":
         """Several batches with the same blocks as one."""
-        columns = [_tensors_of(code) for code in codes]
-        joined = iter([torch.cat(values) for values in zip(*columns, strict=True)])
-        return codes[0].map(lambda _: next(joined))
+        columns = zip(*(code.tensors() for code in codes), strict=True)
+        return codes[0].with_tensors([torch.cat(values) for values in columns])
+
+    def tensors(self) -> list[Tensor]:
+        """All tensors, those of the camera among them."""
+        found: list[Tensor] = []
+
+        def keep(tensor: Tensor) -> Tensor:
+            found.append(tensor)
+            return tensor
+
+        self.map(keep)
+        return found
+
+    def with_tensors(self, tensors: Sequence[Tensor]) -> "FaceParameters":
+        """The same blocks of other tensors, in the order of ``tensors()``."""
+        others = iter(tensors)
+        return self.map(lambda _: next(others))
 
 
 @dataclass(frozen=True)
@@ -246,17 +263,6 @@ def _map_one(value: object, change: Callable[[Tensor], Tensor]) -> object:
     if isinstance(value, Mapping):
         return {key: _map_one(item, change) for key, item in value.items()}
     return value
-
-
-def _tensors_of(code: FaceParameters) -> list[Tensor]:
-    found: list[Tensor] = []
-
-    def keep(tensor: Tensor) -> Tensor:
-        found.append(tensor)
-        return tensor
-
-    code.map(keep)
-    return found
 
 
 def _cat_optional(values: Sequence[Tensor | None]) -> Tensor | None:

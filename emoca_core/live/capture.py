@@ -114,7 +114,8 @@ class LiveCapture:
 
     def _captured(self, taken: Taken, face: Detection, pool: ThreadPoolExecutor) -> LiveFace | None:
         calm, size = self._calm(face, taken.time), taken.pixels.shape[:2]
-        if self._method.encoder.frames_have_pixels or self._is_wanted(taken.time):
+        encoder = self._method.encoder
+        if encoder.frames_have_pixels or encoder.glance_size or self._is_wanted(taken.time):
             cropped = self._rule(taken.pixels, calm)
         else:
             cropped = black_crop(self._rule.size, self._rule.place(calm, (size[0], size[1])))

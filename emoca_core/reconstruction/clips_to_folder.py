@@ -148,7 +148,7 @@ class ClipRun:
             self.say(f"{path}: other people are seen ({len(people.labels) - 1}): --track all takes everybody")
 
     def _capture(self, path: Path, clip: Clip, track: Track, result: ClipResult) -> None:
-        with progress_bar(total=len(track), label=f"capturing track {track.number}", unit="frame") as bar:
+        with progress_bar(total=int(track.is_new.sum()), label=f"capturing track {track.number}", unit="frame") as bar:
             sequence = capture_track(self.method, clip, track, self.settings, bar.update)
         save_sequence(sequence, result.part_folder(track.number), self.exporters)
         self.report.people += 1

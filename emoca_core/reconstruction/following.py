@@ -5,6 +5,9 @@ from collections.abc import Callable, Generator
 from contextlib import ExitStack, closing
 from dataclasses import replace
 
+from jaxtyping import UInt8
+from numpy import ndarray
+
 from emoca_core.errors import RecipeError
 from emoca_core.images.sharpness import sharpness
 from emoca_core.interfaces import Clip, Detection, Follower, Landmarker
@@ -13,6 +16,7 @@ from emoca_core.interfaces.tracker import Frame
 from emoca_core.kernels.ahead import ahead
 from emoca_core.kernels.threads import opencv_on_one_thread
 from emoca_core.method import Method
+from emoca_core.reconstruction.glances import GlancedFrames, Glances
 from emoca_core.reconstruction.observations import Observations, ObservedFrame, in_single_precision
 from emoca_core.reconstruction.sequence_settings import SequenceSettings
 from emoca_core.video.cuts import CutFinder
@@ -35,9 +39,9 @@ def follow_faces(
     """Look at every frame of a clip that was not seen yet.
 
     Args:
-        method: Its landmarker and its tracker do the work.
+        method: Its landmarker and its tracker do the work; its encoder and emotion backbone may glance at the faces.
         clip: What to look at.
-        settings: One face, or all.
+        settings: One face, or all, and how they are cut out.
         observations: Receives what is found; what is there already is not looked for again.
         progress: Called after every frame.
 
@@ -51,19 +55,24 @@ def follow_faces(
     if method.landmarker is None or method.tracker is None:
         lacking = "landmarker" if method.landmarker is None else "tracker"
         raise RecipeError(f"recipe '{method.name}' has no {lacking}, so it cannot follow faces through clips")
-    pending: deque[ObservedFrame] = deque()
+    pending: deque[tuple[ObservedFrame, UInt8[ndarray, "H W 3"]]] = deque()
     height, width = clip.size
     room = min(_MOST_AHEAD, _PIXELS_AHEAD // (height * width))
     known = len(observations)
-    with opencv_on_one_thread(), _Faces(method.landmarker, settings, observations.part) as faces:
+    with (
+        opencv_on_one_thread(),
+        _Faces(method.landmarker, settings, observations.part) as faces,
+        GlancedFrames(observations, Glances.of(method, settings.crop)) as glanced,
+    ):
         decoded = _with_cuts(clip)  # decoding, the landmarker and the rest beside one another, if there is room
         looking = _seen(ahead(decoded, room) if room else decoded, faces, observations, pending)
         with closing(ahead(looking, room) if room else looking) as seen:
             for index, tracks in enumerate(method.tracker.track(seen)):
-                frame = pending.popleft()
+                frame, pixels = pending.popleft()
                 if index >= known:
-                    observations.add(replace(frame, tracks=tracks))
+                    glanced.add(replace(frame, tracks=tracks), pixels)
                 progress()
+        glanced.finish()
     observations.finish()
 
 
@@ -79,7 +88,7 @@ def _seen(
     frames: Generator[tuple[ClipFrame, bool, bool], None, None],
     faces: "_Faces",
     observations: Observations,
-    pending: deque[ObservedFrame],
+    pending: deque[tuple[ObservedFrame, UInt8[ndarray, "H W 3"]]],
 ) -> Generator[Frame, None, None]:
     """Frames for the tracker, which is shown again what was observed before: it remembers nothing else."""
     known, stored = len(observations), iter(observations)
@@ -89,10 +98,11 @@ def _seen(
                 faces.pass_over(index, frame, starts_shot, known)
                 observed = next(stored)
             else:
+                repeats = repeats and not faces.begins_part(index)
                 found = faces.detect(index, frame, starts_shot, repeats)
                 sharp = [sharpness(frame.pixels, face.box) for face in found]
-                observed = ObservedFrame(frame.number, frame.time, starts_shot, found, sharp)
-            pending.append(observed)
+                observed = ObservedFrame(frame.number, frame.time, starts_shot, found, sharp, repeats=repeats)
+            pending.append((observed, frame.pixels))
             yield Frame(frame.time, observed.faces, frame.pixels, starts_shot)
 
 
@@ -116,6 +126,10 @@ class _Faces:
         self._this.close()
         self._next.close()
 
+    def begins_part(self, index: int) -> bool:
+        """Whether a run may begin here; then nothing is known of the frame before."""
+        return index % self._part == 0
+
     def pass_over(self, index: int, frame: ClipFrame, starts_shot: bool, known: int) -> None:
         """A frame of which the faces are known, as are those of so many; the follower of the next part may see it."""
         self._begin(index, starts_shot)
@@ -125,7 +139,7 @@ class _Faces:
     def detect(self, index: int, frame: ClipFrame, starts_shot: bool, repeats: bool) -> list[Detection]:
         """The faces of the next frame; those of the last one again, if it shows the same."""
         self._begin(index, starts_shot)
-        if not repeats or index % self._part == 0:
+        if not repeats:
             found = self._look(self._this, frame)
             self._found = [in_single_precision(face) for face in found if face.score >= self._min_score]
         self._warm_up(index, frame)
@@ -133,7 +147,7 @@ class _Faces:
 
     def _begin(self, index: int, starts_shot: bool) -> None:
         """Change followers where a part begins, and let go of both where a shot does."""
-        if index % self._part == 0:
+        if self.begins_part(index):
             self._this.close()
             self._this, self._next = self._next, self._this
         if starts_shot:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float
 from numpy import ndarray
 
 from emoca_core.files import atomic_write, write_text
@@ -27,6 +28,8 @@ class ObservedFrame:
         faces: Found in it.
         sharpness: Of each face.
         tracks: Of each face, as the tracker numbers them.
+        repeats: Whether it shows the frame before again; its faces are the very same.
+        glances: What a glance at each face told; none where nobody looked.
     """
 
     number: int
@@ -35,6 +38,8 @@ class ObservedFrame:
     faces: Sequence[Detection]
     sharpness: Sequence[float]
     tracks: Sequence[int] = ()
+    repeats: bool = False
+    glances: Sequence[Float[ndarray, "G"]] = ()
 
 
 class Observations:
@@ -46,7 +51,7 @@ class Observations:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._parts = sorted(folder.glob("part_*.npz"))
+        self._parts = sorted(folder.glob("frames_*.npz"))
         self._waiting: list[ObservedFrame] = []
 
     @property
@@ -101,10 +106,12 @@ class Observations:
                     [detection_of(table, face) for face in rows],
                     [float(table["sharpness"][face]) for face in rows],
                     [int(table["track"][face]) for face in rows],
+                    bool(table["frame.repeats"][row]),
+                    list(table["glance"][rows.start : rows.stop]),
                 )
 
     def _write(self) -> None:
-        path = self._folder / f"part_{len(self._parts):06}.npz"
+        path = self._folder / f"frames_{len(self._parts):06}.npz"
         with atomic_write(path) as temporary:
             np.savez(temporary, **_table(self._waiting))  # type: ignore[arg-type]
         self._parts.append(path)
@@ -141,15 +148,20 @@ def _table(frames: Sequence[ObservedFrame]) -> dict[str, ndarray]:
     faces = [face for frame in frames for face in frame.faces]
     sets = set.intersection(*(set(face.landmarks) for face in faces)) if faces else set()
     scores = [np.full(52, np.nan) if face.blendshapes is None else face.blendshapes for face in faces]
+    width = max((len(glance) for frame in frames for glance in frame.glances), default=0)
+    none = np.full(width, np.nan)
+    glances = [g for frame in frames for g in (frame.glances or [none] * len(frame.faces))]
     return {
         "frame.number": np.array([frame.number for frame in frames], np.int64),
         "frame.time": np.array([frame.time for frame in frames], np.float64),
         "frame.starts_shot": np.array([frame.starts_shot for frame in frames], bool),
+        "frame.repeats": np.array([frame.repeats for frame in frames], bool),
         "frame.faces": np.array([len(frame.faces) for frame in frames], np.int64),
         "track": np.array([track for frame in frames for track in frame.tracks], np.int64),
         "sharpness": np.array([value for frame in frames for value in frame.sharpness], np.float32),
         "score": np.array([face.score for face in faces], np.float32),
         "box": np.array([face.box for face in faces], np.float32).reshape(-1, 4),
         "blendshapes": np.array(scores, np.float32).reshape(-1, 52),
+        "glance": np.array(glances, np.float32).reshape(len(faces), width),
         **{f"landmarks.{name}": np.array([face.landmarks[name] for face in faces], np.float32) for name in sets},
     }

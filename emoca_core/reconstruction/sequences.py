@@ -21,8 +21,7 @@ from emoca_core.interfaces import (
     Clip,
     CroppedFace,
     CropRule,
-    Detection,
-    EmotionPrediction,
+    EmotionReading,
     FaceCrop,
     FaceParameters,
     FrameFlag,
@@ -34,13 +33,15 @@ from emoca_core.reconstruction.best_frames import best_frames
 from emoca_core.reconstruction.capture import batched
 from emoca_core.reconstruction.captured_sequence import ReconstructedSequence, frames_of
 from emoca_core.reconstruction.following import follow_faces
+from emoca_core.reconstruction.glances import Glances
 from emoca_core.reconstruction.observations import Observations
 from emoca_core.reconstruction.quality import doubtful_frames
+from emoca_core.reconstruction.rows import Rows
 from emoca_core.reconstruction.sequence_settings import SequenceSettings
-from emoca_core.reconstruction.tracks import Track, find_people, read_track
+from emoca_core.reconstruction.tracks import Track, TrackedFace, find_people, read_track
 from emoca_core.video import open_clip
 from emoca_core.video.head_path import smooth_head
-from emoca_core.video.smoothing import smooth_code, smooth_crops
+from emoca_core.video.smoothing import map_movement, smooth_code, smooth_crops
 
 _PERSON_FRAMES = 8
 """Frames of which the pixels tell who a person is; encoders may ask for the landmarks of more."""
@@ -73,7 +74,9 @@ def reconstruct_sequence(
             follow_faces(method, clip, chosen, observations, bar.update)
         people = find_people(observations)
         tracks = [read_track(observations, people, number) for number in people.chosen(chosen.track)]
-        with progress_bar(total=sum(map(len, tracks)), label="capturing", unit="frame") as bar:
+        with progress_bar(
+            total=sum(int(track.is_new.sum()) for track in tracks), label="capturing", unit="frame"
+        ) as bar:
             return [capture_track(method, clip, track, chosen, bar.update) for track in tracks]
 
 
@@ -100,10 +103,9 @@ def capture_track(
     places = _places(track, rule, clip.size, settings.smooth)
     look = _Look(clip, track, rule, places, exact=settings.smooth == 0)
     person = _meet(method, look)
-    parameters, emotions = _encode(method, look, person, settings.batch_size, progress)
-    if track.is_bridged.any():
-        source = torch.from_numpy(track.source)
-        parameters = parameters.map(lambda tensor: tensor[source])
+    parameters, emotion = _encode(Glances.of(method, settings.crop), look, person, settings.batch_size, progress)
+    source = torch.from_numpy(track.source)
+    parameters = parameters.map(lambda tensor: tensor[source])
     parameters = _with_person(parameters, person.map(torch.Tensor.cpu), len(track))
     parameters = _smoothed(method, parameters, track, settings.smooth)
     return ReconstructedSequence(
@@ -120,7 +122,7 @@ def capture_track(
         confidence=track.scores,
         flags=_flags(track, parameters),
         smoothing=settings.smooth,
-        emotion=_joined(method, emotions, track.source) if emotions else None,
+        emotion=None if emotion is None else _shown(emotion, source),
     )
 
 
@@ -135,30 +137,35 @@ def _meet(method: Method, look: "_Look") -> FaceParameters:
 
 
 def _encode(
-    method: Method, look: "_Look", person: FaceParameters, batch_size: int, progress: Callable[[int], object]
-) -> tuple[FaceParameters, list[EmotionPrediction]]:
-    """What moves in all rows that show the face, on the CPU, and what the method reads of emotion in them."""
-    codes, emotions = [], []
-    backbone = method.emotion_backbone
-    if backbone is not None and not backbone.asset_paths:
-        backbone = None  # its weights were never trained
-    for crop in look.batches(batch_size, method.encoder.frames_have_pixels or backbone is not None):
+    glances: Glances, look: "_Look", person: FaceParameters, batch_size: int, progress: Callable[[int], object]
+) -> tuple[FaceParameters, EmotionReading | None]:
+    """What moves in all new rows, on the CPU, and what the method reads of emotion in them."""
+    count, method = int(look.track.is_new.sum()), glances.method
+    codes, seen = Rows(count), Rows(count)
+    code = FaceParameters()
+    for crop in look.batches(batch_size, method.encoder.frames_have_pixels):
         crop = crop.map(lambda tensor: tensor.to(method.device))
+        numbers = crop.glance
+        if numbers is None and glances.are_wanted:
+            numbers = glances.at(crop)
         with torch.no_grad():
-            codes.append(_moving(method.encode_frames(crop, person)).map(torch.Tensor.cpu))
-            if backbone is not None:
-                emotions.append(replace(backbone(crop.image), features={}))  # which are large
+            own = None if numbers is None else glances.of_encoder(numbers)
+            code = _moving(method.encode_frames(replace(crop, glance=own), person))
+        codes.add(code.tensors())
+        if numbers is not None:
+            seen.add([numbers])
         progress(len(crop))
-    return FaceParameters.cat(codes), emotions
+    return code.with_tensors(codes.whole()), glances.emotion(*seen.whole()) if glances.are_wanted else None
 
 
 def _places(track: Track, rule: CropRule, size: tuple[int, int], strength: float) -> Float[ndarray, "N 3 3"]:
     """Where the crop of every row lies, smooth: jitter of crops is the jitter that people see."""
-    seen = np.stack([rule.place(detection, size) for _, detection in track.detections()])
+    seen = np.stack([rule.place(face.detection, size) for face in track.faces()])
     places: ndarray = seen[track.source]
     if strength == 0 and not track.is_bridged.any():
         return places
-    return smooth_crops(places, rule.size, track.times, strength, confidence=track.scores, segments=track.segments)
+    how = {"confidence": track.confidence, "segments": track.segments}
+    return smooth_crops(places, rule.size, track.taken, strength, **how)[track.shown]
 
 
 @dataclass(frozen=True)
@@ -179,51 +186,55 @@ class _Look:
     def best(self, count: int, landmarks: int) -> tuple[FaceCrop, FaceCrop | None]:
         """The frames that tell most of the person; those that add their landmarks are black, and not decoded."""
         track = self.track
-        told = track.landmarks, track.sharpness, track.scores
+        told = track.landmarks, track.sharpness, track.confidence
         rows = best_frames(*told, count).tolist()
         others = np.setdiff1d(best_frames(*told, landmarks), rows).tolist() if landmarks else []
         wanted = {*rows, *others}
-        detections = {row: detection for row, detection in track.detections() if row in wanted}
+        faces = {face.row: face for face in track.faces() if face.row in wanted}
         frames = frames_of(self.clip, track.numbers[rows].tolist())
-        seen = self._batch((row, detections[row], frame.pixels) for row, frame in zip(rows, frames, strict=True))
-        return seen, self._batch((row, detections[row], None) for row in others) if others else None
+        seen = self._batch((faces[row], frame.pixels) for row, frame in zip(rows, frames, strict=True))
+        return seen, self._batch((faces[row], None) for row in others) if others else None
 
     def batches(self, size: int, with_pixels: bool) -> Iterator[FaceCrop]:
-        """All rows that show the face; black where pixels are not wanted, and then nothing is decoded."""
-        numbers = self.track.numbers[~self.track.is_bridged].tolist()
+        """All new rows; black where pixels are not wanted, and then nothing is decoded."""
+        numbers = self.track.numbers[self.track.is_new].tolist()
         frames = (frame.pixels for frame in frames_of(self.clip, numbers)) if with_pixels else repeat(None)
-        faces = ((row, detection, next(frames)) for row, detection in self.track.detections())
-        for batch in batched(faces, size):
+        for batch in batched(((face, next(frames)) for face in self.track.faces()), size):
             yield self._batch(batch)
 
-    def _batch(self, faces: Iterable[tuple[int, Detection, UInt8[ndarray, "H W 3"] | None]]) -> FaceCrop:
-        rows, detections, pixels = zip(*faces, strict=True)
-        crops = [self._cut(*face) for face in zip(rows, detections, pixels, strict=True)]
-        batch = crops_to_batch(crops, detections, [self.clip.size] * len(rows))
-        return replace(batch, keys=tuple(f"{self.clip.path}#{self.track.numbers[row]}" for row in rows))
+    def _batch(self, pictures: Iterable[tuple[TrackedFace, UInt8[ndarray, "H W 3"] | None]]) -> FaceCrop:
+        faces, pixels = zip(*pictures, strict=True)
+        crops = [self._cut(*picture) for picture in zip(faces, pixels, strict=True)]
+        batch = crops_to_batch(crops, [face.detection for face in faces], [self.clip.size] * len(faces))
+        glances = np.stack([face.glance for face in faces])
+        keys = tuple(f"{self.clip.path}#{self.track.numbers[face.row]}" for face in faces)
+        return replace(batch, glance=torch.from_numpy(glances) if glances.size else None, keys=keys)
 
-    def _cut(self, row: int, detection: Detection, pixels: UInt8[ndarray, "H W 3"] | None) -> CroppedFace:
-        place, size = self.places[row], self.rule.size
+    def _cut(self, face: TrackedFace, pixels: UInt8[ndarray, "H W 3"] | None) -> CroppedFace:
+        place, size = self.places[face.row], self.rule.size
         if pixels is None:
             return black_crop(size, place)
         if self.exact:
-            return self.rule(pixels, detection)
+            return self.rule(pixels, face.detection)
         return CroppedFace(to_uint8(warp(pixels, place, size, antialias=True)), place)
 
 
 def _smoothed(method: Method, code: FaceParameters, track: Track, strength: float) -> FaceParameters:
     """Smooth along time: the head as the picture shows it, where the face model can tell, and all else by itself."""
-    how = track.times, track.scores, strength, track.segments
+    how = track.taken, track.confidence, strength, track.segments
     if (
         strength == 0
         or code.global_pose is None
         or code.camera is None
         or "global_pose" not in method.face_model.blocks
     ):
-        return smooth_code(code, *how)
-    head = smooth_head(code, head_points(method.face_model, code), *how)
-    rest = smooth_code(code.replace(global_pose=None, camera=None), *how)
-    return rest.replace(global_pose=head.global_pose, camera=head.camera)
+        smooth = smooth_code(code, *how)
+    else:
+        head = smooth_head(code, head_points(method.face_model, code), *how)
+        rest = smooth_code(code.replace(global_pose=None, camera=None), *how)
+        smooth = rest.replace(global_pose=head.global_pose, camera=head.camera)
+    shown = torch.from_numpy(track.shown)
+    return map_movement(smooth, lambda name, block, rotations: block[shown]) if track.repeats.any() else smooth
 
 
 def _moving(code: FaceParameters) -> FaceParameters:
@@ -246,16 +257,14 @@ def _flags(track: Track, parameters: FaceParameters) -> list[frozenset[FrameFlag
     return flags
 
 
-def _joined(method: Method, predictions: list[EmotionPrediction], source: ndarray) -> SequenceEmotion:
-    def rows(name: str) -> torch.Tensor | None:
-        values = [getattr(one, name) for one in predictions]
-        return None if values[0] is None else torch.cat(values).cpu()[torch.from_numpy(source)]
+def _shown(reading: EmotionReading, source: torch.Tensor) -> SequenceEmotion:
+    """What was read in the new rows, in all rows."""
+    seen = reading.prediction
 
     def in_range(values: torch.Tensor | None) -> ndarray | None:
-        return None if values is None else values.clamp(-1, 1).numpy()
+        return None if values is None else values[source].clamp(-1, 1).numpy()
 
-    logits = rows("logits")
-    labels = method.emotion_backbone.labels if method.emotion_backbone else ()
-    scores = {} if logits is None else dict(zip(labels, logits.softmax(1).T.numpy(), strict=True))
-    name = method.recipe.parts()["emotion_backbone"].uses
-    return SequenceEmotion(name, scores, in_range(rows("valence")), in_range(rows("arousal")))
+    scores = (
+        {} if seen.logits is None else dict(zip(reading.labels, seen.logits[source].softmax(1).T.numpy(), strict=True))
+    )
+    return SequenceEmotion(reading.backbone, scores, in_range(seen.valence), in_range(seen.arousal))

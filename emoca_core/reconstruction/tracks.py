@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -12,12 +13,28 @@ from emoca_core.errors import EmocaError
 from emoca_core.interfaces import Detection
 from emoca_core.reconstruction.observations import Observations, detection_of
 from emoca_core.reconstruction.sequence_settings import Which
+from emoca_core.video.repeated_frames import taken_times
 from emoca_core.video.smoothing import LONGEST_GAP, find_segments
 
 _SHORTEST = 0.3
 """Seconds that a person has to be seen, unless the clip is shorter: what is shorter is mostly no face."""
 _LEAST_SCORE = 1e-3
 """Of a row that shows the face; 0 is for those that are filled in."""
+
+
+@dataclass(frozen=True)
+class TrackedFace:
+    """What was found of a person in one frame.
+
+    Attributes:
+        row: Of the track.
+        detection: The face.
+        glance: What a glance at it told; nothing where nobody looked.
+    """
+
+    row: int
+    detection: Detection
+    glance: Float[ndarray, "G"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +49,7 @@ class Track:
         scores: Of the landmarker; 0 where the row is filled in.
         sharpness: Of the face; 0 where the row is filled in.
         landmarks: The 68 points, frame pixels; on straight lines where the row is filled in.
+        repeats: Whether a row shows the one before again; none shows one that is filled in.
     """
 
     number: int
@@ -41,6 +59,7 @@ class Track:
     scores: Float[ndarray, "N"]
     sharpness: Float[ndarray, "N"]
     landmarks: Float[ndarray, "N 68 2"]
+    repeats: Bool[ndarray, "N"]
     _observations: Observations
     _label: int
 
@@ -53,21 +72,42 @@ class Track:
         return np.asarray(self.scores == 0)
 
     @property
+    def is_new(self) -> Bool[ndarray, "N"]:
+        """Rows that show the face as none did before: neither filled in nor shown again."""
+        return np.asarray(~self.is_bridged & ~self.repeats)
+
+    @property
     def source(self) -> Int[ndarray, "N"]:
-        """Which of the rows that show the face, counted without the others, each row is like: itself, or the last."""
-        return np.cumsum(~self.is_bridged) - 1
+        """Which of the new rows, counted without the others, each row is like: itself, or the last."""
+        return np.cumsum(self.is_new) - 1
+
+    @property
+    def shown(self) -> Int[ndarray, "N"]:
+        """The row that each is to look like: itself, or the one that it repeats."""
+        return np.maximum.accumulate(np.where(self.repeats, 0, np.arange(len(self))))
+
+    @property
+    def confidence(self) -> Float[ndarray, "N"]:
+        """What each row adds to what is known of the face: its score; 0 where it is not new."""
+        return np.where(self.repeats, 0.0, self.scores)
+
+    @cached_property
+    def taken(self) -> Float[ndarray, "N"]:
+        """When each row was taken, seconds: between copies at even times, else when it is shown."""
+        return taken_times(self.times, self.repeats, self.segments)
 
     @property
     def segments(self) -> Int[ndarray, "N"]:
         """Stretches across which nothing is smoothed."""
         return find_segments(self.times, self.starts_shot)
 
-    def detections(self) -> Iterator[tuple[int, Detection]]:
-        """Rows that show the face, with everything that was found, read part by part."""
-        rows = iter(np.flatnonzero(~self.is_bridged).tolist())
+    def faces(self) -> Iterator[TrackedFace]:
+        """What was found in the new rows, read part by part."""
+        rows, is_new = iter(np.flatnonzero(~self.is_bridged).tolist()), self.is_new
         for table in self._observations.tables():
             for face in np.flatnonzero(table["track"] == self._label).tolist():
-                yield next(rows), detection_of(table, face)
+                if is_new[row := next(rows)]:
+                    yield TrackedFace(row, detection_of(table, face), table["glance"][face])
 
 
 @dataclass(frozen=True)
@@ -142,6 +182,7 @@ def read_track(observations: Observations, people: People, number: int) -> Track
         scores=columns["score"],
         sharpness=columns["sharpness"],
         landmarks=columns["landmarks.ibug68"],
+        repeats=frames["frame.repeats"][rows] & np.isin(rows, seen) & np.isin(rows - 1, seen),
         _observations=observations,
         _label=label,
     )
@@ -170,7 +211,7 @@ def _bridge(points: Float[ndarray, "N 68 2"], found: Int[ndarray, "S"], times: F
 
 def _frames(observations: Observations, label: int) -> tuple[dict[str, ndarray], Int[ndarray, "S"]]:
     """All frames that were looked at, and which of them show a person."""
-    names = ("frame.number", "frame.time", "frame.starts_shot", "frame.faces")
+    names = ("frame.number", "frame.time", "frame.starts_shot", "frame.repeats", "frame.faces")
     read = [(table, table.pop("track")) for table in observations.tables(*names, "track")]
     frames = {name: np.concatenate([table[name] for table, _ in read]) for name in names}
     tracks = np.concatenate([track for _, track in read])

@@ -59,6 +59,12 @@ def _check_clips(subject: Subject[Encoder], encoder: Encoder, crop: FaceCrop) ->
         with torch.no_grad():
             lit, unlit = (encoder.encode_person(crop, others) for others in (crop, dark))
         subject.require_same(unlit, lit, 0.0, "encode_person must not look at the pixels of other frames")
+    if encoder.glance_size:
+        with torch.no_grad():
+            glance = encoder.glance(crop)
+        wanted = (len(crop), encoder.glance_size)
+        subject.require(glance.shape == wanted, f"glance gives {tuple(glance.shape)}, promised are {wanted}")
+        crop = dataclasses.replace(crop, glance=glance)
     if not encoder.frames_have_pixels:
         with torch.no_grad():
             black = encoder.encode_frames(dataclasses.replace(crop, image=torch.zeros_like(crop.image)), person)
@@ -69,7 +75,7 @@ def _only(crop: FaceCrop, encoder: Encoder) -> FaceCrop:
     """The crop with nothing but the picture and what the encoder says it needs."""
     empty: dict[str, object] = {
         "landmarks": {},
-        **dict.fromkeys(("blendshapes", "crop_to_image", "photo_size", "identity")),
+        **dict.fromkeys(("blendshapes", "crop_to_image", "photo_size", "identity", "glance")),
     }
     replace: Callable[..., FaceCrop] = dataclasses.replace
     return replace(crop, **{name: value for name, value in empty.items() if name not in encoder.needs})

@@ -18,7 +18,6 @@ from torch import Tensor
 from emoca_core.geometry.rotations import matrix_to_rotation_vector, rotation_vector_to_matrix
 from emoca_core.interfaces import Camera, FaceParameters
 from emoca_core.video.most_probable_path import bands_of_pushes, between_neighbours, follow_movement
-from emoca_core.video.repeated_frames import without_repeats
 from emoca_core.video.smoothing import (
     DEFAULT_STRENGTH,
     MOST_AIM_NOISE,
@@ -68,8 +67,7 @@ def smooth_head(
 
     Turn and distance take the most probable path of a head that keeps its velocity but for random pushes, where errors
     are as large as they look in the picture once the head is where it fits best. Where the path would be further from
-    what was measured than that errs, the pushes may be larger: a head that is shaken is followed. A frame that a clip
-    shows twice has one head.
+    what was measured than that errs, the pushes may be larger: a head that is shaken is followed.
 
     Args:
         parameters: One row for each frame, on the CPU, with ``global_pose`` and a camera. Its crops must be smooth.
@@ -85,9 +83,8 @@ def smooth_head(
     camera, pose = parameters.camera, parameters.global_pose
     assert camera is not None and pose is not None
     labels = np.zeros(len(times), np.int64) if segments is None else segments
+    trust = np.ones(len(times)) if confidence is None else np.asarray(confidence, dtype=np.float64)
     turns, places = pose.double().numpy(), _places_of(camera)
-    frames = without_repeats(np.concatenate([turns, places], axis=1), times, confidence, segments)
-    times, trust = frames.times, frames.trust
     out = turns.copy(), places.copy()
     for label in np.unique(labels):
         for rows, inner in _pieces(np.flatnonzero(labels == label), times):
@@ -98,7 +95,7 @@ def smooth_head(
                 pieces = _smooth(turns[rows], places[rows], lens, head, times[rows], trust[rows], strength)
             for whole, piece in zip(out, pieces, strict=True):
                 whole[rows[inner]] = piece[inner]
-    turned, moved = (torch.from_numpy(whole[frames.shown]) for whole in out)
+    turned, moved = (torch.from_numpy(whole) for whole in out)
     placed = _placed(camera.map(torch.Tensor.double), moved).map(lambda part: part.to(pose.dtype))
     return parameters.replace(global_pose=turned.to(pose.dtype), camera=placed)
 

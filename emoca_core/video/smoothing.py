@@ -21,7 +21,6 @@ from emoca_core.images.warp import transform_points
 from emoca_core.interfaces import IDENTITY, Camera, FaceParameters
 from emoca_core.interfaces.face import Unit
 from emoca_core.video.most_probable_path import fill, follow_movement, most_probable_path, noise_of
-from emoca_core.video.repeated_frames import without_repeats
 
 DEFAULT_STRENGTH = 0.6
 LONGEST_GAP = 0.3
@@ -152,8 +151,7 @@ def smooth_crops(
         confidence: Of each frame, [0, 1].
         segments: Number of the stretch of each frame.
     """
-    frames = without_repeats(crop_to_image.reshape(len(times), -1), times, confidence, segments)
-    smooth = partial(smooth_signal, times=frames.times, strength=strength, confidence=frames.trust, segments=segments)
+    smooth = partial(smooth_signal, times=times, strength=strength, confidence=confidence, segments=segments)
     along = crop_to_image[:, :2, 0]
     scale = np.linalg.norm(along, axis=1)
     middle = np.stack([transform_points(each, np.full(2, (size - 1) / 2)) for each in crop_to_image])
@@ -165,7 +163,7 @@ def smooth_crops(
     out = np.tile(np.eye(3), (len(scale), 1, 1))
     out[:, :2, :2] = np.stack([cos, -sin, sin, cos], axis=1).reshape(-1, 2, 2)
     out[:, :2, 2] = middle - out[:, :2, :2].sum(2) * ((size - 1) / 2)
-    return out[frames.shown]
+    return out
 
 
 def smooth_code(
@@ -178,7 +176,7 @@ def smooth_code(
     """Smooth the code of one person along time, without lag; what is the same of a person is left alone.
 
     Rotations are smoothed as such, of the camera what says where the head is. Its crops must be smooth already
-    (``smooth_crops``): the camera of a crop that jumps has to jump. A frame that a clip shows twice has one code.
+    (``smooth_crops``): the camera of a crop that jumps has to jump.
 
     Args:
         parameters: One row for each frame, on the CPU.
@@ -187,13 +185,10 @@ def smooth_code(
         strength: 0 leaves what was measured as it is, 1 is the slowest.
         segments: Number of the stretch of each row (``find_segments``).
     """
-    rows = [block.numpy() for name, block in parameters.blocks().items() if name not in IDENTITY]
-    if not rows or (strength == 0 and (confidence is None or bool(np.all(confidence > 0)))):
+    if strength == 0 and (confidence is None or bool(np.all(confidence > 0))):
         return parameters
-    frames = without_repeats(np.concatenate(rows, axis=1), times, confidence, segments)
-    taken, trust = frames.times, frames.trust
-    signal = partial(smooth_signal, times=taken, strength=strength, confidence=trust, segments=segments)
-    turns = partial(smooth_rotations, times=taken, strength=strength, confidence=trust, segments=segments)
+    signal = partial(smooth_signal, times=times, strength=strength, confidence=confidence, segments=segments)
+    turns = partial(smooth_rotations, times=times, strength=strength, confidence=confidence, segments=segments)
 
     def smooth(name: str, block: Tensor, rotations: bool) -> Tensor:
         values, unit = block.numpy(), parameters.unit_of(name.partition(".")[0])
@@ -209,7 +204,7 @@ def smooth_code(
             )
         if unit == "activation":  # a spline swings beyond its ends
             smoothed = smoothed.clip(values.min(0), values.max(0))
-        return torch.from_numpy(smoothed[frames.shown]).to(block.dtype)
+        return torch.from_numpy(smoothed).to(block.dtype)
 
     return map_movement(parameters, smooth)
 

@@ -98,12 +98,20 @@ def test_frames_of_a_clip_are_refined_one_by_one(parts, crop):
     refined = wild(encoder(parts))
     person = refined.encode_person(crop)
     fitted, code = refined.fit.encode_frames(crop, person), refined.encode_frames(crop, person)
-    assert refined.frames_have_pixels
+    assert not refined.frames_have_pixels and refined.glance_size == 32 + 9
     assert torch.equal(code.shape, person.shape.expand(3, -1))
     assert (code.expression - fitted.expression).abs().max() > 0.05
     assert torch.equal(code.expression, refined.refined(fitted, crop.image).expression)
     dark = dataclasses.replace(crop, image=torch.zeros_like(crop.image))
     assert (refined.encode_frames(dark, person).expression - code.expression).abs().max() > 1e-3
+    glance = refined.glance(crop)
+    assert torch.equal(
+        refined.encode_frames(dataclasses.replace(dark, glance=glance), person).expression, code.expression
+    )
+    reading, seen = refined.emotion_in(glance), refined.judge(crop.image)
+    assert (reading.backbone, reading.labels) == ("open_emotion", refined.judge.labels)
+    for name in ("logits", "valence", "arousal"):
+        assert torch.equal(getattr(reading.prediction, name), getattr(seen, name)), name
 
 
 def test_it_reads_what_the_encoder_inside_reads_and_nothing_else(parts, crop):

@@ -241,7 +241,7 @@ def test_stopped_in_the_middle_and_gone_on_with(tmp_path, number, method):
     clip, out = talk(tmp_path / "a", 120), tmp_path / "out"
     first = start([clip], out, pause=0.02)
     began = time.monotonic()
-    while not list(out.rglob("part_000002.npz")):
+    while not list(out.rglob("frames_000002.npz")):
         assert time.monotonic() - began < 120 and first.poll() is None, first.communicate()[1]
         time.sleep(0.02)
     first.send_signal(number)

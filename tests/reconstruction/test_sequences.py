@@ -10,7 +10,7 @@ from PIL import Image
 from toy_clips import SIZE, ByNote, Reader, Remembering, frame, toy_clip
 
 from emoca_core.errors import EmocaError, ImageError, ParamsError, RecipeError
-from emoca_core.interfaces import EmotionBackbone, EmotionPrediction
+from emoca_core.interfaces import EmotionBackbone, EmotionPrediction, EmotionReading
 from emoca_core.interfaces.clip import ClipFrame
 from emoca_core.reconstruction import following, observations, reconstruct, reconstruct_sequence
 from emoca_core.reconstruction.best_frames import best_frames
@@ -134,6 +134,10 @@ def test_emotion_is_read_where_there_are_trained_weights(tmp_path, method):
     method.emotion_backbone.asset_paths = {"moods": tmp_path / "weights"}
     emotion = reconstruct_sequence(method, clip)[0].emotion
     assert emotion.backbone == "moods" and set(emotion.scores) == {"sad", "happy"} and emotion.arousal is None
+    method.encoder.frames_have_pixels = False
+    glanced = reconstruct_sequence(method, clip)[0].emotion
+    np.testing.assert_allclose(glanced.valence, emotion.valence, atol=0.02)  # the crops are not the smoothed ones
+    assert glanced.backbone == "moods" and glanced.arousal is None
     happy = emotion.scores["happy"]
     assert happy.shape == (9,) and (np.diff(happy) >= 0).all() and happy[-1] > happy[0]
     assert happy + emotion.scores["sad"] == pytest.approx(1) and np.abs(emotion.valence).max() <= 1
@@ -153,6 +157,42 @@ def test_frames_are_decoded_once_where_the_encoder_needs_no_pixels(tmp_path, met
     (person,) = reconstruct_sequence(method, clip)
     assert len(person) == 40 and len(decoded) == 40 + 8, "all once, and the best for the person"
     assert method.encoder.batches[0] == 8
+
+
+@pytest.mark.parametrize("room", [following._PIXELS_AHEAD, 1000], ids=["beside", "in turn"])
+def test_what_a_glance_tells_needs_no_second_decoding(tmp_path, method, monkeypatch, room):
+    """Of every face that is no copy, cut as of a photo, in any number of parts; the code is that of the pixels."""
+    monkeypatch.setattr(observations, "PART", 8)
+    monkeypatch.setattr(following, "_PIXELS_AHEAD", room)
+    clip = open_clip(toy_clip(tmp_path / "a", walk(40, {5, 6}, [30 + 4 * n for n in range(40)])))
+    encoder, looks, encode = method.encoder, [], type(method.encoder).encode_frames
+
+    def glance(crop):
+        looks.append(len(crop))
+        return torch.stack([crop.image.mean((1, 2, 3)), torch.ones(len(crop))], dim=1)
+
+    def encode_frames(crop, person):
+        given = glance(crop) if crop.glance is None else crop.glance
+        code = encode(encoder, crop, person)
+        return code.replace(expression=given[:, :1].expand_as(code.expression))
+
+    monkeypatch.setattr(encoder, "glance", glance)
+    monkeypatch.setattr(encoder, "encode_frames", encode_frames)
+    encoder.glance_size = 2
+
+    def emotion_in(numbers):
+        return EmotionReading("own", (), EmotionPrediction({}, valence=2 * numbers[:, 0] - 1))
+
+    monkeypatch.setattr(encoder, "emotion_in", emotion_in)
+    (late,) = reconstruct_sequence(method, clip, smooth=0.0)
+    assert sum(looks) == 38
+    looks.clear()
+    encoder.frames_have_pixels = False
+    (first,) = reconstruct_sequence(method, clip, smooth=0.0)
+    assert sum(looks) == 38 and max(looks) == 8, "some at a time, until a part is full"
+    np.testing.assert_allclose(first.codes["expression"], late.codes["expression"], atol=1e-6)
+    np.testing.assert_allclose(first.emotion.valence, late.emotion.valence, atol=1e-6)
+    assert first.emotion.backbone == "own" and np.ptp(first.emotion.valence) > 0.5
 
 
 def test_encoders_that_want_it_get_the_landmarks_of_more_frames(tmp_path, method, monkeypatch):
@@ -216,9 +256,14 @@ def test_frames_that_are_shown_twice_are_looked_at_once_and_have_one_face(tmp_pa
     copies = np.flatnonzero(np.diff(shown, prepend=-1) == 0)
     assert len(copies) == 20 and len(person) == 50
     assert method.landmarker.seen == 50 - len(copies) + 1
+    assert sum(method.encoder.batches) == 8 + 50 - len(copies) + 1, "copies were encoded"
     for block in person.codes.values():
         assert np.array_equal(block[copies[1:]], block[copies[1:] - 1])
     inner = slice(10, -10)
+    for moving in (person.codes["expression"][:, 0], person.crop_to_image[:, 0, 2]):  # steadily, at the times of taking
+        late = slice(20, -10)
+        slope, start = np.polyfit(shown[late], moving[late], 1)
+        assert abs(slope) > 0.005 and np.abs(moving - slope * shown - start)[late].max() < 0.03 * abs(slope)
     assert np.abs(person.landmarks[:, :, 0].mean(1) - 60 - shown)[inner].max() < 0.01
 
 

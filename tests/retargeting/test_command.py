@@ -80,7 +80,7 @@ def test_a_stopped_clip_goes_on_where_it_was(run, method, photo, tmp_path, monke
 
     stop_after(30)
     assert run(*words)[0] == 130
-    assert len(list((tmp_path / "out").rglob("part_*.npz"))) >= 2, "nothing was kept"
+    assert len(list((tmp_path / "out").rglob("frames_*.npz"))) >= 2, "nothing was kept"
     stop_after(10**6)
     assert run(*words)[0] == 0
     assert len(looks) <= 1 + 40 - 16 + 4 * 2, "it began anew"  # the source; followers of parts see 2 frames before

@@ -145,20 +145,6 @@ def test_few_frames_are_as_they_were_and_what_lies_between_is_filled_in():
     assert (middle.inv() * Rotation.from_rotvec(smooth.global_pose[2].numpy())).magnitude() < 1e-3
 
 
-def test_a_frame_that_is_shown_twice_has_one_head_and_is_followed():
-    """A movement that stops and goes is no noise: with every frame twice the head is as near as with each once."""
-    turns, place = movement("is shaken")
-    once = measured(turns, place).map(lambda tensor: tensor[::2])
-    twice = once.map(lambda tensor: tensor.repeat_interleave(2, 0))
-    assert (twice.global_pose.diff(dim=0).abs().amax(1)[1::2] > 0).all(), "the head moves from pair to pair"
-    smooth, alone = smooth_head(twice, head(), TIMES, None, 0.6), smooth_head(once, head(), TIMES[::2], None, 0.6)
-    assert torch.equal(smooth.global_pose[::2], smooth.global_pose[1::2])
-    assert torch.equal(smooth.camera.translation[::2], smooth.camera.translation[1::2])
-    shown = (angles(one, turns[::2]).mean() for one in (smooth.map(lambda tensor: tensor[::2]), alone))
-    near, expected = shown
-    assert near < 1.2 * expected
-
-
 def test_nothing_crosses_a_cut_and_long_clips_are_smoothed_in_pieces(monkeypatch):
     turns, place = movement("looks about")
     code, segments = measured(turns, place), (TIMES >= 4).astype(int)

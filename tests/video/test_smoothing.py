@@ -229,21 +229,6 @@ def test_a_code_keeps_its_person_and_its_lens():
     assert all(torch.equal(block, code.blocks()[name]) for name, block in untouched.blocks().items())
 
 
-def test_a_frame_that_is_shown_twice_has_one_code_and_does_not_count_twice():
-    """Half the frames again: the movement stops and goes, and the smooth one has to do the same."""
-    turn = 0.6 * np.sin(2 * np.pi * 0.7 * TIMES)
-    shown = np.arange(250) // 2 * 2
-    code = FaceParameters(global_pose=torch.from_numpy(np.outer(noisy(turn, 0.004)[shown], [0, 1, 0])).float())
-    smooth = smooth_code(code, TIMES, strength=0.6).global_pose[:, 1].numpy()
-    np.testing.assert_array_equal(smooth, smooth[shown])
-    assert np.abs(smooth - turn[shown]).max() < 0.02
-    places = np.tile(np.eye(3), (250, 1, 1))
-    places[:, 0, 2] = 100 * noisy(turn, 0.004)[shown]
-    crops = smooth_crops(places, 224, TIMES, 0.6)
-    np.testing.assert_array_equal(crops, crops[shown])
-    assert np.abs(crops[:, 0, 2] - 100 * turn[shown]).max() < 2
-
-
 def test_what_has_more_than_the_most_noise_is_movement():
     """A head that is shaken with every frame: to the signal alone, this looks like noise."""
     values = 0.05 * np.random.default_rng(5).normal(size=(200, 1)).cumsum(axis=0)

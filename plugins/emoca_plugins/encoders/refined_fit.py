@@ -16,6 +16,7 @@ from emoca_core.interfaces import (
     CropRule,
     EmotionBackbone,
     EmotionPrediction,
+    EmotionReading,
     Encoder,
     FaceCrop,
     FaceParameters,
@@ -72,7 +73,6 @@ class RefinedFit(Encoder):
     """Of the weights that come with the project; what they are called is its stem."""
     asset: ClassVar[str] = "refined_fit"
     """What other weights are called."""
-    frames_have_pixels = True
     blocks: Mapping[Block, int] = {}
 
     def __init__(self, params: Params | None, fit: Encoder, judge: EmotionBackbone) -> None:
@@ -82,6 +82,8 @@ class RefinedFit(Encoder):
         self.crop_rule: CropRule = fit.crop_rule
         self.needs = fit.needs
         self.person_landmarks = fit.person_landmarks
+        self.frames_have_pixels = fit.frames_have_pixels
+        self.glance_size = p.reduced + len(judge.labels) + 2
         self.blocks = fit.blocks
         self.asset_paths = {**fit.asset_paths, **judge.asset_paths}
         if "neutral" not in judge.labels:
@@ -120,7 +122,18 @@ class RefinedFit(Encoder):
         return self.fit.encode_person(crop, others)
 
     def encode_frames(self, crop: FaceCrop, person: FaceParameters) -> FaceParameters:
-        return self.refined(self.fit.encode_frames(crop, person), crop.image)
+        glance = self.glance(crop) if crop.glance is None else crop.glance
+        return self._moved(self.fit.encode_frames(crop, person), *self._parts_of(glance))
+
+    @torch.no_grad()
+    def glance(self, crop: FaceCrop) -> Float[Tensor, "B G"]:
+        features, answers = self.seen(crop.image)
+        return torch.cat([self.network.reduced(features), answers], dim=1)
+
+    def emotion_in(self, glance: Float[Tensor, "B G"]) -> EmotionReading:
+        answers = self._parts_of(glance)[1]
+        seen = EmotionPrediction({}, answers[:, :-2], valence=answers[:, -2], arousal=answers[:, -1])
+        return EmotionReading(self.params.judge.uses, self.judge.labels, seen)
 
     def refined(self, code: FaceParameters, image: Float[Tensor, "B 3 H W"]) -> FaceParameters:
         """The code with its activations moved by what the backbone sees.
@@ -145,13 +158,23 @@ class RefinedFit(Encoder):
         Raises:
             RecipeError: The code has no 52 activations.
         """
+        return self._moved(code, self.network.reduced(features), answers)
+
+    def _moved(
+        self, code: FaceParameters, reduced: Float[Tensor, "B R"], answers: Float[Tensor, "B A"]
+    ) -> FaceParameters:
         activations = code.expression
         if activations is None or activations.shape[1] != len(ARKIT_NAMES):
             raise RecipeError("refined_fit needs a fit that predicts the 52 ARKit activations")
-        raw = self.network(features, answers, activations)
+        raw = self.network(reduced, answers, activations)
         sure = 1 - answers[:, : len(self.judge.labels)].softmax(1)[:, self._neutral, None]
         share = self.bounds * sure * torch.tanh((raw + raw[:, self.partner]) / 2)
         return code.replace(expression=activations + share * torch.where(share > 0, 1 - activations, activations))
+
+    def _parts_of(self, glance: Float[Tensor, "B G"]) -> tuple[Float[Tensor, "B R"], Float[Tensor, "B A"]]:
+        """The judge's features as the network reduces them, and its answers."""
+        reduced = self.params.reduced
+        return glance[:, :reduced], glance[:, reduced:]
 
     def _load(self) -> None:
         """Read the network's weights; those of a run have the names that they have in a method."""
@@ -183,12 +206,15 @@ class Refinement(nn.Module):
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
 
+    def reduced(self, features: Float[Tensor, "B D"]) -> Float[Tensor, "B R"]:
+        """The few numbers that it knows features by, whatever their scale."""
+        return self.reduce(F.layer_norm(features, features.shape[1:]))
+
     def forward(
-        self, features: Float[Tensor, "B D"], answers: Float[Tensor, "B A"], activations: Float[Tensor, "B E"]
+        self, reduced: Float[Tensor, "B R"], answers: Float[Tensor, "B A"], activations: Float[Tensor, "B E"]
     ) -> Float[Tensor, "B E"]:
-        """From features of any scale."""
-        reduced = self.dropout(self.reduce(F.layer_norm(features, features.shape[1:])))
-        return self.layers(torch.cat([reduced, answers, activations], dim=1))
+        """How far each activation moves, before that is bounded."""
+        return self.layers(torch.cat([self.dropout(reduced), answers, activations], dim=1))
 
 
 def _bound(name: str, bound: float, limits: Mapping[str, float]) -> float:
