@@ -267,6 +267,28 @@ def test_frames_that_are_shown_twice_are_looked_at_once_and_have_one_face(tmp_pa
     assert np.abs(person.landmarks[:, :, 0].mean(1) - 60 - shown)[inner].max() < 0.01
 
 
+@pytest.mark.parametrize("stop", [21, 29])
+def test_a_part_that_begins_with_a_copy_is_the_same_after_a_stop(tmp_path, method, monkeypatch, stop):
+    """There both runs look anew: of the frame before, one that begins there knows nothing."""
+    monkeypatch.setattr(observations, "PART", 8)
+    monkeypatch.setattr(following, "_WARM_UP", 3)
+    shown = [number - (number in (16, 19, 24, 25)) - (number == 25) for number in range(32)]
+    clip = open_clip(toy_clip(tmp_path / "a", [frame([(1, 60 + k, 60)], 20 + 5 * k) for k in shown]))
+    (tmp_path / "whole").mkdir(), (tmp_path / "stopped").mkdir()
+    method.landmarker = Remembering()
+    (whole,) = reconstruct_sequence(method, clip, kept=tmp_path / "whole")
+    repeats = np.concatenate([table["frame.repeats"] for table in Observations(tmp_path / "whole").tables()])
+    assert np.flatnonzero(repeats).tolist() == [19, 25], "16 and 24 begin parts"
+    method.landmarker = Remembering(stop / 25)
+    with pytest.raises(KeyboardInterrupt):
+        reconstruct_sequence(method, clip, kept=tmp_path / "stopped")
+    assert len(Observations(tmp_path / "stopped")) == stop // 8 * 8
+    method.landmarker = Remembering()
+    (gone_on,) = reconstruct_sequence(method, clip, kept=tmp_path / "stopped")
+    assert np.array_equal(gone_on.landmarks, whole.landmarks)
+    assert all(np.array_equal(gone_on.codes[name], whole.codes[name]) for name in whole.codes)
+
+
 def test_a_new_part_does_not_forget_what_was_just_seen(tmp_path, method, monkeypatch):
     """Followers that need three frames to find a face have seen them when their part begins, unless a shot does."""
 
