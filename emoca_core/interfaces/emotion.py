@@ -47,6 +47,16 @@ class EmotionReading:
     labels: tuple[str, ...]
     prediction: EmotionPrediction
 
+    def levels(self) -> dict[str, Float[Tensor, "B"]]:
+        """``valence`` and ``arousal`` in [-1, 1], as far as they are known."""
+        known = {"valence": self.prediction.valence, "arousal": self.prediction.arousal}
+        return {name: values.clamp(-1, 1) for name, values in known.items() if values is not None}
+
+    def scores(self) -> dict[str, Float[Tensor, "B"]]:
+        """Probability of each class, by name."""
+        logits = self.prediction.logits
+        return {} if logits is None else dict(zip(self.labels, logits.softmax(1).unbind(1), strict=True))
+
 
 class EmotionBackbone(ModuleComponent):
     """Recognises emotion. Frozen when it serves as a perceptual loss.

@@ -1,7 +1,8 @@
 """A live capture to other programs."""
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from jaxtyping import Float, UInt8
 from numpy import ndarray
@@ -18,12 +19,15 @@ class LiveFace:
         head: Rotation of the head against the camera: x to the subject's left, y up, z out of the face.
         eyes: Rotation of the left and of the right eye in the head.
         position: Of the head from the camera, in the same axes, metres; ``None`` for methods without a camera.
+        emotion: ``valence`` and ``arousal`` in [-1, 1], probabilities of classes as ``emotion.NAME``; what is not known
+            is not there.
     """
 
     arkit: Float[ndarray, "52"]
     head: Float[ndarray, "3 3"]
     eyes: Float[ndarray, "2 3 3"]
     position: Float[ndarray, "3"] | None = None
+    emotion: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from emoca_core.interfaces import (
     CroppedFace,
     CropRecord,
     Detection,
+    EmotionReading,
     FaceCrop,
     FaceParameters,
     LiveFace,
@@ -32,6 +33,7 @@ from emoca_core.kernels.threads import one_thread
 from emoca_core.live.source import LiveSource, Taken
 from emoca_core.method import Method
 from emoca_core.reconstruction.captured import ReconstructedFace
+from emoca_core.reconstruction.glances import Glances
 from emoca_core.video.one_euro import OneEuro, OneEuroCode
 from emoca_core.video.smoothing import DEFAULT_STRENGTH
 
@@ -89,6 +91,7 @@ class LiveCapture:
             raise RecipeError(f"recipe '{method.name}' has no landmarker, so it cannot find faces")
         self._method, self._landmarker, self._meet = method, method.landmarker, meet
         self._rule = choose_crop("native", method.encoder.crop_rule)
+        self._glances = Glances.of(method, "native")
         self._steady = OneEuro(_CROP_CUTOFF, _CROP_BETA) if smooth else None
         self._smooth = OneEuroCode(smooth)
         self._person: _Person | None = None
@@ -114,8 +117,8 @@ class LiveCapture:
 
     def _captured(self, taken: Taken, face: Detection, pool: ThreadPoolExecutor) -> LiveFace | None:
         calm, size = self._calm(face, taken.time), taken.pixels.shape[:2]
-        encoder = self._method.encoder
-        if encoder.frames_have_pixels or encoder.glance_size or self._is_wanted(taken.time):
+        glances = self._glances
+        if self._method.encoder.frames_have_pixels or glances.are_wanted or self._is_wanted(taken.time):
             cropped = self._rule(taken.pixels, calm)
         else:
             cropped = black_crop(self._rule.size, self._rule.place(calm, (size[0], size[1])))
@@ -124,10 +127,15 @@ class LiveCapture:
         person = self._known(crop, _Sight(photo, face, cropped), taken.time, pool)
         with torch.no_grad():
             crop = crop.map(lambda tensor: tensor.to(self._method.device))
+            numbers = glances.at(crop) if glances.are_wanted else None
+            crop = replace(crop, glance=None if numbers is None else glances.of_encoder(numbers))
             code = self._method.encode_frames(crop, person.code).map(lambda tensor: tensor.cpu())
             code = self._smooth(code, taken.time)
         values = self._values(code, person, face)
-        return None if values is None else _face(values, code, cropped, crop.size, photo.size)
+        if values is None:
+            return None
+        reading = None if numbers is None else glances.emotion(numbers.cpu())
+        return replace(_face(values, code, cropped, crop.size, photo.size), emotion=_emotion(reading))
 
     def _calm(self, face: Detection, now: float) -> Detection:
         """The detection with landmarks that shake less: for cutting, not for measuring."""
@@ -201,6 +209,14 @@ class LiveCapture:
             geometry = self._method.face_model(still.map(lambda tensor: tensor.to(self._method.device)))
         vertices, points = (part.double().cpu().numpy() for part in (geometry.vertices, geometry.landmarks["ibug68"]))
         return np.asarray(person.solver(vertices - person.solver.neutral, points, code)[0])
+
+
+def _emotion(reading: EmotionReading | None) -> dict[str, float]:
+    """Of one face, by the names that files have for it."""
+    if reading is None:
+        return {}
+    scores = {f"emotion.{name}": values for name, values in reading.scores().items()}
+    return {name: float(values[0]) for name, values in (reading.levels() | scores).items()}
 
 
 def _face(

@@ -259,12 +259,7 @@ def _flags(track: Track, parameters: FaceParameters) -> list[frozenset[FrameFlag
 
 def _shown(reading: EmotionReading, source: torch.Tensor) -> SequenceEmotion:
     """What was read in the new rows, in all rows."""
-    seen = reading.prediction
-
-    def in_range(values: torch.Tensor | None) -> ndarray | None:
-        return None if values is None else values[source].clamp(-1, 1).numpy()
-
-    scores = (
-        {} if seen.logits is None else dict(zip(reading.labels, seen.logits[source].softmax(1).T.numpy(), strict=True))
+    scores, levels = (
+        {name: values[source].numpy() for name, values in part.items()} for part in (reading.scores(), reading.levels())
     )
-    return SequenceEmotion(reading.backbone, scores, in_range(seen.valence), in_range(seen.arousal))
+    return SequenceEmotion(reading.backbone, scores, **levels)

@@ -11,7 +11,8 @@ from clips import write_clip
 from PIL import Image
 
 import emoca_core
-from emoca_core import cli
+from emoca_core import cli, load_method, open_clip
+from emoca_core.live import LiveCapture, play_clip
 from emoca_core.registry import get_registry
 from emoca_core.testing.sender import sample_frames
 
@@ -50,10 +51,27 @@ def test_a_port_in_use_is_one_line(capsys, tmp_path):
     assert code == 2 and f"cannot listen on 127.0.0.1:{port}" in err[-1], err
 
 
-def test_a_face_in_a_clip_arrives_at_the_other_end(capsys, tmp_path):
+@pytest.fixture
+def smiling(tmp_path):
+    """A clip of four seconds."""
     with Image.open(Path(emoca_core.__file__).parents[1] / "examples/photos/astronaut.jpg") as photo:
         small = np.asarray(photo.convert("RGB").resize((320, 320)))
     write_clip(tmp_path / "face.mp4", [small] * 40, rate=10)
+    return tmp_path / "face.mp4"
+
+
+@pytest.mark.parametrize(("recipe", "reads"), [("open_emoca_fit", True), ("open_fit", False)])
+def test_emotion_is_told_as_far_as_the_method_reads_it(smiling, recipe, reads):
+    method = load_method(recipe, change={"face_model": {"params": {"texture_size": 64}}})
+    with play_clip(open_clip(smiling)) as source:
+        faces = [frame.face for frame, _ in zip(LiveCapture(method).frames(source), range(4), strict=False)]
+    assert all(faces)
+    for face in faces:
+        assert bool(face.emotion) == reads
+        assert not reads or (face.emotion["emotion.happy"] > 0.5 and face.emotion["valence"] > 0.2)
+
+
+def test_a_face_in_a_clip_arrives_at_the_other_end(capsys, smiling):
     got = []
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
         receiver.bind(("127.0.0.1", 0))
@@ -62,7 +80,7 @@ def test_a_face_in_a_clip_arrives_at_the_other_end(capsys, tmp_path):
         thread.start()
         send = f"live_link:port={receiver.getsockname()[1]}"
         code, err = run(
-            capsys, "live", "--from", tmp_path / "face.mp4", "--no-page", "--send", send,
+            capsys, "live", "--from", smiling, "--no-page", "--send", send,
             "--set", "face_model.texture_size=64",
         )  # fmt: skip
         thread.join()

@@ -28,6 +28,7 @@ def turned(yaw=0.0, pitch=0.0, roll=0.0):
 
 
 FACE = LiveFace(VALUES, turned(0.3, -0.2, 0.1), np.stack([turned(0.1), turned(-0.05, 0.2)]), np.array([0.0, 0.1, -0.6]))
+FACE = replace(FACE, emotion={"valence": -0.25, "emotion.sad": 0.75})
 FRAME = LiveFrame(7, 12.51, 0.031, 3, np.full((30, 40, 3), 90, np.uint8), FACE)
 
 
@@ -139,6 +140,7 @@ def test_json_by_websocket_is_what_was_sent_and_other_sites_are_kept_out():
     assert list(got["face"]["arkit"].values()) == pytest.approx(VALUES.tolist(), abs=1e-4)
     assert got["face"]["head"] == pytest.approx([0.3, -0.2, 0.1], abs=1e-5)
     assert got["face"]["position"] == [0.0, 0.1, -0.6]
+    assert got["face"]["emotion"] == {"valence": -0.25, "emotion.sad": 0.75}
 
 
 def test_a_slow_receiver_gets_the_newest_frame_and_nothing_piles_up():

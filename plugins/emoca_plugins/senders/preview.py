@@ -179,6 +179,7 @@ def frame_to_json(frame: LiveFrame) -> dict[str, object]:
             "arkit": dict(zip(ARKIT_NAMES, frame.face.arkit.round(4).tolist(), strict=True)),
             **{name: part.tolist() for name, part in zip(("head", "left_eye", "right_eye"), angles, strict=True)},
             "position": None if position is None else position.round(4).tolist(),
+            "emotion": {name: round(value, 4) for name, value in frame.face.emotion.items()},
         }
     return facts
 

@@ -2,20 +2,32 @@
 const SHOWN = ["jawOpen", "mouthSmileLeft", "mouthSmileRight", "mouthFrownLeft", "eyeBlinkLeft", "eyeBlinkRight",
   "browInnerUp", "browDownLeft"];
 const COLORS = ["#2459c4", "#c4243f", "#d9822b", "#6b3fb5", "#128a5b", "#4fb286", "#8a6d12", "#5c6370"];
+const LEVELS = { valence: "#111", arousal: "#999" };
 const SECONDS = 10;
 const viewer = document.querySelector("model-viewer");
 const state = document.getElementById("state");
 const picture = document.querySelector("canvas.picture");
 const curves = document.querySelector("canvas.curves");
-const outputs = SHOWN.map((name, row) => {
-  const item = document.createElement("li"), color = document.createElement("i"), value = document.createElement("output");
-  color.style.background = COLORS[row];
-  item.append(color, name, value);
-  document.getElementById("legend").append(item);
-  return value;
-});
+const lines = [];
+SHOWN.forEach((name, row) => add(name, COLORS[row], ({ arkit }) => arkit[name], (value) => value));
 const past = [];
 let person = 0;
+
+function add(name, color, of, height) {
+  const item = document.createElement("li"), mark = document.createElement("i"), output = document.createElement("output");
+  mark.style.background = color;
+  item.append(mark, name, output);
+  document.getElementById("legend").append(item);
+  lines.push({ name, color, of, height, output });
+}
+
+function addLevels(emotion) {  // from -1 to 1, over the whole height
+  for (const [name, color] of Object.entries(LEVELS)) {
+    if (name in emotion && !lines.some((line) => line.name === name)) {
+      add(name, color, (face) => face.emotion[name], (value) => (value + 1) / 2);
+    }
+  }
+}
 
 function pose({ arkit, head: [yaw, pitch, roll] }) {
   scene().traverse((node) => { if (node.morphTargetDictionary) node.rotation.set(pitch, yaw, roll, "YXZ"); });
@@ -26,13 +38,13 @@ function draw(now) {
   const pen = curves.getContext("2d");
   pen.clearRect(0, 0, curves.width, curves.height);
   pen.lineWidth = 2;
-  SHOWN.forEach((name, row) => {
-    pen.strokeStyle = COLORS[row];
+  lines.forEach(({ color, of, height }) => {
+    pen.strokeStyle = color;
     pen.beginPath();
     let drawing = false;
     for (const { time, face } of past) {
       if (!face) { drawing = false; continue; }
-      const x = curves.width * (1 - (now - time) / SECONDS), y = (curves.height - 4) * (1 - face.arkit[name]) + 2;
+      const x = curves.width * (1 - (now - time) / SECONDS), y = (curves.height - 4) * (1 - height(of(face))) + 2;
       if (drawing) pen.lineTo(x, y); else pen.moveTo(x, y);
       drawing = true;
     }
@@ -51,7 +63,8 @@ function take(frame) {
     viewer.src = `head.glb?${person}`;
   }
   if (frame.face) {
-    SHOWN.forEach((name, row) => { outputs[row].value = frame.face.arkit[name].toFixed(2); });
+    addLevels(frame.face.emotion);
+    lines.forEach(({ of, output }) => { output.value = of(frame.face).toFixed(2); });
     if (viewer.loaded) pose(frame.face);
   }
   draw(frame.time);
