@@ -2,7 +2,7 @@
 const SHOWN = ["jawOpen", "mouthSmileLeft", "mouthSmileRight", "mouthFrownLeft", "eyeBlinkLeft", "eyeBlinkRight",
   "browInnerUp", "browDownLeft"];
 const COLORS = ["#2459c4", "#c4243f", "#d9822b", "#6b3fb5", "#128a5b", "#4fb286", "#8a6d12", "#5c6370"];
-const LEVELS = { valence: "#111", arousal: "#999" };
+const LEVELS = { valence: "#b0309a", arousal: "#8a93a0" };
 const SECONDS = 10;
 const viewer = document.querySelector("model-viewer");
 const state = document.getElementById("state");
