@@ -118,7 +118,7 @@ class LiveCapture:
     def _captured(self, taken: Taken, face: Detection, pool: ThreadPoolExecutor) -> LiveFace | None:
         calm, size = self._calm(face, taken.time), taken.pixels.shape[:2]
         glances = self._glances
-        if self._method.encoder.frames_have_pixels or glances.are_wanted or self._is_wanted(taken.time):
+        if self._method.encoder.frames_have_pixels or glances.size or self._is_wanted(taken.time):
             cropped = self._rule(taken.pixels, calm)
         else:
             cropped = black_crop(self._rule.size, self._rule.place(calm, (size[0], size[1])))
@@ -127,7 +127,7 @@ class LiveCapture:
         person = self._known(crop, _Sight(photo, face, cropped), taken.time, pool)
         with torch.no_grad():
             crop = crop.map(lambda tensor: tensor.to(self._method.device))
-            numbers = glances.at(crop) if glances.are_wanted else None
+            numbers = glances.at(crop) if glances.size else None
             crop = replace(crop, glance=None if numbers is None else glances.of_encoder(numbers))
             code = self._method.encode_frames(crop, person.code).map(lambda tensor: tensor.cpu())
             code = self._smooth(code, taken.time)

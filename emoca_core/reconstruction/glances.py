@@ -24,6 +24,8 @@ from emoca_core.kernels.threads import one_thread
 from emoca_core.method import Method
 from emoca_core.reconstruction.observations import Observations, ObservedFrame
 
+_AT_ONCE = 64
+"""Faces that networks look at together at most."""
 TOGETHER = 16
 """Frames that are glanced at together: networks are faster so. Parts of observations are a multiple."""
 
@@ -53,18 +55,23 @@ class Glances:
         return cls(method, choose_crop(policy, method.encoder.crop_rule), trained)
 
     @property
-    def are_wanted(self) -> bool:
-        """Whether there is anything to look for."""
-        return self.method.encoder.glance_size > 0 or self.backbone is not None
+    def size(self) -> int:
+        """Numbers for each face; 0: there is nothing to look for."""
+        read = 0 if self.backbone is None else len(self.backbone.labels) + 2
+        return self.method.encoder.glance_size + read
 
     @property
     def come_first(self) -> bool:
         """Whether they are all that is wanted of the pixels of most frames."""
-        return self.are_wanted and not self.method.encoder.frames_have_pixels
+        return self.size > 0 and not self.method.encoder.frames_have_pixels
 
     @torch.no_grad()
     def at(self, crop: FaceCrop) -> Float[Tensor, "B G"]:
-        """Look at crops, on the device of the method."""
+        """Look at crops, on the device of the method, some of them at a time."""
+        starts = range(0, len(crop), _AT_ONCE)
+        return torch.cat([self._at(crop.map(lambda t, at=at: t[at : at + _AT_ONCE])) for at in starts])  # type: ignore[misc]
+
+    def _at(self, crop: FaceCrop) -> Float[Tensor, "B G"]:
         own = [self.method.encoder.glance(crop)] if self.method.encoder.glance_size else []
         read = [_columns(self.backbone(crop.image))] if self.backbone is not None else []
         return torch.cat([*own, *read], dim=1)
@@ -81,7 +88,8 @@ class Glances:
             return None if own is None else self.method.encoder.emotion_in(own)
         read = numbers[:, self.method.encoder.glance_size :]
         logits, valence, arousal = (_known(part) for part in (read[:, :-2], read[:, -2], read[:, -1]))
-        name = self.method.recipe.parts()["emotion_backbone"].uses
+        named = self.method.recipe.parts().get("emotion_backbone")  # not of a backbone that came later
+        name = type(self.backbone).__name__ if named is None else named.uses
         return EmotionReading(name, self.backbone.labels, EmotionPrediction({}, logits, valence, arousal))
 
 
@@ -111,6 +119,8 @@ class GlancedFrames:
         self._frames: list[ObservedFrame] = []
         self._crops: list[_Cut] = []
         self._looking: tuple[list[ObservedFrame], Future[Float[ndarray, "F G"]]] | None = None
+        self._last: list[Float[ndarray, G]] = []
+        self._count = 0
         self._pool = ThreadPoolExecutor(1, "glance")
 
     def __enter__(self) -> "GlancedFrames":
@@ -131,8 +141,12 @@ class GlancedFrames:
             size = pixels.shape[0], pixels.shape[1]
             self._crops += [(self._glances.rule(pixels, face), face, size) for face in frame.faces]
         self._frames.append(frame)
-        if len(self._frames) == min(TOGETHER, self._observations.part):
+        self._count += 1
+        fills_part = self._count % self._observations.part == 0
+        if fills_part or len(self._frames) == TOGETHER:
             self._begin()
+        if fills_part:  # which is written now
+            self._hand_on()
 
     def finish(self) -> None:
         """Hand on all that is left.
@@ -155,8 +169,9 @@ class GlancedFrames:
         frames, seen = self._looking
         told = iter(seen.result())
         for frame in frames:
-            own = [] if frame.repeats else list(islice(told, len(frame.faces)))
-            self._observations.add(replace(frame, glances=own))
+            if not frame.repeats:
+                self._last = list(islice(told, len(frame.faces)))
+            self._observations.add(replace(frame, glances=self._last))
         self._looking = None
 
     def _look(self, cuts: list[_Cut]) -> Float[ndarray, "F G"]:

@@ -14,7 +14,7 @@ from emoca_core.interfaces import Detection
 PART = 1024
 """Frames in one part: what a run that is killed loses at most. Following begins anew with each, also in a run that is
 not killed, so that the results are the same; that costs few frames only if parts are long."""
-_DONE = "whole"
+_DONE = "seen_whole"
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The second look at a clip: one person at a time, first who it is, then every frame, then smooth."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import repeat
 from pathlib import Path
@@ -55,7 +55,7 @@ def reconstruct_sequence(
     Args:
         method: What ``emoca_core.load_method`` returned.
         clip: What ``open_clip`` returned, or the path of a file or folder.
-        kept: Folder that belongs to this clip and these settings alone: a stopped run goes on from what it saw there.
+        kept: Folder that belongs to this method, clip and settings alone: a stopped run goes on from what it saw there.
         **settings: Fields of ``SequenceSettings``: ``track``, ``smooth``, ``crop``, ``min_score``, ``batch_size``.
 
     Returns:
@@ -101,9 +101,10 @@ def capture_track(
     """
     rule = choose_crop(settings.crop, method.encoder.crop_rule)
     places = _places(track, rule, clip.size, settings.smooth)
-    look = _Look(clip, track, rule, places, exact=settings.smooth == 0)
+    glances = Glances.of(method, settings.crop)
+    look = _Look(clip, track, rule, places, glances, exact=settings.smooth == 0)
     person = _meet(method, look)
-    parameters, emotion = _encode(Glances.of(method, settings.crop), look, person, settings.batch_size, progress)
+    parameters, emotion = _encode(look, person, settings.batch_size, progress)
     source = torch.from_numpy(track.source)
     parameters = parameters.map(lambda tensor: tensor[source])
     parameters = _with_person(parameters, person.map(torch.Tensor.cpu), len(track))
@@ -137,25 +138,24 @@ def _meet(method: Method, look: "_Look") -> FaceParameters:
 
 
 def _encode(
-    glances: Glances, look: "_Look", person: FaceParameters, batch_size: int, progress: Callable[[int], object]
+    look: "_Look", person: FaceParameters, batch_size: int, progress: Callable[[int], object]
 ) -> tuple[FaceParameters, EmotionReading | None]:
     """What moves in all new rows, on the CPU, and what the method reads of emotion in them."""
-    count, method = int(look.track.is_new.sum()), glances.method
+    count, glances, method = int(look.track.is_new.sum()), look.glances, look.glances.method
     codes, seen = Rows(count), Rows(count)
     code = FaceParameters()
-    for crop in look.batches(batch_size, method.encoder.frames_have_pixels):
+    for crop, numbers in look.batches(batch_size):
         crop = crop.map(lambda tensor: tensor.to(method.device))
-        numbers = crop.glance
-        if numbers is None and glances.are_wanted:
+        if numbers is None and glances.size:
             numbers = glances.at(crop)
         with torch.no_grad():
-            own = None if numbers is None else glances.of_encoder(numbers)
+            own = None if numbers is None else glances.of_encoder(numbers.to(method.device))
             code = _moving(method.encode_frames(replace(crop, glance=own), person))
         codes.add(code.tensors())
         if numbers is not None:
             seen.add([numbers])
         progress(len(crop))
-    return code.with_tensors(codes.whole()), glances.emotion(*seen.whole()) if glances.are_wanted else None
+    return code.with_tensors(codes.whole()), glances.emotion(*seen.whole()) if glances.size else None
 
 
 def _places(track: Track, rule: CropRule, size: tuple[int, int], strength: float) -> Float[ndarray, "N 3 3"]:
@@ -174,6 +174,7 @@ class _Look:
 
     Attributes:
         places: Where they lie.
+        glances: What is wanted of their pixels.
         exact: They are cut as the rule was published, and not where they were smoothed to.
     """
 
@@ -181,6 +182,7 @@ class _Look:
     track: Track
     rule: CropRule
     places: Float[ndarray, "N 3 3"]
+    glances: Glances
     exact: bool
 
     def best(self, count: int, landmarks: int) -> tuple[FaceCrop, FaceCrop | None]:
@@ -192,23 +194,25 @@ class _Look:
         wanted = {*rows, *others}
         faces = {face.row: face for face in track.faces() if face.row in wanted}
         frames = frames_of(self.clip, track.numbers[rows].tolist())
-        seen = self._batch((faces[row], frame.pixels) for row, frame in zip(rows, frames, strict=True))
-        return seen, self._batch((faces[row], None) for row in others) if others else None
+        seen = self._batch([faces[row] for row in rows], [frame.pixels for frame in frames])
+        return seen, self._batch([faces[row] for row in others]) if others else None
 
-    def batches(self, size: int, with_pixels: bool) -> Iterator[FaceCrop]:
-        """All new rows; black where pixels are not wanted, and then nothing is decoded."""
+    def batches(self, size: int) -> Iterator[tuple[FaceCrop, Float[torch.Tensor, "B G"] | None]]:
+        """All new rows, with what a glance told before; black where pixels are not wanted: then nothing is decoded."""
+        wanted, encoder = self.glances.size, self.glances.method.encoder
+        first = next(self.track.faces(), None)
+        told = wanted > 0 and first is not None and first.glance.size == wanted  # not by another method
+        with_pixels = encoder.frames_have_pixels or (wanted > 0 and not told)
         numbers = self.track.numbers[self.track.is_new].tolist()
-        frames = (frame.pixels for frame in frames_of(self.clip, numbers)) if with_pixels else repeat(None)
-        for batch in batched(((face, next(frames)) for face in self.track.faces()), size):
-            yield self._batch(batch)
+        frames = frames_of(self.clip, numbers) if with_pixels else None
+        for faces in batched(self.track.faces(), size):
+            crop = self._batch(faces, None if frames is None else [next(frames).pixels for _ in faces])
+            yield crop, torch.from_numpy(np.stack([face.glance for face in faces])) if told else None
 
-    def _batch(self, pictures: Iterable[tuple[TrackedFace, UInt8[ndarray, "H W 3"] | None]]) -> FaceCrop:
-        faces, pixels = zip(*pictures, strict=True)
-        crops = [self._cut(*picture) for picture in zip(faces, pixels, strict=True)]
+    def _batch(self, faces: Sequence[TrackedFace], pixels: Sequence[UInt8[ndarray, "H W 3"]] | None = None) -> FaceCrop:
+        crops = [self._cut(*each) for each in zip(faces, repeat(None) if pixels is None else pixels, strict=False)]
         batch = crops_to_batch(crops, [face.detection for face in faces], [self.clip.size] * len(faces))
-        glances = np.stack([face.glance for face in faces])
-        keys = tuple(f"{self.clip.path}#{self.track.numbers[face.row]}" for face in faces)
-        return replace(batch, glance=torch.from_numpy(glances) if glances.size else None, keys=keys)
+        return replace(batch, keys=tuple(f"{self.clip.path}#{self.track.numbers[face.row]}" for face in faces))
 
     def _cut(self, face: TrackedFace, pixels: UInt8[ndarray, "H W 3"] | None) -> CroppedFace:
         place, size = self.places[face.row], self.rule.size

@@ -49,7 +49,7 @@ class Track:
         scores: Of the landmarker; 0 where the row is filled in.
         sharpness: Of the face; 0 where the row is filled in.
         landmarks: The 68 points, frame pixels; on straight lines where the row is filled in.
-        repeats: Whether a row shows the one before again; none shows one that is filled in.
+        repeats: Whether a row shows the one before again; none shows one that is filled in, none begins a stretch.
     """
 
     number: int
@@ -174,15 +174,17 @@ def read_track(observations: Observations, people: People, number: int) -> Track
             column[here] = table[name][own]
     columns["score"][found] = np.maximum(columns["score"][found], _LEAST_SCORE)
     _bridge(columns["landmarks.ibug68"], found, times[rows])
+    starts_shot = np.diff(shots[rows], prepend=shots[rows[:1]]) > 0
+    repeats = frames["frame.repeats"][rows] & np.isin(rows, seen) & np.isin(rows - 1, seen)
     return Track(
         number=number,
         numbers=frames["frame.number"][rows],
         times=times[rows],
-        starts_shot=np.diff(shots[rows], prepend=shots[rows[:1]]) > 0,
+        starts_shot=starts_shot,
         scores=columns["score"],
         sharpness=columns["sharpness"],
         landmarks=columns["landmarks.ibug68"],
-        repeats=frames["frame.repeats"][rows] & np.isin(rows, seen) & np.isin(rows - 1, seen),
+        repeats=repeats & (np.diff(find_segments(times[rows], starts_shot), prepend=-1) == 0),
         _observations=observations,
         _label=label,
     )

@@ -69,7 +69,7 @@ def open_driving(
             a table of ARKit values; or ``emotion:NAME``.
         method: Captures photos and clips.
         settings: Curve of poses, part of clips, and the like.
-        kept: Folder that belongs to this driver and these settings alone: a clip that was stopped goes on from there.
+        kept: Folder that belongs to this driver, method and settings alone: a clip that was stopped goes on from there.
 
     Raises:
         ImageError: A photo or clip cannot be read, or shows no face.

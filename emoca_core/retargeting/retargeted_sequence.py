@@ -117,7 +117,7 @@ def retarget(
         driving: What moves it, see ``open_driving``: a photo, a clip, captured codes, a table of ARKit values, or
             ``emotion:happy``.
         settings: Relative movement, gain, curve, and the like.
-        kept: Folder that belongs to this driver and these settings alone: a clip that was stopped goes on from there.
+        kept: Folder that belongs to this driver, method and settings alone: a clip that was stopped goes on from there.
 
     Raises:
         ImageError: No face in the photo or in the clip, or one of them cannot be read.

@@ -184,12 +184,15 @@ def test_what_a_glance_tells_needs_no_second_decoding(tmp_path, method, monkeypa
         return EmotionReading("own", (), EmotionPrediction({}, valence=2 * numbers[:, 0] - 1))
 
     monkeypatch.setattr(encoder, "emotion_in", emotion_in)
-    (late,) = reconstruct_sequence(method, clip, smooth=0.0)
+    (tmp_path / "kept").mkdir()
+    (late,) = reconstruct_sequence(method, clip, smooth=0.0, kept=tmp_path / "kept")
     assert sum(looks) == 38
     looks.clear()
     encoder.frames_have_pixels = False
     (first,) = reconstruct_sequence(method, clip, smooth=0.0)
     assert sum(looks) == 38 and max(looks) == 8, "some at a time, until a part is full"
+    (again,) = reconstruct_sequence(method, clip, smooth=0.0, kept=tmp_path / "kept")
+    np.testing.assert_allclose(again.codes["expression"], late.codes["expression"], atol=1e-6)  # nobody had glanced
     np.testing.assert_allclose(first.codes["expression"], late.codes["expression"], atol=1e-6)
     np.testing.assert_allclose(first.emotion.valence, late.emotion.valence, atol=1e-6)
     assert first.emotion.backbone == "own" and np.ptp(first.emotion.valence) > 0.5
@@ -265,6 +268,46 @@ def test_frames_that_are_shown_twice_are_looked_at_once_and_have_one_face(tmp_pa
         slope, start = np.polyfit(shown[late], moving[late], 1)
         assert abs(slope) > 0.005 and np.abs(moving - slope * shown - start)[late].max() < 0.03 * abs(slope)
     assert np.abs(person.landmarks[:, :, 0].mean(1) - 60 - shown)[inner].max() < 0.01
+
+
+@pytest.fixture
+def moods(method, tmp_path):
+    """The method reads moods, and its encoder looks at no pixels: both glance while the clip is followed."""
+    backbone = Moods()
+    backbone.asset_paths = {"moods": tmp_path / "weights"}
+    method.encoder.frames_have_pixels = False
+    return method.looking_through(backbone)
+
+
+def test_a_backbone_that_no_recipe_names_is_told_by_its_class(tmp_path, moods):
+    (person,) = reconstruct_sequence(moods, toy_clip(tmp_path / "a", walk(9)))
+    assert person.emotion.backbone == "Moods" and np.isfinite(person.emotion.valence).all()
+
+
+def test_a_copy_after_a_long_time_begins_a_stretch_and_is_no_copy(tmp_path, moods):
+    """Two frames a second: nothing is filled in between them."""
+    shown = np.arange(30) * 2 // 3
+    clip = toy_clip(tmp_path / "a", [frame([(1, 60 + k, 60)], 20 + 5 * k) for k in shown], rate=2)
+    (person,) = reconstruct_sequence(moods, clip)
+    assert moods.landmarker.seen < 30, "copies were found"
+    assert person.numbers.tolist() == list(range(30)) and np.isfinite(person.codes["expression"]).all()
+    assert np.isfinite(person.emotion.valence).all() and np.ptp(person.emotion.valence) > 0.5
+
+
+def test_a_copy_that_is_the_first_frame_of_a_track_has_what_was_seen_before(tmp_path, moods):
+    class Renaming(ByNote):
+        def track(self, frames):
+            for number, tracks in enumerate(super().track(frames)):
+                yield tuple(track + 10 * (number >= 23) for track in tracks)
+
+    moods.tracker = Renaming()
+    shown = np.arange(50) * 3 // 5
+    assert shown[23] == shown[22]
+    clip = toy_clip(tmp_path / "a", [frame([(1, 60 + k, 60)], 20 + 5 * k) for k in shown])
+    people = reconstruct_sequence(moods, clip, track="all", smooth=0.0)
+    assert sorted(len(person) for person in people) == [23, 27]
+    valence = {int(n): v for person in people for n, v in zip(person.numbers, person.emotion.valence, strict=True)}
+    assert valence[23] == valence[22] and np.isfinite(list(valence.values())).all()
 
 
 @pytest.mark.parametrize("stop", [21, 29])
