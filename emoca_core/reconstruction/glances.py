@@ -119,7 +119,7 @@ class GlancedFrames:
         self._frames: list[ObservedFrame] = []
         self._crops: list[_Cut] = []
         self._looking: tuple[list[ObservedFrame], Future[Float[ndarray, "F G"]]] | None = None
-        self._last: list[Float[ndarray, G]] = []
+        self._last: list[ndarray] = []
         self._count = 0
         self._pool = ThreadPoolExecutor(1, "glance")
 
