@@ -11,6 +11,9 @@ from emoca_core.images.resampling import resample
 Border = Literal["constant", "replicate"]
 """What lies outside the photo: black, or its outermost pixels."""
 
+Order = Literal[0, 1, 3]
+"""0 nearest, 1 bilinear, 3 cubic convolution."""
+
 _MARGIN = 3
 """Photo pixels around the crop that can influence it."""
 
@@ -19,7 +22,7 @@ def warp(
     photo: UInt8[ndarray, "H W 3"],
     crop_to_image: Float[ndarray, "3 3"],
     size: int | tuple[int, int],
-    order: int = 1,
+    order: Order = 1,
     border: Border = "constant",
     antialias: bool = False,
 ) -> Float[ndarray, "h w 3"]:

@@ -73,7 +73,7 @@ class Glances:
 
     def _at(self, crop: FaceCrop) -> Float[Tensor, "B G"]:
         own = [self.method.encoder.glance(crop)] if self.method.encoder.glance_size else []
-        read = [_columns(self.backbone(crop.image))] if self.backbone is not None else []
+        read = [_columns(self.backbone, crop.image)] if self.backbone is not None else []
         return torch.cat([*own, *read], dim=1)
 
     def of_encoder(self, numbers: Float[Tensor, "B G"]) -> Float[Tensor, "B E"] | None:
@@ -93,13 +93,14 @@ class Glances:
         return EmotionReading(name, self.backbone.labels, EmotionPrediction({}, logits, valence, arousal))
 
 
-def _columns(seen: EmotionPrediction) -> Float[Tensor, "B A"]:
-    """Logits, valence and arousal beside one another; not a number where the backbone does not know them."""
-    known = next(value for value in (seen.logits, seen.valence, seen.arousal) if value is not None)
-    nothing = known.new_full((len(known),), torch.nan)
-    logits = known.new_zeros(len(known), 0) if seen.logits is None else seen.logits
-    levels = (nothing if level is None else level for level in (seen.valence, seen.arousal))
-    return torch.cat([logits, *(level[:, None] for level in levels)], dim=1)
+def _columns(backbone: EmotionBackbone, image: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B A"]:
+    """Logits, valence and arousal beside one another; not a number where the backbone does not tell them."""
+    seen, count = backbone(image), len(backbone.labels)
+    columns = image.new_full((len(image), count + 2), torch.nan)
+    for place, told in ((slice(count), seen.logits), (-2, seen.valence), (-1, seen.arousal)):
+        if told is not None:
+            columns[:, place] = told
+    return columns
 
 
 def _known(values: Tensor) -> Tensor | None:

@@ -32,7 +32,7 @@ class Rows:
         self._whole = self._whole or [part.new_empty(self._count, *part.shape[1:], device="cpu") for part in batch]
         for whole, part in zip(self._whole, batch, strict=True):
             whole[self._filled : self._filled + len(part)] = part
-        self._filled += len(batch[0])
+        self._filled += len(batch[0]) if batch else 0
 
     def whole(self) -> list[Tensor]:
         """All rows of each.
@@ -40,6 +40,6 @@ class Rows:
         Raises:
             ValueError: Some have not come.
         """
-        if self._filled < self._count:
+        if self._whole and self._filled < self._count:
             raise ValueError(f"{self._filled} of {self._count} rows have come")
         return self._whole

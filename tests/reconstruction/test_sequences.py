@@ -284,6 +284,18 @@ def test_a_backbone_that_no_recipe_names_is_told_by_its_class(tmp_path, moods):
     assert person.emotion.backbone == "Moods" and np.isfinite(person.emotion.valence).all()
 
 
+def test_a_backbone_of_features_alone_tells_no_emotion(tmp_path, moods, monkeypatch):
+    monkeypatch.setattr(Moods, "forward", lambda self, image: EmotionPrediction({"mean": image.mean((2, 3))}))
+    emotion = reconstruct_sequence(moods, toy_clip(tmp_path / "a", walk(9)))[0].emotion
+    assert emotion.backbone == "Moods" and not emotion.scores and emotion.valence is None and emotion.arousal is None
+
+
+def test_an_encoder_that_tells_the_person_alone(tmp_path, method, monkeypatch):
+    monkeypatch.setattr(method.encoder, "encode_frames", lambda crop, person: person)
+    (person,) = reconstruct_sequence(method, toy_clip(tmp_path / "a", walk(9)))
+    assert len(person) == 9 and set(person.codes) == {"shape"}
+
+
 def test_a_copy_after_a_long_time_begins_a_stretch_and_is_no_copy(tmp_path, moods):
     """Two frames a second: nothing is filled in between them."""
     shown = np.arange(30) * 2 // 3

@@ -543,6 +543,26 @@ def test_an_encoder_that_looks_at_frames_it_gets_for_their_landmarks_is_told(wri
         check("encoder", broken(good, encode_person=encode_person, person_landmarks=4))
 
 
+def test_an_encoder_that_glances_otherwise_than_it_says_is_told(written):
+    good = cls_of(written, "encoder")
+
+    def glance(self, crop):
+        return crop.image.mean((2, 3))
+
+    def encode_frames(self, crop, person):
+        brightness = (glance(self, crop) if crop.glance is None else crop.glance).mean()
+        black = dataclasses.replace(crop, image=torch.zeros_like(crop.image))
+        code = good.encode_frames(self, black, person)
+        return code.replace(expression=code.expression + brightness)
+
+    changes = {"glance": glance, "encode_frames": encode_frames, "frames_have_pixels": False}
+    check("encoder", broken(good, glance_size=3, **changes))
+    with pytest.raises(AssertionError, match="promised are"):
+        check("encoder", broken(good, glance_size=2, **changes))
+    with pytest.raises(AssertionError, match="encode_frames must not look at them"):
+        check("encoder", broken(good, **changes))
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
