@@ -3,7 +3,7 @@
 Everything is computed over many frames at once, in slices, so that memory does not grow with the clip.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -17,7 +17,7 @@ from emoca_core.export.arkit import EXPRESSIVE, ArkitSolver, at_rest, has_arkit_
 from emoca_core.export.mesh import textured_mesh
 from emoca_core.geometry.rotations import rotation_vector_to_matrix
 from emoca_core.interfaces import Block, ExpressionRig, FaceGeometry, FaceModel, FaceParameters, SequenceRig
-from emoca_core.kernels.threads import one_thread
+from emoca_core.kernels.threads import for_each, one_thread
 from emoca_core.progress import progress_bar
 from emoca_core.video.head_path import HeadPoints
 from emoca_core.vocabulary.arkit import ARKIT_NAMES
@@ -71,9 +71,16 @@ def sequence_rig(
     targets: _Targets = make(face_model, unturned, parameters, meshes)
     weights = np.empty((len(parameters), len(targets.names)), np.float32)
     residual = np.empty(len(parameters))
-    with one_thread():
-        for rows in _slices(len(parameters)):
+    starts = range(0, len(parameters), _SLICE)
+
+    def weigh(number: int) -> None:
+        rows = slice(starts[number], min(starts[number] + _SLICE, len(parameters)))
+        with one_thread():
             weights[rows], residual[rows] = _weigh(targets, rows, *meshes(rows))
+        bar.update(rows.stop - rows.start)
+
+    with progress_bar(total=len(parameters), label="expressions", unit="frame") as bar:
+        for_each(len(starts), weigh)
     rig = ExpressionRig(targets.neutral, targets.moves, dict.fromkeys(targets.names, 0.0), targets.source)
     return SequenceRig(
         mesh=textured_mesh(face_model, person, targets.neutral, rig),
@@ -125,13 +132,6 @@ def _pivot(face_model: FaceModel, person: FaceParameters, block: Block) -> Float
     shifts = points[1:] - points[0] @ turns.mT
     still = torch.eye(3, dtype=torch.float64) - turns
     return np.asarray(torch.linalg.lstsq(still.reshape(-1, 3), shifts.reshape(-1, 1)).solution[:, 0].numpy())
-
-
-def _slices(count: int) -> Iterator[slice]:
-    with progress_bar(total=count, label="expressions", unit="frame") as bar:
-        for start in range(0, count, _SLICE):
-            yield slice(start, min(start + _SLICE, count))
-            bar.update(min(_SLICE, count - start))
 
 
 def _weigh(

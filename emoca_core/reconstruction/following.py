@@ -69,8 +69,9 @@ def follow_faces(
         with closing(ahead(looking, room) if room else looking) as seen:
             for index, tracks in enumerate(method.tracker.track(seen)):
                 frame, pixels = pending.popleft()
-                if index >= known:
-                    glanced.add(replace(frame, tracks=tracks), pixels)
+                if index >= known:  # the landmarker goes on meanwhile
+                    sharp = [sharpness(pixels, face.box) for face in frame.faces]
+                    glanced.add(replace(frame, tracks=tracks, sharpness=sharp), pixels)
                 progress()
         glanced.finish()
     observations.finish()
@@ -100,8 +101,7 @@ def _seen(
             else:
                 repeats = repeats and not faces.begins_part(index)
                 found = faces.detect(index, frame, starts_shot, repeats)
-                sharp = [sharpness(frame.pixels, face.box) for face in found]
-                observed = ObservedFrame(frame.number, frame.time, starts_shot, found, sharp, repeats=repeats)
+                observed = ObservedFrame(frame.number, frame.time, starts_shot, found, repeats=repeats)
             pending.append((observed, frame.pixels))
             yield Frame(frame.time, observed.faces, frame.pixels, starts_shot)
 

@@ -36,7 +36,7 @@ class ObservedFrame:
     time: float
     starts_shot: bool
     faces: Sequence[Detection]
-    sharpness: Sequence[float]
+    sharpness: Sequence[float] = ()
     tracks: Sequence[int] = ()
     repeats: bool = False
     glances: Sequence[Float[ndarray, "G"]] = ()

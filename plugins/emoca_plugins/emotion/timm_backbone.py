@@ -13,12 +13,12 @@ from emoca_core.interfaces import BASIC_EXPRESSIONS, EmotionBackbone, EmotionPre
 from emoca_core.interfaces.global_batch import gather_batch
 from emoca_core.registry.spec import ImageSize
 from emoca_core.weights.checkpoints import KeyMap, asset_name, find_weights, load_into, read_checkpoint
+from emoca_core.weights.folded import FoldedTrunk
 from emoca_core.weights.timm_trunk import (
     Normalisation,
     create_trunk,
     has_folded_statistics,
     head_width,
-    map_and_pooled,
     map_channels,
     measure_statistics,
 )
@@ -60,6 +60,7 @@ class TimmBackbone(EmotionBackbone):
         self.labels = self.params.labels
         self.trunk = create_trunk(self.params.model, self.params.weights == "pretrained", self.params.options)
         self.normalise = Normalisation.of(self.trunk, self.params.normalization == "pretrained")
+        self._look = FoldedTrunk(self.trunk)
         width = head_width(self.trunk)
         self.head = nn.Linear(width, len(self.labels) + 2)
         self.feature_dims = {"pooled": width, "map": map_channels(self.trunk)}
@@ -98,7 +99,7 @@ class TimmBackbone(EmotionBackbone):
         image = self.normalise(image if size is None else resized(image, size, antialias=True))
         if self.training and self.params.batch_norm == "measured" and has_folded_statistics(self.trunk):
             measure_statistics(self.trunk, gather_batch(image))
-        feature_map, pooled = map_and_pooled(self.trunk, image)
+        feature_map, pooled = self._look(image)
         output = self.head(pooled)
         return EmotionPrediction(
             {"pooled": pooled, "map": feature_map},
