@@ -48,3 +48,37 @@ def test_an_error_of_the_camera_reaches_who_takes_the_frames():
 def test_a_camera_that_is_not_there():
     with pytest.raises(ImageError, match=r"camera 97 gives no picture.*--camera N"):
         open_camera(97)
+
+
+def test_a_camera_that_is_there(monkeypatch, tmp_path):
+    """OpenCV reads a file as it reads a device: pictures come as RGB, and where they end, that is said."""
+    import cv2
+
+    colors = np.array([(230, 20, 40), (30, 200, 60), (20, 40, 220)])
+    file, size = str(tmp_path / "camera.avi"), (64, 48)
+    writer = cv2.VideoWriter(file, cv2.VideoWriter.fourcc(*"MJPG"), 25, size)
+    assert writer.isOpened()
+    for color in (colors[0], *colors):  # the first picture only shows that there are some
+        writer.write(np.full((size[1], size[0], 3), color[::-1], np.uint8))
+    writer.release()
+    opened, released = [], []
+
+    class Device(cv2.VideoCapture):
+        def __init__(self, number):
+            opened.append(number)
+            super().__init__(file)
+
+        def release(self):
+            released.append(True)
+            super().release()
+
+    monkeypatch.setattr(cv2, "VideoCapture", Device)
+    source = open_camera(3)
+    taken, begun = [], time.monotonic()
+    with pytest.raises(ImageError, match="camera 3 stopped giving pictures"):
+        for given, pixels in source._pictures:
+            assert pixels.shape == (48, 64, 3)
+            assert begun <= given <= time.monotonic()
+            taken.append(pixels.mean((0, 1)))
+    np.testing.assert_allclose(taken, colors, atol=6)  # JPEG
+    assert (opened, released) == ([3], [True])
