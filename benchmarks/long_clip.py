@@ -1,6 +1,7 @@
 """A clip of an hour through ``emoca reconstruct``: does memory stay flat, and does time grow with length alone?
 
     python benchmarks/long_clip.py [--minutes 10 60] [--size 512] [--write NAMES] [--keep FOLDER]
+        [--recipe NAME]
 
 The synthetic clip of ``benchmarks/video.py`` (10 s, 25 frames a second, noise on every pixel), encoded as H.264 once
 and repeated packet by packet, with a tone as AAC: a real file, which is decoded, followed, captured and written with
@@ -95,9 +96,9 @@ def encoded(pictures: UInt8[ndarray, "N H W 3"], path: Path) -> None:
             writer.write(pixels, number / RATE)
 
 
-def watched(clip: Path, out: Path, write: str | None) -> list[Sample]:
+def watched(clip: Path, out: Path, recipe: str, write: str | None) -> list[Sample]:
     """Reconstruct the clip in a process of its own, and look at it every second."""
-    command = [sys.executable, "-m", "emoca_core", "reconstruct", str(clip), "--recipe", "open_fit", "--out", str(out)]
+    command = [sys.executable, "-m", "emoca_core", "reconstruct", str(clip), "--recipe", recipe, "--out", str(out)]
     command += ["--write", write] if write else []
     with (out.parent / f"{out.name}.log").open("w") as log:
         child = psutil.Popen(command, stdout=log, stderr=subprocess.STDOUT)
@@ -149,6 +150,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--write", help="formats, as for `emoca reconstruct`")
     parser.add_argument("--keep", type=Path, help="a folder for the clips and what is made of them")
+    parser.add_argument("--recipe", default="open_fit", help="method (default: %(default)s)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.keep or Path(temporary)
@@ -163,7 +165,7 @@ def main() -> None:
             if not clip.exists():
                 repeated(once, rounds, clip)
             frames = rounds * RATE * SECONDS
-            peak = report(frames, watched(clip, folder / f"captures_{rounds}", options.write), base)
+            peak = report(frames, watched(clip, folder / f"captures_{rounds}", options.recipe, options.write), base)
             base = peak if base is None else base
             sys.stdout.flush()
 
