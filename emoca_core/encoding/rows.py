@@ -15,7 +15,7 @@ from emoca_core.datasets.encoded import CODE, UNITS
 from emoca_core.errors import ImageError, RecipeError
 from emoca_core.images.crops import SHARED_CROP, CropPolicy, choose_crop, crops_to_batch
 from emoca_core.images.photos import read_photo
-from emoca_core.interfaces import CapturedFace, EmotionBackbone, FaceParameters
+from emoca_core.interfaces import CapturedFace, EmotionBackbone, EmotionReading, FaceParameters
 from emoca_core.method import Method
 from emoca_core.reconstruction.capture import FoundFace, capture_faces
 from emoca_core.reconstruction.capture_settings import Settings
@@ -115,14 +115,8 @@ class RowEncoder:
         cropped = [SHARED_CROP(face.photo.pixels, face.detection) for face in faces]
         crops = crops_to_batch(cropped, found, [face.photo.size for face in faces])
         seen = self.emotion(crops.image.to(next(self.emotion.parameters()).device))
-        columns: Columns = {}
-        for name, level in (("valence", seen.valence), ("arousal", seen.arousal)):
-            if level is not None:
-                columns[name] = level.float().cpu().numpy()
-        if seen.logits is not None:
-            shares = seen.logits.float().softmax(1).cpu().numpy()
-            columns |= {f"emotion.{label}": shares[:, i] for i, label in enumerate(self.emotion.labels)}
-        return columns
+        read = EmotionReading(type(self.emotion).__name__, self.emotion.labels, seen)
+        return {name: values.float().cpu().numpy() for name, values in read.columns().items()}
 
 
 def _cameras(faces: Sequence[CapturedFace]) -> Columns:

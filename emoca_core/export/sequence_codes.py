@@ -14,6 +14,7 @@ from emoca_core.export.codes import code_to_tensors, landmark_error, read_tensor
 from emoca_core.files import json_text
 from emoca_core.geometry.project import project_points
 from emoca_core.interfaces import CapturedSequence, FaceParameters, FrameFlag
+from emoca_core.interfaces.emotion import emotion_columns
 from emoca_core.weights.write_tensors import write_tensors
 
 FORMAT = "emoca-sequence-1"
@@ -95,11 +96,7 @@ def describe_sequence(sequence: CapturedSequence) -> dict[str, object]:
 def emotion_curves(sequence: CapturedSequence) -> dict[str, Float[ndarray, "N"]]:
     """``valence``, ``arousal`` and ``emotion.NAME`` of every frame, as far as they are known."""
     emotion = sequence.emotion
-    if emotion is None:
-        return {}
-    levels = {"valence": emotion.valence, "arousal": emotion.arousal}
-    known = {name: values for name, values in levels.items() if values is not None}
-    return known | {f"emotion.{name}": values for name, values in emotion.scores.items()}
+    return {} if emotion is None else emotion_columns(emotion.scores, valence=emotion.valence, arousal=emotion.arousal)
 
 
 def landmark_errors(sequence: CapturedSequence) -> Float[ndarray, "N"] | None:

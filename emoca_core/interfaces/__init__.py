@@ -10,7 +10,7 @@ from emoca_core.interfaces.component import Component, ModuleComponent
 from emoca_core.interfaces.crop import CroppedFace, CropRule
 from emoca_core.interfaces.dataset import FaceDataset, FaceSample
 from emoca_core.interfaces.detail import DetailModel
-from emoca_core.interfaces.emotion import EmotionBackbone, EmotionPrediction, EmotionReading
+from emoca_core.interfaces.emotion import EmotionBackbone, EmotionPrediction, EmotionReading, FaceEmotion
 from emoca_core.interfaces.encoder import Encoder
 from emoca_core.interfaces.exporter import ExportedFile, Exporter
 from emoca_core.interfaces.face import (
@@ -69,6 +69,7 @@ __all__ = [
     "ExpressionRig",
     "FaceCrop",
     "FaceDataset",
+    "FaceEmotion",
     "FaceGeometry",
     "FaceMesh",
     "FaceModel",

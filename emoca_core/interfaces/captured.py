@@ -11,6 +11,7 @@ from numpy import ndarray
 from PIL import Image
 from torch import Tensor
 
+from emoca_core.interfaces.emotion import FaceEmotion
 from emoca_core.interfaces.face import FaceGeometry, FaceParameters
 from emoca_core.interfaces.landmarker import Detection
 from emoca_core.interfaces.mesh import FaceMesh
@@ -96,6 +97,11 @@ class CapturedFace(ABC):
     @abstractmethod
     def quality(self) -> Quality:
         """Whether the face can be trusted, and why not."""
+
+    @property
+    def emotion(self) -> FaceEmotion | None:
+        """What an emotion backbone reads in the photo; ``None``, as here, where nobody does."""
+        return None
 
     @property
     @abstractmethod

@@ -2,12 +2,26 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 from jaxtyping import Float
 from torch import Tensor
 
 from emoca_core.interfaces.component import ModuleComponent
+
+Values = TypeVar("Values")
+
+
+def emotion_columns(scores: Mapping[str, Values], **levels: Values | None) -> dict[str, Values]:
+    """The names that files and streams have for emotion: ``valence``, ``arousal``, ``emotion.NAME``, as far as known.
+
+    Example:
+        >>> emotion_columns({"happy": 0.8}, valence=0.5, arousal=None)
+        {'valence': 0.5, 'emotion.happy': 0.8}
+    """
+    known = {name: values for name, values in levels.items() if values is not None}
+    return known | {f"emotion.{name}": values for name, values in scores.items()}
 
 
 @dataclass(frozen=True)
@@ -56,6 +70,45 @@ class EmotionReading:
         """Probability of each class, by name."""
         logits = self.prediction.logits
         return {} if logits is None else dict(zip(self.labels, logits.softmax(1).unbind(1), strict=True))
+
+    def columns(self) -> dict[str, Float[Tensor, "B"]]:
+        """Both, see ``emotion_columns``."""
+        return emotion_columns(self.scores(), **self.levels())
+
+    def of_face(self, row: int) -> "FaceEmotion":
+        """What it sees in one of the faces."""
+        scores, levels = (
+            {name: round(float(values[row]), 4) for name, values in part.items()}
+            for part in (self.scores(), self.levels())
+        )
+        return FaceEmotion(self.backbone, scores, **levels)
+
+
+@dataclass(frozen=True)
+class FaceEmotion:
+    """What an emotion backbone reads in one face.
+
+    Attributes:
+        backbone: Its name.
+        scores: Probability of each class, by name.
+        valence: Unpleasant -1 to pleasant 1, if the backbone knows it.
+        arousal: Calm -1 to excited 1, if the backbone knows it.
+
+    Example:
+        >>> str(FaceEmotion("open_emotion", {"neutral": 0.08, "happy": 0.92}, valence=0.71, arousal=-0.2))
+        'happy 0.92, valence 0.71, arousal -0.20'
+    """
+
+    backbone: str
+    scores: Mapping[str, float] = field(default_factory=dict)
+    valence: float | None = None
+    arousal: float | None = None
+
+    def __str__(self) -> str:
+        most = max(self.scores, key=lambda name: self.scores[name], default=None)
+        first = {} if most is None else {most: self.scores[most]}
+        known = first | {"valence": self.valence, "arousal": self.arousal}
+        return ", ".join(f"{name} {value:.2f}" for name, value in known.items() if value is not None)
 
 
 class EmotionBackbone(ModuleComponent):

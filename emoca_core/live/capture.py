@@ -215,8 +215,7 @@ def _emotion(reading: EmotionReading | None) -> dict[str, float]:
     """Of one face, by the names that files have for it."""
     if reading is None:
         return {}
-    scores = {f"emotion.{name}": values for name, values in reading.scores().items()}
-    return {name: float(values[0]) for name, values in (reading.levels() | scores).items()}
+    return {name: float(values[0]) for name, values in reading.columns().items()}
 
 
 def _face(

@@ -2,7 +2,7 @@
 
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,19 @@ from emoca_core.export.detail import displaced_mesh
 from emoca_core.export.mesh import textured_mesh
 from emoca_core.export.overlay import Window, grey_picture, overlay_picture
 from emoca_core.files import sha256_of
-from emoca_core.interfaces import CapturedFace, ExpressionRig, FaceMesh, FaceParameters, Photo, PhotoCamera, Quality
+from emoca_core.images.crops import crops_to_batch
+from emoca_core.interfaces import (
+    CapturedFace,
+    ExpressionRig,
+    FaceEmotion,
+    FaceMesh,
+    FaceParameters,
+    Photo,
+    PhotoCamera,
+    Quality,
+)
 from emoca_core.method import Method
+from emoca_core.reconstruction.glances import Glances
 from emoca_core.reconstruction.quality import judge
 from emoca_core.reconstruction.saving import DEFAULT_WRITE, build_exporters, save_face
 from emoca_core.rendering.detail import detail_normals
@@ -81,6 +92,18 @@ class ReconstructedFace(CapturedFace):
         """Whether the face can be trusted, and why not."""
         residual = None if self._arkit_residual_mm is None else self._arkit_residual_mm["mean"]
         return judge(self.detection, self.landmarks, self.parameters, self.photo.size, residual)
+
+    @cached_property
+    def emotion(self) -> FaceEmotion | None:
+        """What the method's emotion backbone reads in it, or the one that its encoder works with."""
+        glances = Glances.of(self.method, self.crop.policy)
+        if not glances.size:
+            return None
+        cropped = glances.rule(self.photo.pixels, self.detection)
+        crop = crops_to_batch([cropped], [self.detection], [self.photo.size])
+        numbers = glances.at(crop.map(lambda tensor: tensor.to(self.method.device)))
+        reading = glances.emotion(numbers.cpu())
+        return reading.of_face(0) if reading is not None and reading.columns() else None
 
     @property
     def detected_arkit(self) -> Mapping[str, float] | None:
@@ -153,6 +176,7 @@ class ReconstructedFace(CapturedFace):
             "landmarks": None if self.landmarks is None else describe_landmarks(self.landmarks, detection.landmarks),
             "arkit": self._describe_arkit(),
             "arkit_detected": self.detected_arkit,
+            "emotion": None if self.emotion is None else asdict(self.emotion),
         }
 
     def save(self, folder: Path | str, write: Sequence[str] = DEFAULT_WRITE) -> list[Path]:

@@ -10,7 +10,7 @@ from jaxtyping import Float, UInt8
 from numpy import ndarray
 from torch import Tensor
 
-from emoca_core.images.crops import CropPolicy, choose_crop, crops_to_batch
+from emoca_core.images.crops import choose_crop, crops_to_batch
 from emoca_core.interfaces import (
     CroppedFace,
     CropRule,
@@ -48,7 +48,7 @@ class Glances:
     backbone: EmotionBackbone | None
 
     @classmethod
-    def of(cls, method: Method, policy: CropPolicy) -> "Glances":
+    def of(cls, method: Method, policy: str) -> "Glances":
         """Of a method, with crops by a policy."""
         backbone = method.emotion_backbone
         trained = backbone if backbone is not None and backbone.asset_paths else None

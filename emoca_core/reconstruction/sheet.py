@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from emoca_core.errors import EmocaError
 from emoca_core.export.contact_sheet import SheetRow, write_contact_sheet
 from emoca_core.files import path_below
+from emoca_core.interfaces import FaceEmotion
 from emoca_core.parsing import read_record
 from emoca_core.reconstruction.results import CONTACT_SHEET, AnyRecord, ClipResult, PhotoResult, Result, finished
 from emoca_core.reconstruction.saving import RECORD, SEQUENCE_RECORD
@@ -68,6 +69,7 @@ class _FaceRecord(BaseModel):
     page: _Page
     landmarks: _Landmarks | None
     arkit: _Arkit | None
+    emotion: FaceEmotion | None = None
 
 
 def write_index(out: Path, failures: Iterable[tuple[str, str]] = ()) -> Path:
@@ -144,6 +146,8 @@ def _warning(quality: _Quality) -> str:
 def _facts(record: _FaceRecord) -> Iterator[str]:
     if record.landmarks and record.landmarks.mean_error_interocular is not None:
         yield f"landmark error {100 * record.landmarks.mean_error_interocular:.1f} % of the eye distance"
+    if record.emotion is not None:
+        yield str(record.emotion)
     values = record.arkit.values if record.arkit else {}
     strongest = sorted(values.items(), key=lambda item: -item[1])[:_SHOWN]
     if shown := [f"{name} {value:.2f}" for name, value in strongest if value > _STRONG]:

@@ -63,14 +63,19 @@ def test_a_camera_that_is_there(monkeypatch, tmp_path):
     writer.release()
     opened, released = [], []
 
-    class Device(cv2.VideoCapture):
+    real = cv2.VideoCapture
+
+    class Device:
         def __init__(self, number):
             opened.append(number)
-            super().__init__(file)
+            self.device = real(file)
+
+        def __getattr__(self, name):
+            return getattr(self.device, name)
 
         def release(self):
             released.append(True)
-            super().release()
+            self.device.release()
 
     monkeypatch.setattr(cv2, "VideoCapture", Device)
     source = open_camera(3)

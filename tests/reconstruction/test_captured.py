@@ -9,12 +9,15 @@ import torch
 import trimesh
 from glb_reader import GlbReader
 from PIL import Image
+from toy_moods import Moods
 
 from emoca_core.errors import RecipeError, UnknownNameError
 from emoca_core.export.codes import landmark_error, read_codes
 from emoca_core.export.mesh import split_at_seams
 from emoca_core.files import sha256_of
+from emoca_core.interfaces import EmotionPrediction
 from emoca_core.reconstruction import reconstruct
+from emoca_core.reconstruction.capture import crops_of
 from emoca_core.registry import get_registry
 from emoca_core.vocabulary.arkit import ARKIT_NAMES
 
@@ -264,3 +267,27 @@ def test_face_json_is_written_last(face, tmp_path, monkeypatch):
         face.save(tmp_path / "out")
     assert not (tmp_path / "out/face.json").exists()
     assert not [path for path in (tmp_path / "out").iterdir() if path.name.startswith(".")]
+
+
+def test_emotion_of_a_photo(method, take_photo, tmp_path, monkeypatch):
+    """It is read by trained weights alone, and told by the file, the page and the contact sheet."""
+    photo = take_photo(tmp_path / "one")
+    method.recipe = method.recipe.model_validate(method.recipe.model_dump() | {"emotion_backbone": {"uses": "moods"}})
+    method.emotion_backbone = Moods()
+    (untrained,) = reconstruct(method, photo)
+    assert untrained.emotion is None and untrained.record()["emotion"] is None
+    method.emotion_backbone.asset_paths = {"moods": tmp_path / "weights"}
+    (face,) = reconstruct(method, photo)
+    bright = crops_of(method, photo).image.mean()
+    assert 0.1 < bright < 0.9
+    assert face.emotion.valence == pytest.approx(min(1.0, float(4 * bright - 1)), abs=1e-4)
+    assert face.emotion.scores["happy"] == pytest.approx(float(torch.sigmoid(2 * bright)), abs=1e-4)
+    assert face.emotion.arousal is None and str(face.emotion).startswith("happy 0.")
+    monkeypatch.setattr("emoca_core.reconstruction.captured.describe_assets", lambda method: {})
+    face.save(tmp_path / "out")
+    record = json.loads((tmp_path / "out/face.json").read_text())
+    assert record["emotion"] == {**vars(face.emotion), "arousal": None} and record["emotion"]["backbone"] == "moods"
+    assert str(face.emotion) in (tmp_path / "out/index.html").read_text()
+    method.emotion_backbone.forward = lambda image: EmotionPrediction({"pooled": image.mean((2, 3))})
+    (mute,) = reconstruct(method, photo)
+    assert mute.emotion is None, "a backbone of features alone tells nothing"

@@ -8,9 +8,10 @@ import pytest
 import torch
 from PIL import Image
 from toy_clips import SIZE, ByNote, Reader, Remembering, frame, toy_clip
+from toy_moods import Moods
 
 from emoca_core.errors import EmocaError, ImageError, ParamsError, RecipeError
-from emoca_core.interfaces import EmotionBackbone, EmotionPrediction, EmotionReading
+from emoca_core.interfaces import EmotionPrediction, EmotionReading
 from emoca_core.interfaces.clip import ClipFrame
 from emoca_core.reconstruction import following, observations, reconstruct, reconstruct_sequence
 from emoca_core.reconstruction.best_frames import best_frames
@@ -113,17 +114,6 @@ def test_one_frame_of_so_many(tmp_path, method):
     clip = open_clip(toy_clip(tmp_path / "a", walk(30)), start=0.2, every=4)
     (person,) = reconstruct_sequence(method, clip)
     assert person.numbers.tolist() == [5, 9, 13, 17, 21, 25, 29] and person.times[0] == pytest.approx(0.2)
-
-
-class Moods(EmotionBackbone):
-    """Bright is happy."""
-
-    labels = ("sad", "happy")
-    feature_dims = {}  # noqa: RUF012
-
-    def forward(self, image):
-        bright = image.mean((1, 2, 3))
-        return EmotionPrediction({}, torch.stack([-bright, bright], 1), valence=4 * bright - 1)
 
 
 def test_emotion_is_read_where_there_are_trained_weights(tmp_path, method):

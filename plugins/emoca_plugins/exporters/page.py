@@ -51,7 +51,7 @@ class Page(Exporter):
             _head(files) or _written(Glb().export, face),
             {"weights": {} if rig is None else dict(rig.weights)},
             title=f"{face.photo.path.name}, face {face.index}",
-            subtitle=face.recipe,
+            subtitle=face.recipe if face.emotion is None else f"{face.recipe} · {face.emotion}",
             warning=f"doubtful: {'; '.join(verdict.reasons)}" if verdict.is_doubtful else "",
             picture=None if picture is None else Path(picture),
             video=None,
