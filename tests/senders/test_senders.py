@@ -3,6 +3,7 @@
 import json
 import socket
 import struct
+import time
 from dataclasses import replace
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
@@ -155,6 +156,28 @@ def test_a_slow_receiver_gets_the_newest_frame_and_nothing_piles_up():
         while not numbers or numbers[-1] != 399:
             numbers.append(json.loads(connection.recv(10))["number"])
     assert numbers == sorted(numbers) and len(numbers) < 399, "every frame was kept for it"
+
+
+def test_whoever_does_not_read_is_not_waited_for():
+    """A browser's tab that is frozen: the pipe to it is full, and the sender blocked in the middle of a picture."""
+    sender = build("preview", port=0)
+    sender.open()
+    host, port = sender.address[7:-1].split(":")
+    with socket.socket() as frozen:
+        frozen.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        frozen.connect((host, int(port)))
+        hello = f"GET /pictures HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        frozen.sendall(f"{hello}Sec-WebSocket-Key: {'A' * 22}==\r\nSec-WebSocket-Version: 13\r\n\r\n".encode())
+        assert frozen.recv(12) == b"HTTP/1.1 101"
+        noise = np.random.default_rng(0).integers(0, 255, (600, 640, 3), np.uint8)
+        for number in range(60):
+            sender.send(replace(FRAME, number=number, picture=noise))
+            time.sleep(0.02)
+        assert len(sender._talking) == 1
+        begun = time.monotonic()
+        sender.close()
+        assert time.monotonic() - begun < 8
+    assert not sender._talking
 
 
 def test_a_port_in_use_and_an_unknown_host_are_one_line():

@@ -1,8 +1,10 @@
 """A page on this machine that shows picture, head and curves, and the same values as JSON for any program."""
 
 import http
+import socket
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -31,6 +33,8 @@ _PICTURES = "/pictures"
 """Path of the connections that get pictures as well."""
 _WAIT = 0.5
 """Seconds after which a connection looks whether it is still wanted."""
+_PATIENCE = 2.0
+"""Seconds that receivers have to take what is on its way, when the sender closes; then they are cut off."""
 
 
 class Preview(Sender):
@@ -58,6 +62,7 @@ class Preview(Sender):
         self._head: bytes = b""
         self._heads = 0
         self._server: Server | None = None
+        self._talking: set[ServerConnection] = set()
 
     @property
     def address(self) -> str:  # type: ignore[override]
@@ -90,7 +95,16 @@ class Preview(Sender):
         with self._changed:
             self._changed.notify_all()
         if server is not None:
+            waiting = threading.Timer(_PATIENCE, self._cut_off)
+            waiting.start()
             server.shutdown()  # waits until all receivers are let go
+            waiting.cancel()
+
+    def _cut_off(self) -> None:
+        """Whoever does not read would be waited for without an end."""
+        for connection in list(self._talking):
+            with suppress(OSError):  # it has gone by itself
+                connection.socket.shutdown(socket.SHUT_RDWR)
 
     def _answer(self, connection: "ServerConnection", request: "Request") -> "Response | None":
         """Plain HTTP; ``None`` lets a WebSocket begin."""
@@ -126,6 +140,7 @@ class Preview(Sender):
 
         pictures = connection.request is not None and connection.request.path.startswith(_PICTURES)
         last = -1
+        self._talking.add(connection)
         try:
             while self._server is not None and connection.close_code is None:
                 frame = self._after(last)
@@ -137,6 +152,8 @@ class Preview(Sender):
                     connection.send(_jpeg(frame.picture))
         except ConnectionClosed:
             return
+        finally:
+            self._talking.discard(connection)
 
     def _after(self, last: int) -> LiveFrame | None:
         """A frame with a larger number; ``None`` where none came in time."""
