@@ -1,6 +1,7 @@
 """Who is who: crossing, leaving, coming back, cuts; in drawn scenes whose people are known."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -71,6 +72,32 @@ def test_people_who_cross_are_not_exchanged(people):
         for person in (0, 1)
     }
     assert numbers == {0: {0}, 1: {1}}
+
+
+def test_whoever_comes_out_from_behind_another_keeps_the_number(people):
+    """Hidden for longer than a movement is believed in, then seen by half: for some frames somebody new, then known."""
+    frames, walkers = [], []
+    for k in range(65):
+        walker, stander = (0, (100 + 8 * k, 150)), (1, (340, 150))
+        hidden = abs(100 + 8 * k - 340) < 60
+        frames.append(scene(people, [stander] if hidden else [walker, stander], k / 25))
+        walkers.append(None if hidden else 0)
+    answers = track(frames)
+    numbers = [answer[0] for answer, place in zip(answers, walkers, strict=True) if place is not None]
+    changes = [number for before, number in pairwise([-1, *numbers]) if number != before]
+    assert changes == [0, 2, 0], "in part, then whole"
+    assert numbers.count(2) < 0.3 * 25, "too short to be taken for a person"
+    assert {answer[-1] for answer in answers} == {1}
+
+
+def test_whoever_was_never_away_is_nobody_else(people):
+    """A twin comes in while the first one is seen: both stay who they are."""
+    frames = [
+        scene([*people, people[0]], [(0, (120, 150)), *([(3, (400, 150))] if k > 20 else [])], k / 25)
+        for k in range(60)
+    ]
+    answers = track(frames)
+    assert answers[10] == (0,) and set(answers[30:]) == {(0, 1)}
 
 
 def test_whoever_comes_back_elsewhere_is_known_by_looks_alone(people):

@@ -27,6 +27,11 @@ _KNOWN = 0.95
 """A picture that is more alike to a kept one teaches nothing."""
 _SKIN = np.array([10.0, 12.0])
 """a and b of CIELAB, about the mean of all skin."""
+_OVERLAPS = 2.0
+"""What a face scores, besides likeness, that overlaps with where somebody is expected."""
+_YOUNG = 1.5
+"""Seconds in which somebody new may turn out to be somebody who was away: whoever comes out from behind others is seen
+in part first."""
 _FASTEST = 3.0
 """Frames ahead that a movement is believed in, in sizes of the face."""
 
@@ -65,7 +70,7 @@ class AppearanceTracker(Tracker):
             for place, face in enumerate(faces):
                 if place not in numbers:
                     numbers[place] = len(tracks)
-                    tracks.append(_Track(face, frame.time))
+                    tracks.append(_Track(face, frame.time, frame.time))
                 tracks[numbers[place]].add(face, frame.time)
             yield tuple(numbers[place] for place in range(len(faces)))
 
@@ -82,11 +87,26 @@ class AppearanceTracker(Tracker):
                 likeness = track.likeness(face)
                 overlap = _overlap(face.box, expected) if recent else 0.0
                 if overlap >= p.overlap and (likeness is None or likeness >= p.unlike):
-                    scores[row, column] = 2 + overlap + (likeness or 0.0)
+                    scores[row, column] = _OVERLAPS + overlap + (likeness or 0.0)
                 elif likeness is not None and likeness >= p.alike:
                     scores[row, column] = likeness
+        self._reconsider(scores, faces, tracks, time)
         rows, columns = linear_sum_assignment(scores, maximize=True)
         return {int(row): int(column) for row, column in zip(rows, columns, strict=True) if scores[row, column] > 0}
+
+    def _reconsider(
+        self, scores: Float[ndarray, "F T"], faces: "list[_Face]", tracks: "list[_Track]", time: float
+    ) -> None:
+        """Whoever is new and looks like somebody who has been away since before is that one."""
+        for row, face in enumerate(faces):
+            overlapping = np.flatnonzero(scores[row] >= _OVERLAPS)
+            if not len(overlapping) or any(time - tracks[column].born > _YOUNG for column in overlapping):
+                continue
+            born = min(tracks[column].born for column in overlapping)
+            for column, track in enumerate(tracks):
+                away = track.time < born and (track.likeness(face) or 0.0) >= self.params.alike
+                if away:
+                    scores[row, column] = _OVERLAPS + 2 + (track.likeness(face) or 0.0)
 
 
 @dataclass(frozen=True)
@@ -108,6 +128,7 @@ class _Track:
 
     face: _Face
     time: float
+    born: float
     _speed: Float[ndarray, "2"] = field(default_factory=lambda: np.zeros(2))
     _pictures: deque[ndarray] = field(default_factory=lambda: deque(maxlen=_MEMORIES))
 
