@@ -149,8 +149,8 @@ def _send(frames: "Iterator[LiveFrame]", senders: "Iterable[Sender]", seconds: i
                 break
     if frame is None:
         raise ImageError("no picture came")
-    rate = count / max(frame.time, 1e-6)
+    rate = f"{(count - 1) / frame.time:.0f} a second, " if frame.time > 0 else ""
     return (
-        f"{count} frames, {faces} with a face, {rate:.0f} a second, {1000 * latency / count:.0f} ms late on average, "
+        f"{count} frames, {faces} with a face, {rate}{1000 * latency / count:.0f} ms late on average, "
         f"{frame.dropped} dropped"
     )

@@ -227,7 +227,7 @@ def _given(args: argparse.Namespace, *names: str) -> dict[str, Any]:
 def summary(report: "Report") -> str:
     """One line."""
     parts = []
-    if report.photos or report.faces or not (report.clips or report.without_face):
+    if report.photos or report.faces or not (report.clips or report.without_face or report.failed):
         parts.append(f"{_count(report.faces, 'face')} from {_count(report.photos, 'photo')}")
     if report.clips or report.people:
         people = "1 person" if report.people == 1 else f"{report.people} people"

@@ -124,7 +124,12 @@ class ClipRun:
                 write_text(done, "")
         record = {
             "format": "emoca-clip-1",
-            "clip": {**describe_clip(clip), "frames": people.frames, "people": len(people.labels)},
+            "clip": {
+                **describe_clip(clip),
+                "frames": people.frames,
+                "left_out": (clip.length or people.frames) - people.frames,
+                "people": len(people.labels),
+            },
             "source": source,
             "recipe": self.method.name,
             "tracks": [result.part_folder(number).name for number in chosen],

@@ -142,8 +142,8 @@ def opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
                 raise ImageError(f"{path}: it is a still picture, no clip. Give it the name of a picture, as .jpg.")
             videos = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
             if not videos:
-                kind = "sound alone" if container.streams.audio else "no pictures"
-                raise ImageError(f"{path}: there is {kind} in it. Give a file with a video track.")
+                kind = "there is sound alone" if container.streams.audio else "there are no pictures"
+                raise ImageError(f"{path}: {kind} in it. Give a file with a video track.")
             videos[0].thread_type = "AUTO"
             yield container, videos[0]
 
