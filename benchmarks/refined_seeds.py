@@ -1,9 +1,9 @@
 """How much of what the refinements gain is chance of their training: tables of docs/open-weights.md.
 
-    python -m benchmarks.refined_seeds FACES open_emoca_fit|open_emoca RUN RUN RUN
+    python -m benchmarks.refined_seeds FACES open_emoca_fit|open_emoca|open_emoca_fit_free RUN RUN RUN
 
-RUNs differ in their seed alone. FACES is that of ``benchmarks/face_measures.py``. Figures go to
-benchmarks/results/refined_seeds.json.
+RUNs differ in their seed alone; one can be a folder that holds the shipped weights as ``best.safetensors``. FACES is
+that of ``benchmarks/face_measures.py``. Figures go to benchmarks/results/refined_seeds.json.
 """
 
 import argparse
@@ -20,14 +20,19 @@ from emoca_core.measures.tables import markdown_table
 from emoca_core.sweep.statistics import mean_of
 
 RESULT = ROOT / "benchmarks" / "results" / "refined_seeds.json"
-BEGIN, END = "<!-- measured seeds: benchmarks/refined_seeds.py -->", "<!-- end of measured seeds -->"
+TABLES = {
+    "seeds": ("open_emoca_fit", "open_emoca"),
+    "free seeds": ("open_emoca_fit_free",),
+}
+"""Recipes by the name of their table."""
+BEGIN, END = "<!-- measured {}: benchmarks/refined_seeds.py -->", "<!-- end of measured {} -->"
 
 
 def main() -> None:
     """Measure all runs, write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("faces", type=Path)
-    parser.add_argument("recipe", choices=("open_emoca_fit", "open_emoca"))
+    parser.add_argument("recipe", choices=[name for recipes in TABLES.values() for name in recipes])
     parser.add_argument("runs", type=Path, nargs="+")
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -36,7 +41,9 @@ def main() -> None:
     gains = {name: [one[name] - value for one in found] for name, value in fitted.items()}
     result = figures_in(RESULT) | {args.recipe: gains}
     write_json(RESULT, result)
-    put_on_page(PAGE, table(result), BEGIN, END)
+    for name, recipes in TABLES.items():
+        if known := {recipe: result[recipe] for recipe in recipes if recipe in result}:
+            put_on_page(PAGE, table(known), BEGIN.format(name), END.format(name))
 
 
 def table(result: Mapping[str, Mapping[str, list[float]]]) -> str:

@@ -1,6 +1,6 @@
 """What refinements of one training each reach: shared by the benchmarks of seeds and of ablations."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,8 @@ from emoca_core.vocabulary.arkit import ARKIT_NAMES
 from emoca_plugins.encoders.refined_fit import RefinedFit
 
 WITNESSES = ("face_api_expression", "fer_mini_xception")
+WITNESSES_OF_FREE = ("fer_mini_xception", "open_emotion")
+"""Of ``open_emoca_fit_free``, whose judge is kin of ``face_api_expression``."""
 DRAWN = 1000
 """Faces of FER2013's validation part that are drawn for the witnesses."""
 
@@ -57,23 +59,27 @@ class Refinements:
         recipe: That of the trainings.
         fitted: The faces as ``open_fit`` sees them, by part.
         parts: They before the refinement.
+        witnesses: Networks that took no part; the first one sees the web faces too.
     """
 
     measured: Measured
     recipe: str
     fitted: Mapping[str, Faces]
     parts: Mapping[str, Judged]
+    witnesses: Sequence[str] = WITNESSES
 
     @classmethod
     def of(cls, folder: Path, recipe: str) -> "Refinements":
-        """Of ``open_emoca_fit`` or ``open_emoca``."""
+        """Of ``open_emoca_fit``, ``open_emoca`` or ``open_emoca_fit_free``."""
         measured = Measured.of(folder)
         encoder = refinement_of(measured, recipe)
         fitted = {name: measured.encoded(name, "open_fit_codes") for name in ("fer_train", "fer_validation", "web")}
         faces = {
             name: regressed_by(encoder.fit, own) if recipe == "open_emoca" else own for name, own in fitted.items()
         }
-        return cls(measured, recipe, fitted, {name: Judged.of(own, encoder) for name, own in faces.items()})
+        witnesses = WITNESSES_OF_FREE if recipe == "open_emoca_fit_free" else WITNESSES
+        judged = {name: Judged.of(own, encoder) for name, own in faces.items()}
+        return cls(measured, recipe, fitted, judged, witnesses)
 
     def figures_of_open_fit(self) -> dict[str, float]:
         """What ``open_fit`` reaches."""
@@ -89,11 +95,12 @@ class Refinements:
         drawn = tested[np.sort(np.random.default_rng(0).permutation(len(tested))[:DRAWN])]
         shown = linear(measured.shown(training), labels, measured.shown(tested), truth)
         known = web[np.flatnonzero(classes_of(web) >= 0)]
+        first, witnesses = self.witnesses[0], self.witnesses
         return {
             "linear probe": float(linear(training.vectors, labels, tested.vectors, truth).mean()),
             "the same on what the face shows": float(shown.mean()),
-            **{f"FER2013, grey mesh recognised by `{name}`": recognised(measured, drawn, name) for name in WITNESSES},
-            f"web faces, grey mesh recognised by `{WITNESSES[0]}`": recognised(measured, known, WITNESSES[0]),
+            **{f"FER2013, grey mesh recognised by `{name}`": recognised(measured, drawn, name) for name in witnesses},
+            f"web faces, grey mesh recognised by `{first}`": recognised(measured, known, first),
             "landmark error, web faces": float(measured.landmark_errors(web).mean()),
             **{f"neutral faces of FER2013: {name}": calm(tested, start) for name, start in OVER.items()},
         }
