@@ -273,7 +273,9 @@ def compared(values: Mapping[str, ndarray]) -> Compared:
     """Mean of each method, and how far it is above each one of BASES, with intervals; bootstrap over faces."""
     count = len(next(iter(values.values())))
     draws = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), DRAWS) / count
-    return _compared({m: float(own.mean()) for m, own in values.items()}, {m: draws @ own for m, own in values.items()})
+    return compared_with(
+        {m: float(own.mean()) for m, own in values.items()}, {m: draws @ own for m, own in values.items()}
+    )
 
 
 def compared_ccc(guesses: Mapping[str, ndarray], truth: ndarray, people: ndarray) -> Compared:
@@ -285,10 +287,11 @@ def compared_ccc(guesses: Mapping[str, ndarray], truth: ndarray, people: ndarray
         for method, guess in guesses.items():
             drawn[method].append(ccc(guess[taken], truth[taken]))
     values = {method: ccc(guess, truth) for method, guess in guesses.items()}
-    return _compared(values, {method: np.array(own) for method, own in drawn.items()})
+    return compared_with(values, {method: np.array(own) for method, own in drawn.items()})
 
 
-def _compared(values: Mapping[str, float], drawn: Mapping[str, ndarray]) -> Compared:
+def compared_with(values: Mapping[str, float], drawn: Mapping[str, ndarray]) -> Compared:
+    """Of each method, and how far it is above each one of BASES; intervals are those of resamples."""
     return {
         method: {"mean": [value, *interval_of(drawn[method])]}
         | {

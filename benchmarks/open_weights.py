@@ -3,7 +3,8 @@
     python -m benchmarks.open_weights FACES [--parts fer,web,...] [--ship open_deca=RUN ...]
 
 FACES is that of ``benchmarks/face_measures.py``. Figures go to benchmarks/results/open_weights.json, part by part, the
-table to the page. ``--ship`` writes the network of a run of ``emoca train coarse`` into the package first.
+table to the page. ``--ship`` writes the network of a run of ``emoca train coarse`` into the package first; of a run
+that trained a part of it, that part.
 """
 
 import argparse
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 
 from benchmarks.face_measures import (
     METHODS,
@@ -71,7 +73,8 @@ def main() -> None:
     torch.set_num_threads(1)
     for recipe, run in (one.split("=", 1) for one in args.ship):
         file, prefix = SHIPPED[recipe]
-        ship(file, trained_network(Path(run), prefix))
+        kept = dict(load_file(file)) if file.exists() else {}  # of what the training left as it was
+        ship(file, kept | trained_network(Path(run), prefix))
     measure(PARTS, args.parts, Measured.of(args.faces), RESULT)
     put_on_page(PAGE, table(figures_in(RESULT)), BEGIN, END)
 

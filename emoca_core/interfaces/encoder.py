@@ -77,8 +77,22 @@ class Encoder(ModuleComponent):
             person: What ``encode_person`` found; a batch of one. The result has it in every row.
         """
         code: FaceParameters = self(crop)
+        if person.shape is not None:
+            code = self.with_shape(crop, code, person.shape.expand(len(crop), -1))
         known = {name: getattr(person, name) for name in IDENTITY}
         return code.replace(**{n: b.expand(len(crop), *b.shape[1:]) for n, b in known.items() if b is not None})
+
+    def with_shape(self, crop: FaceCrop, code: FaceParameters, shape: Float[Tensor, "B S"]) -> FaceParameters:
+        """The code of faces whose shape is known: that of a person in a clip, or of another picture in training.
+
+        All else stays as it is; an encoder that knows how the rest goes along with the shape overrides this.
+
+        Args:
+            crop: The faces.
+            code: What the encoder found in them by itself.
+            shape: Of each.
+        """
+        return code.replace(shape=shape)
 
     def attach(self, parts: Parts) -> None:
         """Called once by the assembly. Analysis by synthesis needs the parts it inverts; networks ignore this.

@@ -203,10 +203,13 @@ class CoarseTask(ReconstructionTask):
         if kind == "none" or parameters.shape is None:
             return batch, parameters
         if kind == "same":
-            return batch, parameters.replace(shape=ring_means(parameters.shape, images))
+            return batch, self._with_shape(batch, parameters, ring_means(parameters.shape, images))
         order = ring_permutation(len(batch.crop), images, step).to(batch.crop.image.device)
-        shape = torch.cat([parameters.shape, parameters.shape[order]])
-        return twice(batch), parameters.map(_doubled).replace(shape=shape)
+        other = self._with_shape(batch, parameters, parameters.shape[order])
+        return twice(batch), FaceParameters.cat([parameters, other])
+
+    def _with_shape(self, batch: FaceBatch, parameters: FaceParameters, shape: Tensor) -> FaceParameters:
+        return self.method.encoder.with_shape(batch.crop, parameters, shape)
 
 
 class DetailTask(ReconstructionTask):

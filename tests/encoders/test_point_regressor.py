@@ -1,4 +1,4 @@
-"""``point_regressor``: a neutral face where the points are, patches that follow them, training, the shipped weights."""
+"""``point_regressor``: a neutral face where the points are, patches that follow them, given shapes, training."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ from emoca_core.registry.catalogue import get_catalogue
 from emoca_core.train.run_stage import prepare_stage
 from emoca_core.vocabulary.arkit import ARKIT_NAMES
 from emoca_plugins.encoders.point_patches import PATCHES, PointPatches
-from emoca_plugins.encoders.point_regressor import WEIGHTS
+from emoca_plugins.encoders.point_regressor import FOLLOWING, WEIGHTS
 from emoca_plugins.encoders.regressor_output import Output
 
 ROOT = Path(__file__).parents[2]
@@ -117,6 +117,57 @@ def test_points_that_were_not_seen_are_those_of_the_neutral_face(parts):
     unseen[5] = torch.nan
     known, found = made(crop_at(neutral[None])), made(crop_at(unseen[None]))
     assert all(torch.equal(found.blocks()[name], block) for name, block in known.blocks().items())
+
+
+def test_a_given_shape_moves_nothing_until_that_was_trained(parts):
+    made = encoder(parts)
+    crop = crop_at(made.output.neutral_points[None].repeat(2, 1, 1))
+    own, shape = made(crop), torch.ones(2, 100)
+    given = made.with_shape(crop, own, shape)
+    assert torch.equal(given.shape, shape)
+    for name, block in own.replace(shape=None).blocks().items():
+        assert torch.equal(given.blocks()[name], block), name
+
+
+def test_expression_pose_and_camera_follow_a_given_shape(parts):
+    made = trained(parts)
+    crop = crop_at(made.output.neutral_points[None].repeat(2, 1, 1))
+    own = made(crop)
+    for name, block in made.with_shape(crop, own, own.shape).blocks().items():
+        torch.testing.assert_close(block, own.blocks()[name])
+    given = made.with_shape(crop, own, own.shape + 1)
+    changed = {name for name, block in given.blocks().items() if not torch.equal(block, own.blocks()[name])}
+    assert changed == {"shape", *FOLLOWING}
+    assert torch.equal(made.with_shape(crop, own, own.shape[:, :10]).shape, own.shape[:, :10])
+
+
+def test_frames_of_a_clip_follow_the_shape_of_the_person(parts):
+    made = trained(parts)
+    crop = crop_at(made.output.neutral_points[None].repeat(3, 1, 1))
+    person = FaceParameters(shape=torch.ones(1, 100), albedo=torch.ones(1, 10))
+    frames = made.encode_frames(crop, person)
+    expected = made.with_shape(crop, made(crop), torch.ones(3, 100))
+    assert torch.equal(frames.albedo, torch.ones(3, 10)) and torch.equal(frames.shape, torch.ones(3, 100))
+    assert torch.equal(frames.expression, expected.expression)
+    assert not torch.equal(frames.expression, made(crop).expression)
+
+
+def test_what_follows_a_given_shape_can_be_trained_alone(parts, tmp_path):
+    made = encoder(parts, trained="following")
+    assert {name.split(".")[0] for name, value in made.named_parameters() if value.requires_grad} == {"follow"}
+    crop = crop_at(made.output.neutral_points[None])
+    made.with_shape(crop, made(crop), torch.ones(1, 100)).expression.sum().backward()
+    assert made.layers[0].weight.grad is None and made.follow[-1].weight.grad.abs().sum() > 0
+
+
+def test_networks_of_before_know_no_given_shape(parts, tmp_path):
+    made = trained(parts)
+    old = {f"encoder.{name}": value for name, value in made.state_dict().items() if not name.startswith("follow")}
+    save_file(old, tmp_path / "old.safetensors")
+    again = encoder(parts, weights=str(tmp_path / "old.safetensors"))
+    crop = crop_at(made.output.neutral_points[None])
+    assert torch.equal(again(crop).expression, made(crop).expression)
+    assert torch.equal(again.with_shape(crop, again(crop), torch.ones(1, 100)).expression, again(crop).expression)
 
 
 def test_wrong_use_is_refused_with_one_line(parts, tmp_path):

@@ -224,6 +224,21 @@ def test_shape_is_shared_within_a_person(tmp_path, kind, faces):
         assert torch.equal(shared.shape[6:9].sort(0).values, codes.shape[:3].sort(0).values)
 
 
+def test_an_encoder_is_told_the_shape_that_it_gets(tmp_path, monkeypatch):
+    settings = {"images_per_identity": 3, "batch_size": 6, "exchange": {"shape": "exchange"}}
+    ready = prepare(tmp_path, "coarse", settings=settings)
+    batch = collate_face_batch([ready.training[index] for index in range(6)])
+    codes = ready.task._encode(batch.crop)
+
+    def with_shape(crop, code, shape):
+        return code.replace(shape=shape, expression=code.expression + shape.mean(1, keepdim=True))
+
+    monkeypatch.setattr(ready.task.method.encoder, "with_shape", with_shape)
+    _, shared = ready.task._exchanged(batch, codes, Step(0, 1, 5))
+    assert torch.equal(shared.expression[:6], codes.expression)
+    assert torch.equal(shared.expression[6:], codes.expression + shared.shape[6:].mean(1, keepdim=True))
+
+
 def test_metrics_cost_nothing_where_they_are_not_logged(tmp_path):
     ready = prepare(tmp_path, "coarse")
     batch = collate_face_batch([ready.training[index] for index in range(4)])
