@@ -30,8 +30,9 @@ test-all: lint ## also the slow tests
 	$(PYTEST)
 
 ON_PHOTOS := benchmarks/landmark_fit.py benchmarks/quality.py
-NO_SPEED := $(patsubst %,benchmarks/%.py,encoded_methods gpu_check large_poses long_clip open_emotion open_weights \
-	optimisation refined_pictures results_table retrieval timing)
+NO_SPEED := $(patsubst %,benchmarks/%.py,encoded_methods face_measures free_weights gpu_check large_poses long_clip \
+	measured_parts open_emotion open_weights optimisation person_consistency refined_pictures refined_seeds \
+	refinement_ablation refinement_runs results_table retrieval timing)
 
 bench: $(STAMP) ## measure speed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group bench
