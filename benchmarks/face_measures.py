@@ -176,7 +176,7 @@ def found_again(source: FoundAgainSource, faces: Faces) -> ndarray:
 
 
 def web(measured: Measured, judges: Mapping[str, str] = JUDGES) -> Figures:
-    """Witnesses on grey meshes, and landmark errors, of people whom the refinement was not trained on; judge and ``open_deca`` were."""
+    """Witnesses on grey meshes, and landmark errors; the refinement was not trained on these people."""
     faces = measured.faces("web")
     labelled = np.flatnonzero(classes_of(faces["open_fit"]) >= 0)
     seen = witnessed(measured, {method: own[labelled] for method, own in faces.items()}, judges)

@@ -16,7 +16,7 @@ from emoca_core.method import Method
 from emoca_core.reconstruction.capture import crops_of
 from emoca_core.rendering.shape import render_shape
 
-METHODS = ("mediapipe52", "open_fit_codes", "open_emoca_fit_codes")
+METHODS = ("mediapipe52", "open_fit_codes", "open_emoca_fit_codes", "open_emoca")
 SIZE = 224
 
 
@@ -29,7 +29,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     change = {"encoder": {"params": {"weights": args.weights}}} if args.weights else {}
-    methods = [load_method(name, change=change if "emoca" in name else {}, device="cpu") for name in METHODS]
+    methods = [load_method(name, change=change if "emoca_fit" in name else {}, device="cpu") for name in METHODS]
     sheet = np.concatenate([rows_of(methods, photo) for photo in args.photos])
     Image.fromarray(sheet).save(args.out, quality=90)
 
