@@ -25,6 +25,7 @@ from emoca_core.reconstruction.results import (
     source_id,
 )
 from emoca_core.reconstruction.saving import save_sequence
+from emoca_core.reconstruction.second_look import without_mistakes
 from emoca_core.reconstruction.sequences import capture_track
 from emoca_core.reconstruction.tracks import People, Track, find_people, read_track
 
@@ -113,7 +114,7 @@ class ClipRun:
         observations = Observations(unfinished)
         with progress_bar(total=clip.length, label=f"following {path.name}", unit="frame") as bar:
             follow_faces(self.method, clip, self.settings, observations, bar.update)
-        people = find_people(observations)
+        people = without_mistakes(find_people(observations), self.method, clip, observations)
         self._tell(path, clip, people)
         chosen = people.chosen(self.settings.track) if people.labels else ()
         self.replaced.note(before, fingerprint, clip.sha256)
@@ -148,6 +149,7 @@ class ClipRun:
         if not people.labels:
             self.report.without_face.append(path)
             seen = f" for longer than a moment ({people.short} shorter)" if people.short else ""
+            seen += f"; what passed for one ({people.mistaken}) is none at a second look" if people.mistaken else ""
             self.say(f"{path}: no face found in its {people.frames} frames{seen}")
         elif self.settings.track == "largest" and len(people.labels) > 1:
             self.say(f"{path}: other people are seen ({len(people.labels) - 1}): --track all takes everybody")

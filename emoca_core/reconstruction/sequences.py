@@ -37,6 +37,7 @@ from emoca_core.reconstruction.glances import Glances
 from emoca_core.reconstruction.observations import Observations
 from emoca_core.reconstruction.quality import doubtful_frames
 from emoca_core.reconstruction.rows import Rows
+from emoca_core.reconstruction.second_look import without_mistakes
 from emoca_core.reconstruction.sequence_settings import SequenceSettings
 from emoca_core.reconstruction.tracks import Track, TrackedFace, find_people, read_track
 from emoca_core.video import open_clip
@@ -72,7 +73,7 @@ def reconstruct_sequence(
         observations = Observations(kept or Path(folder))
         with progress_bar(total=clip.length, label="following", unit="frame") as bar:
             follow_faces(method, clip, chosen, observations, bar.update)
-        people = find_people(observations)
+        people = without_mistakes(find_people(observations), method, clip, observations)
         tracks = [read_track(observations, people, number) for number in people.chosen(chosen.track)]
         with progress_bar(
             total=sum(int(track.is_new.sum()) for track in tracks), label="capturing", unit="frame"

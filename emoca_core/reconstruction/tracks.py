@@ -117,12 +117,16 @@ class People:
     Attributes:
         frames: How many frames were looked at.
         labels: What the tracker calls those who are seen long enough.
+        scores: Of the landmarker, the mean of each of them.
         short: How many are not.
+        mistaken: How many were nobody at a second look.
     """
 
     frames: int
     labels: Sequence[int]
+    scores: Sequence[float]
     short: int
+    mistaken: int = 0
 
     def chosen(self, which: Which) -> Sequence[int]:
         """Numbers of those that are asked for.
@@ -142,18 +146,21 @@ def find_people(observations: Observations) -> People:
     times: list[float] = []
     sizes: dict[int, float] = defaultdict(float)
     spans: dict[int, tuple[float, float]] = {}
-    for table in observations.tables("frame.time", "frame.faces", "box", "track"):
+    scores: dict[int, list[float]] = defaultdict(lambda: [0.0, 0])
+    for table in observations.tables("frame.time", "frame.faces", "box", "score", "track"):
         times += table["frame.time"].tolist()
         seen = np.repeat(table["frame.time"], table["frame.faces"])
         areas = np.prod(table["box"][:, 2:] - table["box"][:, :2], axis=1)
         for label in np.unique(table["track"]).tolist():
             own = table["track"] == label
             sizes[label] += float(areas[own].sum())
+            scores[label] = [scores[label][0] + float(table["score"][own].sum()), scores[label][1] + own.sum()]
             spans[label] = spans.get(label, (seen[own][0], 0.0))[0], seen[own][-1]
     enough = min(_SHORTEST, times[-1] - times[0]) if times else 0.0
     largest = sorted(sizes, key=lambda label: -sizes[label])
     labels = [label for label in largest if spans[label][1] - spans[label][0] >= enough]
-    return People(len(times), labels, len(sizes) - len(labels))
+    means = [scores[label][0] / scores[label][1] for label in labels]
+    return People(len(times), labels, means, len(sizes) - len(labels))
 
 
 def read_track(observations: Observations, people: People, number: int) -> Track:

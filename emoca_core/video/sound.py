@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import av
+import numpy as np
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
@@ -20,16 +21,14 @@ if TYPE_CHECKING:
 else:
     AudioPacket = Packet  # generic in its stubs alone
 
-_COPIED = frozenset({"aac", "mp3", "mp3float", "ac3", "eac3", "alac", "opus"})
-"""What players expect in an MP4 file."""
+_COPIED = frozenset({"aac", "mp3", "mp3float", "opus"})
+"""What browsers play in an MP4 file."""
 _SLOWEST = 16_000
 """Samples a second from which on MP4 takes all of them."""
 _CHANGEABLE = ("mpegts", "mpeg")
 """Containers in which sound may become another one in the middle: parts of them are joined by hand."""
 _USUAL = 48_000
 """Samples a second of sound at a rate that AAC does not know."""
-_MOST_CHANNELS = 2
-"""Of sound that is encoded; more are mixed down."""
 _BACK = 0.1
 """Seconds by which times may go back before the sound goes on instead; less is what rounding makes of them."""
 
@@ -82,7 +81,7 @@ class Sound:
             try:
                 self._output.mux(packet)
             except (av.error.ArgumentError, av.error.InvalidDataError) as error:
-                _leave_out(f"its sound from {time:.1f} s on", error)
+                _leave_out(f"its sound from {time:.1f} s on", str(error.strerror))
                 self._pieces = iter(())
 
     def _copied(self, container: InputContainer) -> Iterator[tuple[float, AudioPacket]]:
@@ -97,9 +96,12 @@ class Sound:
                 yield moment, packet
 
     def _encoded(self, container: InputContainer) -> Iterator[tuple[float, AudioPacket]]:
-        encoder = self._stream.codec_context
+        encoder, is_silent = self._stream.codec_context, True
         for frame in self._resampled(_decoded(container, self._source)):
+            is_silent = False
             yield from _timed(encoder.encode(frame))
+        if is_silent:
+            _leave_out("its sound", "it cannot be decoded")
         yield from _timed(encoder.encode(None))
 
     def _resampled(self, frames: Iterator[AudioFrame]) -> Iterator[AudioFrame]:
@@ -117,7 +119,7 @@ class Sound:
                 known = kind
             if abs(moment * rate - position) > _BACK * rate or not position:
                 position = round(moment * rate)
-            for piece in resampler.resample(frame):
+            for piece in map(_finite, resampler.resample(frame)):
                 piece.pts, piece.time_base = position, Fraction(1, rate)
                 position += piece.samples
                 yield piece
@@ -157,8 +159,18 @@ def _rate(wanted: int) -> int:
     return wanted if wanted in (av.codec.Codec("aac", "w").audio_rates or ()) else _USUAL
 
 
-def _leave_out(what: str, error: av.error.FFmpegError) -> None:
-    warnings.warn(f"{what} is left out of the film: it cannot be written ({error.strerror or error})", stacklevel=2)
+def _finite(frame: AudioFrame) -> AudioFrame:
+    """Silence where a damaged piece is no number: no encoder takes it."""
+    samples = frame.to_ndarray().astype(np.float32)
+    if np.isfinite(samples).all():
+        return frame
+    mended = AudioFrame.from_ndarray(np.nan_to_num(samples, posinf=0.0, neginf=0.0), "fltp", frame.layout.name)
+    mended.sample_rate = frame.sample_rate
+    return mended
+
+
+def _leave_out(what: str, why: str) -> None:
+    warnings.warn(f"{what} is left out of the film ({why})", stacklevel=2)
 
 
 def _packets(container: InputContainer, stream: AudioStream) -> Iterator[AudioPacket]:
@@ -173,7 +185,7 @@ def _decoded(container: InputContainer, stream: AudioStream) -> Iterator[AudioFr
     for packet in _packets(container, stream):
         try:
             frames = packet.decode()
-        except av.error.InvalidDataError:
+        except av.error.FFmpegError:
             continue
         yield from (frame for frame in frames if frame.pts is not None and frame.time_base)
 

@@ -100,6 +100,15 @@ def test_whoever_was_never_away_is_nobody_else(people):
     assert answers[10] == (0,) and set(answers[30:]) == {(0, 1)}
 
 
+@pytest.mark.parametrize("share", [0.38, 0.4, 0.42])
+def test_who_only_resembles_somebody_who_is_gone_stays_somebody_new(people, share):
+    """Elsewhere, and in every frame anew: as alike as some pictures of one person are."""
+    alike = ((1 - share) * people[0] + share * people[1]).astype(np.uint8)
+    frames = [scene(people, [(0, (120, 150))], k / 25) for k in range(25)]
+    frames += [scene([*people, alike], [(3, (560, 150))], k / 25) for k in range(30, 90)]
+    assert {answer for answer in track(frames)[25:]} == {(1,)}
+
+
 def test_whoever_comes_back_elsewhere_is_known_by_looks_alone(people):
     here, there = [(0, (120, 150))], [(0, (560, 160))]
     away = [scene(people, [], 1 + k / 25) for k in range(40)]

@@ -140,6 +140,25 @@ def test_sound_that_cannot_be_written_leaves_the_pictures(tmp_path, monkeypatch)
     assert len(read(tmp_path / "a.mp4")[0]) == len(TIMES)
 
 
+def test_sound_that_is_no_number_is_silent(tmp_path):
+    """One damaged sample would stop the encoder, and with it the film."""
+    with av.open(str(tmp_path / "a.mov"), "w") as container:
+        video = container.add_stream("mpeg4", rate=25)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        audio = container.add_stream("pcm_f32le", rate=RATE, layout="mono")
+        for pixels in frames():
+            container.mux(video.encode(av.VideoFrame.from_ndarray(pixels)))
+        container.mux(video.encode(None))
+        samples = 0.5 * np.sin(np.arange(RATE // 2) / 20).astype(np.float32)[None]
+        samples[0, [5000, 9000]] = np.nan, np.inf
+        sound = av.AudioFrame.from_ndarray(samples, "flt", "mono")
+        sound.pts, sound.sample_rate, sound.time_base = 0, RATE, Fraction(1, RATE)
+        container.mux(audio.encode(sound))
+        container.mux(audio.encode(None))
+    write(tmp_path / "b.mp4", open_clip(tmp_path / "a.mov"))
+    assert read(tmp_path / "b.mp4")[2:] == (pytest.approx(0, abs=0.03), "aac")
+
+
 def backwards(pieces):
     """Packets that are to be shown before they are decoded."""
     for time, packet in pieces:

@@ -60,7 +60,7 @@ class TimmBackbone(EmotionBackbone):
         self.labels = self.params.labels
         self.trunk = create_trunk(self.params.model, self.params.weights == "pretrained", self.params.options)
         self.normalise = Normalisation.of(self.trunk, self.params.normalization == "pretrained")
-        self._look = FoldedTrunk(self.trunk)
+        self._look = FoldedTrunk()
         width = head_width(self.trunk)
         self.head = nn.Linear(width, len(self.labels) + 2)
         self.feature_dims = {"pooled": width, "map": map_channels(self.trunk)}
@@ -99,7 +99,7 @@ class TimmBackbone(EmotionBackbone):
         image = self.normalise(image if size is None else resized(image, size, antialias=True))
         if self.training and self.params.batch_norm == "measured" and has_folded_statistics(self.trunk):
             measure_statistics(self.trunk, gather_batch(image))
-        feature_map, pooled = self._look(image)
+        feature_map, pooled = self._look(self.trunk, image)
         output = self.head(pooled)
         return EmotionPrediction(
             {"pooled": pooled, "map": feature_map},

@@ -74,7 +74,9 @@ class Preview(Sender):
         from websockets.sync.server import serve
 
         try:
-            self._server = serve(self._talk, self.params.host, self.params.port, process_request=self._answer)
+            self._server = serve(
+                self._talk, self.params.host, self.params.port, process_request=self._answer, close_timeout=_PATIENCE
+            )
         except OSError as error:
             raise EmocaError(
                 f"cannot listen on {self.params.host}:{self.params.port}: {error.strerror or error}; "

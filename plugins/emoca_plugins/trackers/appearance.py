@@ -32,6 +32,8 @@ _OVERLAPS = 2.0
 _YOUNG = 1.5
 """Seconds in which somebody new may turn out to be somebody who was away: whoever comes out from behind others is seen
 in part first."""
+_HIDDEN, _NEAR = 2.5, 4.0
+"""Seconds, and sizes of the face, for which somebody may be behind another."""
 _FASTEST = 3.0
 """Frames ahead that a movement is believed in, in sizes of the face."""
 
@@ -81,6 +83,8 @@ class AppearanceTracker(Tracker):
         p = self.params
         scores = np.zeros((len(faces), len(tracks)))
         for column, track in enumerate(tracks):
+            if track.ended:
+                continue
             recent = not cut and time - track.time <= p.longest_gap
             expected = track.expected(time)
             for row, face in enumerate(faces):
@@ -90,23 +94,37 @@ class AppearanceTracker(Tracker):
                     scores[row, column] = _OVERLAPS + overlap + (likeness or 0.0)
                 elif likeness is not None and likeness >= p.alike:
                     scores[row, column] = likeness
-        self._reconsider(scores, faces, tracks, time)
+        ended = self._reconsider(scores, faces, tracks, time)
         rows, columns = linear_sum_assignment(scores, maximize=True)
+        for place in zip(rows.tolist(), columns.tolist(), strict=True):
+            for track in ended.get(place, ()):
+                track.ended = True
         return {int(row): int(column) for row, column in zip(rows, columns, strict=True) if scores[row, column] > 0}
 
     def _reconsider(
         self, scores: Float[ndarray, "F T"], faces: "list[_Face]", tracks: "list[_Track]", time: float
-    ) -> None:
-        """Whoever is new and looks like somebody who has been away since before is that one."""
+    ) -> dict[tuple[int, int], "list[_Track]"]:
+        """Whoever is new, and looks like somebody who has been away since before, is that one.
+
+        Where somebody may have come out from behind another, they are as alike as anybody who comes back; elsewhere
+        more so, because every frame of a young track asks again.
+
+        Returns:
+            By row and column of ``scores``, which tracks end where that is assigned.
+        """
+        ended: dict[tuple[int, int], list[_Track]] = {}
         for row, face in enumerate(faces):
-            overlapping = np.flatnonzero(scores[row] >= _OVERLAPS)
-            if not len(overlapping) or any(time - tracks[column].born > _YOUNG for column in overlapping):
+            young = [tracks[column] for column in np.flatnonzero(scores[row] >= _OVERLAPS)]
+            if not young or any(time - track.born > _YOUNG for track in young):
                 continue
-            born = min(tracks[column].born for column in overlapping)
+            born = min(track.born for track in young)
             for column, track in enumerate(tracks):
-                away = track.time < born and (track.likeness(face) or 0.0) >= self.params.alike
-                if away:
-                    scores[row, column] = _OVERLAPS + 2 + (track.likeness(face) or 0.0)
+                likeness = track.likeness(face) if track.time < born else None
+                enough = self.params.alike if track.may_be_hidden(face, time) else (1 + self.params.alike) / 2
+                if likeness is not None and likeness >= enough:
+                    scores[row, column] = 2 * _OVERLAPS + likeness
+                    ended[row, column] = young
+        return ended
 
 
 @dataclass(frozen=True)
@@ -129,6 +147,8 @@ class _Track:
     face: _Face
     time: float
     born: float
+    ended: bool = False
+    """It was somebody else, seen in part."""
     _speed: Float[ndarray, "2"] = field(default_factory=lambda: np.zeros(2))
     _pictures: deque[ndarray] = field(default_factory=lambda: deque(maxlen=_MEMORIES))
 
@@ -146,6 +166,12 @@ class _Track:
         reach = _FASTEST * float(np.mean(box[2:] - box[:2]))
         moved: ndarray = box + np.tile(np.clip(self._speed * (time - self.time), -reach, reach), 2)
         return moved
+
+    def may_be_hidden(self, face: _Face, time: float) -> bool:
+        """Whether it was lost a moment ago, and near a face."""
+        size = float(np.mean(self.face.box[2:] - self.face.box[:2]))
+        apart = float(np.linalg.norm(_middle(face.box) - _middle(self.face.box)))
+        return time - self.time <= _HIDDEN and apart <= _NEAR * size
 
     def likeness(self, face: _Face) -> float | None:
         """Cosine between the pictures of the most alike view; ``None`` where there are none."""
