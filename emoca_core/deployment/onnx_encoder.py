@@ -5,8 +5,9 @@ from pathlib import Path
 
 import platformdirs
 import torch
+from jaxtyping import Float
 
-from emoca_core.deployment.onnx_networks import EncoderNetwork, difference, require_onnx, write_onnx
+from emoca_core.deployment.onnx_networks import LANDMARKS, EncoderNetwork, difference, require_onnx, write_onnx
 from emoca_core.errors import RecipeError
 from emoca_core.files import atomic_write
 from emoca_core.interfaces import Encoder, FaceCrop, FaceParameters
@@ -21,7 +22,7 @@ class OnnxEncoder(Encoder):
         """Write the network as ONNX, unless it was before, and open it.
 
         Raises:
-            RecipeError: The encoder reads more than the picture.
+            RecipeError: The encoder reads more than picture and landmarks.
             ComponentImportError: The extra ``onnx`` is not installed.
             EmocaError: ONNX cannot express it.
         """
@@ -30,14 +31,22 @@ class OnnxEncoder(Encoder):
         import onnxruntime
 
         self.blocks, self.crop_rule, self.asset_paths = encoder.blocks, encoder.crop_rule, encoder.asset_paths
+        self.needs, self._torch = encoder.needs, (encoder,)  # in a tuple, it is no part of this one
         network = EncoderNetwork(encoder, encoder.crop_rule.size)
         self._code = network.code
         self._session = onnxruntime.InferenceSession(str(_kept(network)), providers=["CPUExecutionProvider"])
 
     def forward(self, crop: FaceCrop) -> FaceParameters:
         """As the other encoder does."""
-        outputs = iter(self._session.run(None, {"image": crop.image.numpy()}))
+        given = {"image": crop.image.numpy()}
+        if self.needs:
+            given[LANDMARKS] = crop.landmarks["ibug68"].numpy()
+        outputs = iter(self._session.run(None, given))
         return self._code.map(lambda _: torch.from_numpy(next(outputs)))
+
+    def with_shape(self, crop: FaceCrop, code: FaceParameters, shape: Float[torch.Tensor, "B S"]) -> FaceParameters:
+        """As the other encoder does, in torch."""
+        return self._torch[0].with_shape(crop, code, shape)
 
 
 def use_onnx(method: Method) -> Method:

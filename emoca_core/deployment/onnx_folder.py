@@ -9,13 +9,14 @@ from torch import Tensor
 
 from emoca_core.deployment.int8 import int8_cost_mm, write_int8
 from emoca_core.deployment.onnx_networks import (
+    LANDMARKS,
     EncoderNetwork,
     FaceModelNetwork,
     difference,
     require_onnx,
     write_onnx,
 )
-from emoca_core.errors import OutputError
+from emoca_core.errors import OutputError, RecipeError
 from emoca_core.files import atomic_folder, sha256_of, write_json, writing_to
 from emoca_core.method import Method
 from emoca_core.registry.catalogue import Catalogue
@@ -52,7 +53,9 @@ class OnnxCard:
 def export_onnx(
     method: Method, out: Path, catalogue: Catalogue, calibration: Float[Tensor, "N 3 H W"] | None = None
 ) -> OnnxCard:
-    """Write ``encoder.onnx`` (image to blocks), ``face_model.onnx`` (blocks to mesh), ``card.json``; all or nothing.
+    """Write ``encoder.onnx`` (image, for some landmarks too, to blocks), ``face_model.onnx`` and ``card.json``.
+
+    ``face_model.onnx`` makes the mesh of the blocks. All three appear, or none.
 
     Every file is run by onnxruntime and compared with its network before it counts. Batches may have any size.
 
@@ -63,7 +66,7 @@ def export_onnx(
         calibration: Face crops as the encoder sees them; with them ``encoder_int8.onnx`` is made as well.
 
     Raises:
-        RecipeError: The encoder reads more than the picture.
+        RecipeError: The encoder reads more than picture and landmarks, or landmarks and is to be calibrated.
         ComponentImportError: The extra ``onnx`` is not installed.
         EmocaError: ONNX cannot express a network, or a file gives other numbers.
         OutputError: ``out`` exists already.
@@ -73,6 +76,8 @@ def export_onnx(
         raise OutputError(f"{out} exists already: remove it, or give another --out")
     rule = method.encoder.crop_rule
     encoder = EncoderNetwork(method.encoder, rule.size)
+    if calibration is not None and LANDMARKS in encoder.inputs:
+        raise RecipeError(f"recipe '{method.name}' reads landmarks: int8 is for encoders that read the picture alone")
     face_model = FaceModelNetwork(method.face_model, encoder.code)
     with writing_to(out), atomic_folder(out) as folder:
         differences = {}

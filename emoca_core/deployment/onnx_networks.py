@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from emoca_core.errors import ComponentImportError, EmocaError, RecipeError, first_line
 from emoca_core.interfaces import Camera, Encoder, FaceCrop, FaceModel, FaceParameters
+from emoca_core.interfaces.samples import frontal_landmarks
 
 TOLERANCE = 1e-4
 """Of the largest number of an output: float32 sums in another order, through some fifty layers."""
@@ -23,41 +24,50 @@ _WRITTEN, _TRIED = 7, 3
 that no network has as a size of its own: torch would take them for the same."""
 
 
+LANDMARKS = "landmarks.ibug68"
+"""Input of encoders that read the 68 points beside the picture: x and y in the crop, [-1, 1] from edge to edge."""
+
+
 class EncoderNetwork(nn.Module):
     """An encoder as a function of a picture: image [B, 3, H, W] in [0, 1] to the tensors of its code.
 
     Attributes:
-        inputs: ``image``.
+        inputs: ``image``; with ``LANDMARKS`` [B, 68, 2] where the encoder reads them.
         outputs: Blocks, ``camera.<field>`` for the tensors of the camera.
         code: A code of the same structure; a batch of one.
 
     Raises:
-        RecipeError: The encoder reads more than the picture, or has no weights.
+        RecipeError: The encoder reads more than picture and landmarks, or has no weights.
     """
-
-    inputs: tuple[str, ...] = ("image",)
 
     def __init__(self, encoder: Encoder, size: int) -> None:
         super().__init__()
-        if encoder.needs or next(encoder.parameters(), None) is None:
-            reads = (
-                f"reads {', '.join(sorted(encoder.needs))} beside the picture" if encoder.needs else "has no weights"
-            )
+        more = encoder.needs - {"landmarks"}
+        if more or next(encoder.parameters(), None) is None:
+            reads = f"reads {', '.join(sorted(more))} beside the picture" if more else "has no weights"
             raise RecipeError(f"{type(encoder).__name__} {reads}: only encoders that are one network can leave torch")
+        self.inputs: tuple[str, ...] = ("image", LANDMARKS) if encoder.needs else ("image",)
         self.encoder, self.size = encoder.eval(), size
         with torch.no_grad():
-            self.code: FaceParameters = self.encoder(FaceCrop(self.example(1)[0]))
+            self.code: FaceParameters = self.encoder(_crop(self.example(1)))
         self.outputs = tuple(name for name, _ in named_tensors(self.code))
 
-    def forward(self, *images: Float[Tensor, "B 3 H W"]) -> tuple[Tensor, ...]:
+    def forward(self, *given: Tensor) -> tuple[Tensor, ...]:
         """The tensors that ``outputs`` names, in its order."""
-        return tuple(tensor for _, tensor in named_tensors(self.encoder(FaceCrop(images[0]))))
+        return tuple(tensor for _, tensor in named_tensors(self.encoder(_crop(given))))
 
-    def example(self, batch: int) -> tuple[Float[Tensor, "B 3 H W"], ...]:
-        """Made-up pictures, always the same."""
+    def example(self, batch: int) -> tuple[Tensor, ...]:
+        """Made-up pictures and points, always the same."""
         device = next(self.encoder.parameters()).device
         drawn = torch.Generator().manual_seed(batch)
-        return (torch.rand(batch, 3, self.size, self.size, generator=drawn).to(device),)
+        image = torch.rand(batch, 3, self.size, self.size, generator=drawn).to(device)
+        points = frontal_landmarks() + 0.02 * torch.randn(batch, 68, 2, generator=drawn)
+        return (image, points.to(device))[: len(self.inputs)]
+
+
+def _crop(given: Sequence[Tensor]) -> FaceCrop:
+    image, *points = given
+    return FaceCrop(image, landmarks={"ibug68": points[0]} if points else {})
 
 
 class FaceModelNetwork(nn.Module):

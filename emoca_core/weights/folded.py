@@ -35,7 +35,7 @@ class FoldedTrunk:
 
     def __call__(self, trunk: nn.Module, image: Float[Tensor, "B 3 H W"]) -> _Seen:
         """``map_and_pooled`` of a trunk of ``create_trunk``."""
-        quick = self._quick(trunk, image) if len(image) and _only_looks(trunk) else None
+        quick = self._quick(trunk, image) if _only_looks(trunk) and len(image) else None
         if quick is None:
             return map_and_pooled(trunk, image)
         return map_and_pooled(quick, image.contiguous(memory_format=torch.channels_last))

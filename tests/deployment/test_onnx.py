@@ -12,9 +12,10 @@ from emoca_core.cli import main
 from emoca_core.deployment import onnx_encoder, onnx_folder
 from emoca_core.deployment.onnx_encoder import use_onnx
 from emoca_core.deployment.onnx_folder import export_onnx
-from emoca_core.deployment.onnx_networks import EncoderNetwork, difference
+from emoca_core.deployment.onnx_networks import LANDMARKS, EncoderNetwork, difference
 from emoca_core.errors import ComponentImportError, EmocaError, OutputError, RecipeError
-from emoca_core.interfaces import FaceCrop
+from emoca_core.interfaces import FaceCrop, FaceParameters
+from emoca_core.interfaces.samples import frontal_landmarks
 from emoca_core.registry.catalogue import get_catalogue
 
 
@@ -118,9 +119,36 @@ def test_nothing_is_overwritten_and_nothing_is_left_half_done(method, folder, tm
     assert list(tmp_path.iterdir()) == []
 
 
-def test_encoders_that_read_landmarks_are_refused_in_one_line(tmp_path, capsys):
+def test_encoders_that_read_more_than_landmarks_are_refused_in_one_line(tmp_path, capsys):
     assert main(["export", "onnx", "open_fit", "--out", str(tmp_path / "out")]) == 2
-    assert "landmarks, photo_size beside the picture" in capsys.readouterr().err
+    assert "identity, photo_size beside the picture" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["open_deca", "open_emoca"])
+def test_what_reads_landmarks_takes_them_as_a_second_input(name, tmp_path, monkeypatch):
+    """The networks that come with the project: exported, and as the engine of photos and clips."""
+    method = load_method(name, device="cpu")
+    card = export_onnx(method, tmp_path / "out", get_catalogue())
+    assert max(card.difference.values()) < 1e-5
+    session = onnxruntime.InferenceSession(tmp_path / "out/encoder.onnx")
+    assert [entry.name for entry in session.get_inputs()] == ["image", LANDMARKS]
+    with pytest.raises(RecipeError, match="reads landmarks: int8"):
+        export_onnx(method, tmp_path / "small", get_catalogue(), torch.rand(2, 3, 224, 224))
+    monkeypatch.setattr(onnx_encoder.platformdirs, "user_cache_dir", lambda *_: str(tmp_path))
+    points = frontal_landmarks() + 0.02 * torch.randn(5, 68, 2)
+    crop, person = (
+        FaceCrop(torch.rand(5, 3, 224, 224), landmarks={"ibug68": points}),
+        FaceParameters(shape=0.3 * torch.randn(1, method.face_model.blocks["shape"])),
+    )
+    with torch.no_grad():
+        expected = method.encode(crop), method.encode_frames(crop, person)
+        quick = use_onnx(method)
+        found = quick.encode(crop), quick.encode_frames(crop, person)
+    assert isinstance(quick.encoder, onnx_encoder.OnnxEncoder)
+    for one, other in zip(found, expected, strict=True):
+        for block in ("shape", "expression", "global_pose", "jaw_pose", "lighting"):
+            torch.testing.assert_close(getattr(one, block), getattr(other, block), rtol=1e-4, atol=2e-5)
+        torch.testing.assert_close(one.camera.translation, other.camera.translation, rtol=1e-4, atol=1e-5)
 
 
 def test_without_the_extra_the_command_says_what_to_install(tmp_path, monkeypatch, method):

@@ -118,6 +118,12 @@ class RefinedFit(Encoder):
             code = self.fit(crop)
         return self.refined(code, crop.image)
 
+    def with_shape(self, crop: FaceCrop, code: FaceParameters, shape: Float[Tensor, "B S"]) -> FaceParameters:
+        """What the other encoder says of that shape, moved as before."""
+        with torch.no_grad():
+            fitted = self.fit.with_shape(crop, self.fit(crop), shape)
+        return self.refined(fitted, crop.image)
+
     def encode_person(self, crop: FaceCrop, others: FaceCrop | None = None) -> FaceParameters:
         return self.fit.encode_person(crop, others)
 
@@ -146,8 +152,9 @@ class RefinedFit(Encoder):
     @torch.no_grad()
     def seen(self, image: Float[Tensor, "B 3 H W"]) -> tuple[Float[Tensor, "B D"], Float[Tensor, "B A"]]:
         """Default features of the backbone; its class scores, valence and arousal."""
-        seen = [_answers(self.judge(part)) for part in torch.split(image, _BATCH)]
-        features, answers = (torch.cat(parts) for parts in zip(*seen, strict=True))
+        parts = [image] if torch.compiler.is_compiling() else torch.split(image, _BATCH)  # exported, its batch is free
+        seen = [_answers(self.judge(part)) for part in parts]
+        features, answers = (torch.cat(told) for told in zip(*seen, strict=True))
         return features, answers
 
     def moved(

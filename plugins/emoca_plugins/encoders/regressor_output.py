@@ -127,7 +127,7 @@ class Output(nn.Module):
         larger, shift = (LOG_SCALE_STEP * raw[:, 0]).exp(), SHIFT_STEP * raw[:, 1:]
         if self.distance is None:
             return WeakPerspectiveCamera(self.scale * larger, shift / self.scale - self.centre)
-        focal = (self.distance * self.scale).expand(len(raw), 2)
+        focal = (self.distance * self.scale).expand(raw.shape[0], 2)  # len() would make an exported batch a constant
         away = self.distance / larger
         right, up = (shift / focal * away[:, None] - self.centre).unbind(1)
         return PerspectiveCamera(focal, torch.zeros_like(shift), torch.stack([right, -up, away], dim=1))
