@@ -26,7 +26,8 @@ demo: $(STAMP) ## turn the example photos into 3D faces
 test: lint ## lint, types and the fast tests
 	$(PYTEST) -m "not slow"
 
-test-all: lint ## also the slow tests
+test-all: lint ## also the slow tests, and those of the extra ray
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[ray]'
 	$(PYTEST)
 
 ON_PHOTOS := benchmarks/landmark_fit.py benchmarks/quality.py
