@@ -48,6 +48,12 @@ class OnnxEncoder(Encoder):
         """As the other encoder does, in torch."""
         return self._torch[0].with_shape(crop, code, shape)
 
+    def encode_frames(self, crop: FaceCrop, person: FaceParameters) -> FaceParameters:
+        """In torch where the rest of the code goes along with the shape; else by onnxruntime."""
+        other = self._torch[0]
+        follows = type(other).with_shape is not Encoder.with_shape
+        return other.encode_frames(crop, person) if follows else super().encode_frames(crop, person)
+
 
 def use_onnx(method: Method) -> Method:
     """The method with its encoder by onnxruntime.

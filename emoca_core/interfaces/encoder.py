@@ -60,6 +60,8 @@ class Encoder(ModuleComponent):
     def glance(self, crop: FaceCrop) -> Float[Tensor, "B G"]:
         """All that ``encode_frames`` wants of the pixels, in few numbers; only encoders with ``glance_size`` have it.
 
+        Of photos it is taken as well, before ``forward``, which finds it in the crop.
+
         Clips are glanced at while their faces are followed, and then need not be decoded again. The crops are those
         of photos: nothing has smoothed them yet.
         """

@@ -102,7 +102,9 @@ def capture_faces(method: Method, faces: Sequence[FoundFace], settings: Settings
     if settings.same_person:
         batch = replace(batch, identity=torch.zeros(len(faces), dtype=torch.int64))
     with torch.no_grad():
-        parameters = method.encode(batch.map(lambda tensor: tensor.to(method.device)))
+        crop = batch.map(lambda tensor: tensor.to(method.device))
+        glance = method.encoder.glance(crop) if method.encoder.glance_size else None
+        parameters = method.encode(replace(crop, glance=glance))
         geometry = method.face_model(parameters).map(torch.Tensor.cpu)
         displacement = method.detail.decode(parameters).cpu() if method.detail else None
     parameters = parameters.map(torch.Tensor.cpu)
@@ -116,6 +118,7 @@ def capture_faces(method: Method, faces: Sequence[FoundFace], settings: Settings
             parameters=parameters.map(lambda tensor, row=row: tensor[row : row + 1]),  # type: ignore[misc]
             geometry=geometry.map(lambda tensor, row=row: tensor[row : row + 1]),
             displacement=None if displacement is None else displacement[row : row + 1],
+            glance=None if glance is None else glance[row : row + 1].cpu(),
         )
         for row, face in enumerate(faces)
     ]

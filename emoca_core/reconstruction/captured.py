@@ -48,9 +48,11 @@ class ReconstructedFace(CapturedFace):
 
     Attributes:
         method: What reconstructed it.
+        glance: What its encoder took from the pixels in a glance, if it does: a batch of one on the CPU.
     """
 
     method: Method
+    glance: Float[torch.Tensor, "1 G"] | None = None
 
     def __repr__(self) -> str:
         return f"CapturedFace({self.photo.path.name!r}, face {self.index}, method {self.recipe!r})"
@@ -97,12 +99,7 @@ class ReconstructedFace(CapturedFace):
     def emotion(self) -> FaceEmotion | None:
         """What the method's emotion backbone reads in it, or the one that its encoder works with."""
         glances = Glances.of(self.method, self.crop.policy)
-        if not glances.size:
-            return None
-        cropped = glances.rule(self.photo.pixels, self.detection)
-        crop = crops_to_batch([cropped], [self.detection], [self.photo.size])
-        numbers = glances.at(crop.map(lambda tensor: tensor.to(self.method.device)))
-        reading = glances.emotion(numbers.cpu())
+        reading = glances.emotion(self._glanced(glances)) if glances.size else None
         return reading.of_face(0) if reading is not None and reading.columns() else None
 
     @property
@@ -188,6 +185,14 @@ class ReconstructedFace(CapturedFace):
         if self.rig is None or self.rig.source != "arkit":
             return None
         return residual_mm(self.rig, self.vertices.astype(np.float64))
+
+    def _glanced(self, glances: Glances) -> Float[torch.Tensor, "1 G"]:
+        """What the encoder saw, if that is all; else the photo is looked at again, by the backbone."""
+        if self.glance is not None and glances.backbone is None:
+            return self.glance
+        cropped = glances.rule(self.photo.pixels, self.detection)
+        crop = crops_to_batch([cropped], [self.detection], [self.photo.size])
+        return glances.at(crop.map(lambda tensor: tensor.to(self.method.device))).cpu()
 
     def _describe_arkit(self) -> dict[str, Any] | None:
         if self.rig is not None and self._arkit_residual_mm is not None:

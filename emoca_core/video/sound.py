@@ -96,12 +96,9 @@ class Sound:
                 yield moment, packet
 
     def _encoded(self, container: InputContainer) -> Iterator[tuple[float, AudioPacket]]:
-        encoder, is_silent = self._stream.codec_context, True
-        for frame in self._resampled(_decoded(container, self._source)):
-            is_silent = False
+        encoder = self._stream.codec_context
+        for frame in self._resampled(self._decoded(container)):
             yield from _timed(encoder.encode(frame))
-        if is_silent:
-            _leave_out("its sound", "it cannot be decoded")
         yield from _timed(encoder.encode(None))
 
     def _resampled(self, frames: Iterator[AudioFrame]) -> Iterator[AudioFrame]:
@@ -123,6 +120,20 @@ class Sound:
                 piece.pts, piece.time_base = position, Fraction(1, rate)
                 position += piece.samples
                 yield piece
+
+    def _decoded(self, container: InputContainer) -> Iterator[AudioFrame]:
+        """Pieces that can be decoded, and that know when they sound; a damaged one is silent."""
+        damaged, heard = 0, 0
+        for packet in _packets(container, self._source):
+            try:
+                frames = packet.decode()
+            except av.error.FFmpegError:
+                damaged += 1
+                continue
+            heard += len(frames)
+            yield from (frame for frame in frames if frame.pts is not None and frame.time_base)
+        if damaged and not heard:
+            _leave_out("its sound", "it cannot be decoded")
 
     def _placed(self, time: float, length: float) -> float:
         """When a piece sounds, seconds of the output; pieces whose times go back go on where the one before ended."""
@@ -178,16 +189,6 @@ def _packets(container: InputContainer, stream: AudioStream) -> Iterator[AudioPa
         yield from container.demux(stream)
     except av.error.FFmpegError:
         return  # the rest of the file is damaged
-
-
-def _decoded(container: InputContainer, stream: AudioStream) -> Iterator[AudioFrame]:
-    """Pieces that can be decoded, and that know when they sound; a damaged one is silent."""
-    for packet in _packets(container, stream):
-        try:
-            frames = packet.decode()
-        except av.error.FFmpegError:
-            continue
-        yield from (frame for frame in frames if frame.pts is not None and frame.time_base)
 
 
 def _timed(packets: Iterator[AudioPacket] | list[AudioPacket]) -> Iterator[tuple[float, AudioPacket]]:

@@ -16,7 +16,8 @@ from emoca_core.weights.timm_trunk import map_and_pooled
 _SAME = 1e-3
 """Largest difference that rounding makes, of the largest number; a network that differs by more is used as it is."""
 _Seen = tuple[Float[Tensor, "B C *place"], Float[Tensor, "B D"]]
-_Made = tuple[list[tuple[int, ...]], nn.Module | None]
+_State = list[tuple[int, ...]]
+_Made = tuple[_State, nn.Module | None]
 """The state of a trunk, and what was made of it; ``None`` where the trunk itself works."""
 
 
@@ -35,7 +36,9 @@ class FoldedTrunk:
 
     def __call__(self, trunk: nn.Module, image: Float[Tensor, "B 3 H W"]) -> _Seen:
         """``map_and_pooled`` of a trunk of ``create_trunk``."""
-        quick = self._quick(trunk, image) if _only_looks(trunk) and len(image) else None
+        quick = None
+        if not torch.compiler.is_compiling() and len(image) and (state := _state(trunk)):
+            quick = self._quick(trunk, image, state)
         if quick is None:
             return map_and_pooled(trunk, image)
         return map_and_pooled(quick, image.contiguous(memory_format=torch.channels_last))
@@ -46,12 +49,7 @@ class FoldedTrunk:
     def __setstate__(self, state: dict[str, object]) -> None:
         self.__init__()  # type: ignore[misc]
 
-    def _quick(self, trunk: nn.Module, image: Float[Tensor, "B 3 H W"]) -> nn.Module | None:
-        tensors = list(trunk.state_dict(keep_vars=True).values())
-        if any(each.is_inference() for each in tensors):
-            return None  # they do not tell when they change
-        state: list[tuple[int, ...]] = [(each.data_ptr(), each._version) for each in tensors]
-        state += [(id(layer), len(layer._forward_hooks), len(layer._forward_pre_hooks)) for layer in trunk.modules()]
+    def _quick(self, trunk: nn.Module, image: Float[Tensor, "B 3 H W"], state: _State) -> nn.Module | None:
         made = self._made
         if made is None or made[0] != state:
             with self._making:
@@ -61,10 +59,20 @@ class FoldedTrunk:
         return made[1]
 
 
-def _only_looks(trunk: nn.Module) -> bool:
-    if torch.compiler.is_compiling() or any(layer.training for layer in trunk.modules()):
-        return False
-    return not (torch.is_grad_enabled() and any(weight.requires_grad for weight in trunk.parameters()))
+def _state(trunk: nn.Module) -> _State:
+    """What a folded copy depends on; nothing where the trunk does not only look, or would not tell that it changes."""
+    state: _State = []
+    trains = torch.is_grad_enabled()
+    for layer in trunk.modules():
+        if layer.training:
+            return []
+        state.append((id(layer), len(layer._forward_hooks), len(layer._forward_pre_hooks)))
+        for each in (*layer._parameters.values(), *layer._buffers.values()):
+            if each is not None:
+                if each.is_inference() or (trains and each.requires_grad):
+                    return []
+                state.append((each.data_ptr(), each._version))
+    return state
 
 
 @torch.no_grad()

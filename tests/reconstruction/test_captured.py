@@ -15,7 +15,7 @@ from emoca_core.errors import RecipeError, UnknownNameError
 from emoca_core.export.codes import landmark_error, read_codes
 from emoca_core.export.mesh import split_at_seams
 from emoca_core.files import sha256_of
-from emoca_core.interfaces import EmotionPrediction
+from emoca_core.interfaces import EmotionPrediction, EmotionReading
 from emoca_core.reconstruction import reconstruct
 from emoca_core.reconstruction.capture import crops_of
 from emoca_core.registry import get_registry
@@ -291,3 +291,22 @@ def test_emotion_of_a_photo(method, take_photo, tmp_path, monkeypatch):
     method.emotion_backbone.forward = lambda image: EmotionPrediction({"pooled": image.mean((2, 3))})
     (mute,) = reconstruct(method, photo)
     assert mute.emotion is None, "a backbone of features alone tells nothing"
+
+
+def test_an_encoder_that_glances_looks_at_a_photo_once(method, take_photo, tmp_path, monkeypatch):
+    encoder, seen = method.encoder, []
+
+    def glance(crop):
+        seen.append(len(crop))
+        return crop.image.mean((1, 2, 3))[:, None]
+
+    forward = encoder.forward
+    encoder.glance_size, encoder.glance = 1, glance
+    encoder.forward = lambda crop: seen.append(crop.glance.shape) or forward(crop)
+    encoder.emotion_in = lambda told: EmotionReading("own", (), EmotionPrediction({}, valence=told[:, 0]))
+    photo = take_photo(tmp_path / "two", faces=2)
+    faces = reconstruct(method, photo)
+    levels = [face.emotion.valence for face in faces]
+    assert seen == [2, (2, 1)], "both faces at once, and never again"
+    assert levels == pytest.approx([float(crop.mean()) for crop in crops_of(method, photo).image], abs=1e-4)
+    assert levels[0] != levels[1]

@@ -2,7 +2,6 @@
 
 import gc
 import time
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,7 +16,6 @@ from emoca_core.interfaces.clip import ClipFrame
 from emoca_core.reconstruction import following, observations, reconstruct, reconstruct_sequence
 from emoca_core.reconstruction.best_frames import best_frames
 from emoca_core.reconstruction.observations import Observations
-from emoca_core.reconstruction.quality import Limit
 from emoca_core.reconstruction.sequence_settings import SequenceSettings
 from emoca_core.video import open_clip
 from emoca_core.video.smoothing import DEFAULT_STRENGTH
@@ -395,23 +393,3 @@ def test_settings_and_methods_that_cannot_work(tmp_path, method):
     with pytest.raises(ImageError):
         reconstruct_sequence(method, tmp_path / "gone.mp4")
     assert open_clip(clip).size == SIZE
-
-
-@pytest.mark.parametrize(("steady", "others", "people"), [((), -5.0, 1), ((10,), -5.0, 2), ((), 5.0, 2)])
-def test_who_is_nobody_at_a_second_look_is_no_person(tmp_path, method, monkeypatch, steady, others, people):
-    """A logo that passes for a face: the landmarker is not sure of it, and a second look finds no sign of one."""
-    signs = [Limit("movement", 0.05, False, "moves", "{:.2f}"), Limit("second_opinion", 0.0, True, "no face", "{:.1f}")]
-    monkeypatch.setattr("emoca_core.reconstruction.quality.LIMITS", signs)
-    looked = []
-
-    def look_again(photo, faces):
-        number = int(photo[0, 1, 1]) - 60
-        looked.append(number)
-        moves = 0.01 if number in steady else np.inf
-        return [replace(face, movement=moves, second_opinion=others) for face in faces]
-
-    monkeypatch.setattr(method.landmarker, "look_again", look_again)
-    frames = [frame([(1, 60 + n, 60), (3, 60 + n, 90)]) for n in range(21)]  # of the third one, it is 0.7 sure
-    found = reconstruct_sequence(method, toy_clip(tmp_path / "a", frames), track="all")
-    assert len(found) == people
-    assert looked == ([0, 10, 20] if people == 1 else [0, 10] if steady else [0]), "and the first one not at all"

@@ -159,6 +159,28 @@ def test_sound_that_is_no_number_is_silent(tmp_path):
     assert read(tmp_path / "b.mp4")[2:] == (pytest.approx(0, abs=0.03), "aac")
 
 
+def test_sound_that_cannot_be_decoded_is_said_and_sound_that_lies_elsewhere_is_not(tmp_path, monkeypatch, recwarn):
+    clip = clip_with_sound(tmp_path / "clip.mkv", "pcm_s16le")
+    with clip_writer(tmp_path / "late.mp4", (48, 64), 25.0, start=5.0, sound=clip) as writer:
+        writer.write(frames()[0], 5.0)
+    assert not recwarn.list
+
+    def damaged(container, stream):
+        yield from (Damaged() for _ in container.demux(stream))
+
+    monkeypatch.setattr("emoca_core.video.sound._packets", damaged)
+    with pytest.warns(UserWarning, match="its sound is left out of the film"):
+        write(tmp_path / "a.mp4", clip)
+    assert len(read(tmp_path / "a.mp4")[0]) == len(TIMES)
+
+
+class Damaged:
+    """A packet that no decoder knows."""
+
+    def decode(self):
+        raise av.error.InvalidDataError(1, "damaged")
+
+
 def backwards(pieces):
     """Packets that are to be shown before they are decoded."""
     for time, packet in pieces:

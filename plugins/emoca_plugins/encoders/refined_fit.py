@@ -116,13 +116,13 @@ class RefinedFit(Encoder):
     def forward(self, crop: FaceCrop) -> FaceParameters:
         with torch.no_grad():
             code = self.fit(crop)
-        return self.refined(code, crop.image)
+        return self._refined(code, crop)
 
     def with_shape(self, crop: FaceCrop, code: FaceParameters, shape: Float[Tensor, "B S"]) -> FaceParameters:
         """What the other encoder says of that shape, moved as before."""
         with torch.no_grad():
             fitted = self.fit.with_shape(crop, self.fit(crop), shape)
-        return self.refined(fitted, crop.image)
+        return self._refined(fitted, crop)
 
     def encode_person(self, crop: FaceCrop, others: FaceCrop | None = None) -> FaceParameters:
         return self.fit.encode_person(crop, others)
@@ -148,6 +148,11 @@ class RefinedFit(Encoder):
             RecipeError: The code has no 52 activations.
         """
         return self.moved(code, *self.seen(image))
+
+    def _refined(self, code: FaceParameters, crop: FaceCrop) -> FaceParameters:
+        """The same, by what a glance has told, if there was one."""
+        told = crop.glance
+        return self.refined(code, crop.image) if told is None else self._moved(code, *self._parts_of(told))
 
     @torch.no_grad()
     def seen(self, image: Float[Tensor, "B 3 H W"]) -> tuple[Float[Tensor, "B D"], Float[Tensor, "B A"]]:
